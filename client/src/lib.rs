@@ -1,0 +1,1 @@
+//! A small typed UDP client for Postbox protocol objects.

@@ -1,0 +1,1 @@
+//! The examples of Postbox: see `README.md` beside this file.

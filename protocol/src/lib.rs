@@ -1,0 +1,1 @@
+//! How packets become datagrams and back: the protocol objects of Postbox.
