@@ -1,0 +1,113 @@
+//! A batch of received datagrams, in buffers that are allocated once.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::LocalAddr;
+
+/// What is known of one received datagram beside its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Meta {
+    /// Who sent it.
+    pub(crate) remote: SocketAddr,
+    /// The address it was sent to, if the transport tells it: on wildcard binds.
+    pub(crate) local: Option<LocalAddr>,
+    /// How many bytes of the buffer it fills.
+    pub(crate) len: usize,
+    /// The length of each datagram if several came as one (the last may be shorter), else `len`.
+    pub(crate) segment: usize,
+    /// Part of it is missing, or what describes it is.
+    pub(crate) truncated: bool,
+}
+
+impl Meta {
+    /// What a slot holds before its first datagram. Port 0 is never answered.
+    const EMPTY: Self = Self {
+        remote: SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        local: None,
+        len: 0,
+        segment: 0,
+        truncated: false,
+    };
+}
+
+/// A batch of received datagrams.
+///
+/// Every datagram has a buffer of its own, so that one can be moved out while a handler decodes
+/// from it, and put back afterwards.
+#[derive(Debug)]
+pub(crate) struct RecvBatch {
+    /// All of length `buffer_len`, save those that were taken.
+    buffers: Vec<Vec<u8>>,
+    metas: Vec<Meta>,
+    received: usize,
+    buffer_len: usize,
+}
+
+impl RecvBatch {
+    /// Makes room for `slots` datagrams of up to `buffer_len` bytes each.
+    ///
+    /// The memory is zeroed by the system, so pages that no datagram reaches cost nothing.
+    pub(crate) fn new(slots: usize, buffer_len: usize) -> Self {
+        let slots = slots.max(1);
+        Self {
+            buffers: (0..slots).map(|_| vec![0; buffer_len]).collect(),
+            metas: vec![Meta::EMPTY; slots],
+            received: 0,
+            buffer_len,
+        }
+    }
+
+    /// Returns how many datagrams it holds now.
+    pub(crate) fn len(&self) -> usize {
+        self.received
+    }
+
+    /// Returns how many datagrams fit.
+    pub(crate) fn slots(&self) -> usize {
+        self.metas.len()
+    }
+
+    /// Returns how long a datagram can be without being cut.
+    pub(crate) fn buffer_len(&self) -> usize {
+        self.buffer_len
+    }
+
+    /// Forgets the datagrams; the buffers stay.
+    pub(crate) fn clear(&mut self) {
+        self.received = 0;
+    }
+
+    /// Describes datagram `i`, which is below [`len`](Self::len).
+    pub(crate) fn meta(&self, i: usize) -> &Meta {
+        &self.metas[..self.received][i]
+    }
+
+    /// Moves out the buffer of datagram `i`. The datagram is its first `meta(i).len` bytes; the
+    /// buffer is longer.
+    pub(crate) fn take_buffer(&mut self, i: usize) -> Vec<u8> {
+        std::mem::take(&mut self.buffers[i])
+    }
+
+    /// Gives back what [`take_buffer`](Self::take_buffer) gave. Without it the slot gets a new
+    /// buffer at the next receive.
+    pub(crate) fn put_buffer(&mut self, i: usize, buffer: Vec<u8>) {
+        self.buffers[i] = buffer;
+    }
+
+    /// Empties the batch and makes every buffer whole, then lends buffers and descriptions to the
+    /// transport that fills them. [`set_len`](Self::set_len) tells how many were filled.
+    pub(super) fn refill(&mut self) -> (&mut [Vec<u8>], &mut [Meta]) {
+        self.received = 0;
+        for buffer in &mut self.buffers {
+            if buffer.len() != self.buffer_len {
+                *buffer = vec![0; self.buffer_len];
+            }
+        }
+        (&mut self.buffers, &mut self.metas)
+    }
+
+    /// Tells how many datagrams the slots hold, from the front.
+    pub(super) fn set_len(&mut self, received: usize) {
+        self.received = received.min(self.metas.len());
+    }
+}
