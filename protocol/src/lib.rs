@@ -1,1 +1,53 @@
 //! How packets become datagrams and back: the protocol objects of Postbox.
+//!
+//! This crate knows no socket, no runtime and no format. It holds the traits that a codec and a user
+//! implement, and the one object, [`DatagramProtocol`], that puts them together.
+//!
+//! ```text
+//!   packet ──convert_to_dto──▶ DTO ──serialize────▶ datagram      (what this end sends)
+//!   packet ◀─create_from_dto── DTO ◀──deserialize── datagram      (what this end receives)
+//!           └── Converter ──┘      └─ Serializer ─┘
+//! ```
+//!
+//! - A [`Serializer`] knows the format: a DTO (a plain data type) and the bytes of one datagram.
+//! - A [`Converter`] is optional. It makes business objects from DTOs and refuses those that make no
+//!   sense: *this is JSON, but it is not a valid person*.
+//! - A [`Protocol`] is what servers and clients ask for. [`DatagramProtocol`] implements it.
+//!
+//! *Sent* and *Received* are seen from the end that holds the object: a server sends answers and
+//! receives requests. The other side holds the same pieces, [flipped](Flip).
+//!
+//! # Examples
+//!
+//! ```
+//! use bytes::{Bytes, BytesMut};
+//! use postbox_protocol::{DatagramProtocol, Protocol, RawSerializer};
+//!
+//! let protocol = DatagramProtocol::new(RawSerializer);
+//!
+//! let mut datagram = BytesMut::new();
+//! protocol.make_datagram(Bytes::from_static(b"ping"), &mut datagram)?;
+//! assert_eq!(protocol.build_packet(&datagram)?, "ping");
+//! # Ok::<(), postbox_protocol::BoxError>(())
+//! ```
+
+mod protocol;
+
+mod datagram_protocol;
+
+mod converter;
+mod serializer;
+
+mod flip;
+
+mod error;
+
+// The public interface is:
+pub use converter::{
+    Converter, FnConverter, IdentityConverter, StapledConverter, TryFromConverter,
+};
+pub use datagram_protocol::DatagramProtocol;
+pub use error::{BoxError, DatagramMakeError, DatagramParseError};
+pub use flip::Flip;
+pub use protocol::Protocol;
+pub use serializer::{RawSerializer, Serializer, StapledSerializer};
