@@ -30,6 +30,10 @@
 //! assert_eq!(protocol.build_packet(&datagram)?, "ping");
 //! # Ok::<(), postbox_protocol::BoxError>(())
 //! ```
+//!
+//! # Features
+//!
+//! - `conformance`: the rules that every serializer keeps, as a suite for the tests of a codec.
 
 mod protocol;
 
@@ -41,6 +45,9 @@ mod serializer;
 mod flip;
 
 mod error;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
 
 // The public interface is:
 pub use converter::{
