@@ -1,0 +1,429 @@
+"""EasyNetwork's two UDP clients, checking a JSON server.
+
+    easynetwork_client.py LABEL COMMAND...
+
+Starts the server with COMMAND and the addresses to listen on (see ``easynetwork_server.py`` for
+what a server prints and how it ends), runs every check with the asyncio client and with the
+synchronous one, over IPv4 and IPv6, and prints a line for each: ``ok``, ``FAILED`` or ``skipped``,
+then LABEL and the check's name. Ends with 1 if one failed. What is said is in ``wire.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from easynetwork.clients import AsyncUDPNetworkClient, UDPNetworkClient
+from easynetwork.exceptions import DatagramProtocolParseError, DeserializeError
+from easynetwork.protocol import DatagramProtocol
+
+from wire import JSONOrBytes
+
+ANSWER_LIMIT = 5.0  # seconds: for an answer on the loopback, with both cores busy
+CHECK_LIMIT = 30.0  # seconds: for one check, restarts included
+QUIET = 0.3  # seconds: long enough to say that nothing more was sent
+
+FAMILIES = {"ipv4": (socket.AF_INET, "127.0.0.1"), "ipv6": (socket.AF_INET6, "::1")}
+
+MALFORMED = {
+    "no JSON": b"hello",
+    "cut short": b'{"op": "echo", "text": "he',
+    "followed by more": b'{"op": "echo", "text": "a"} b',
+    "two documents": b'{"op": "echo", "text": "a"}{"op": "echo", "text": "b"}',
+    "not UTF-8": b'{"op": "echo", "text": "\xe9"}',
+    "NUL bytes": bytes(16),
+    "NaN": b'{"op": "half", "number": NaN}',
+    "an array": b"[]",
+    "null": b"null",
+    "unknown op": b'{"op": "fly"}',
+    "no op": b'{"text": "a"}',
+    "a field missing": b'{"op": "echo"}',
+    "a field of another type": b'{"op": "echo", "text": 1}',
+}
+
+TEXTS = ["", "hello", "na\u00efve \u4f60\u597d \U0001f4ee", 'quote " backslash \\', "\x00\x1f\x7f\n\u2028", "x" * 40_000]
+
+NUMBERS = [0.0, 1.0, -1.5, 0.1, 1 / 3, 2.0**53 - 1, 1e22, 1.7976931348623157e308, 5e-320, 7]
+
+
+class Server:
+    """The server process under test."""
+
+    def __init__(self, command: list[str], families: list[str]) -> None:
+        self.command = command
+        self.families = families
+        self.addresses = [f"[{host}]:0" if ":" in host else f"{host}:0" for _, host in map(FAMILIES.__getitem__, families)]
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Starts it; a second start asks for the ports that the first one was given."""
+        self.process = subprocess.Popen(
+            [*self.command, *self.addresses], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, args=(self.process, lines), daemon=True).start()
+        listening = []
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                line = lines.get(timeout=max(0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise RuntimeError("the server did not become ready in time") from None
+            if line == "ready":
+                break
+            if not line.startswith("listening on "):
+                raise RuntimeError(f"the server said {line!r} before it was ready")
+            listening.append(line.removeprefix("listening on "))
+        if len(listening) != len(self.addresses):
+            raise RuntimeError(f"the server listens on {listening}, asked were {self.addresses}")
+        self.addresses = listening
+
+    @staticmethod
+    def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
+        for line in process.stdout:
+            lines.put(line.strip())
+        lines.put("<end of output>")
+
+    def stop_by_end_of_input(self) -> int:
+        self.process.stdin.close()
+        return self.process.wait(10)
+
+    def stop_by_signal(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(10)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def address(self, family: str) -> tuple[str, int]:
+        host, _, port = self.addresses[self.families.index(family)].rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+class AsyncTalker:
+    """The asyncio client."""
+
+    def __init__(self, address: tuple[str, int], family: int) -> None:
+        self._client = AsyncUDPNetworkClient(address, DatagramProtocol(JSONOrBytes()), "asyncio", family=family)
+
+    async def open(self) -> None:
+        await self._client.wait_connected()
+
+    async def send(self, packet: Any) -> None:
+        await self._client.send_packet(packet)
+
+    async def recv(self, limit: float = ANSWER_LIMIT) -> Any:
+        async with asyncio.timeout(limit):
+            return await self._client.recv_packet()
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+class SyncTalker:
+    """The synchronous client. It blocks, so each call is made from a thread."""
+
+    def __init__(self, address: tuple[str, int], family: int) -> None:
+        self._client = UDPNetworkClient(address, DatagramProtocol(JSONOrBytes()), family=family)
+
+    async def open(self) -> None:
+        pass
+
+    async def send(self, packet: Any) -> None:
+        await asyncio.to_thread(self._client.send_packet, packet, timeout=ANSWER_LIMIT)
+
+    async def recv(self, limit: float = ANSWER_LIMIT) -> Any:
+        return await asyncio.to_thread(self._client.recv_packet, timeout=limit)
+
+    async def close(self) -> None:
+        self._client.close()
+
+
+Talker = AsyncTalker | SyncTalker
+
+
+class Peer:
+    """One kind of client on one address family, and the server that it talks to."""
+
+    def __init__(self, server: Server, talker: type[Talker], family: str) -> None:
+        self.server = server
+        self._talker = talker
+        self._family = family
+
+    @contextlib.asynccontextmanager
+    async def talk(self) -> AsyncIterator[Talker]:
+        talker = self._talker(self.server.address(self._family), FAMILIES[self._family][0])
+        await talker.open()
+        try:
+            yield talker
+        finally:
+            await talker.close()
+
+
+def expect(got: Any, wanted: Any, what: str = "the answer") -> None:
+    if got != wanted:
+        raise AssertionError(f"{what} is {str(got)[:200]!r}, expected {str(wanted)[:200]!r}")
+
+
+def expect_bad_request(got: Any, what: str) -> None:
+    if not (isinstance(got, dict) and got.get("error") == "bad request" and isinstance(got.get("reason"), str)):
+        raise AssertionError(f"{what} was answered by {str(got)[:200]!r}, expected a bad request with its reason")
+
+
+async def expect_echo(talk: Talker, text: str) -> None:
+    await talk.send({"op": "echo", "text": text})
+    expect(await talk.recv(), {"reply": "echo", "text": text})
+
+
+async def expect_silence(talk: Talker) -> None:
+    with contextlib.suppress(TimeoutError):
+        raise AssertionError(f"one answer too many: {await talk.recv(QUIET)!r}")
+
+
+async def a_request_is_answered_once(peer: Peer) -> None:
+    async with peer.talk() as talk:
+        await expect_echo(talk, "hello")
+        await expect_silence(talk)
+
+
+async def texts_of_all_kinds_and_sizes_come_back_equal(peer: Peer) -> None:
+    async with peer.talk() as talk:
+        for text in TEXTS:
+            await expect_echo(talk, text)
+
+
+async def numbers_come_back_exact(peer: Peer) -> None:
+    async with peer.talk() as talk:
+        for number in NUMBERS:
+            await talk.send({"op": "half", "number": number})
+            expect(await talk.recv(), {"reply": "half", "number": number / 2})
+
+
+async def malformed_datagrams_are_answered_politely(peer: Peer) -> None:
+    async with peer.talk() as talk:
+        for what, datagram in MALFORMED.items():
+            await talk.send(datagram)
+            expect_bad_request(await talk.recv(), what)
+            await expect_echo(talk, "and on it goes")
+
+
+async def an_empty_datagram_is_answered_politely(peer: Peer) -> None:
+    async with peer.talk() as talk:
+        await talk.send(b"")
+        expect_bad_request(await talk.recv(), "an empty datagram")
+        await expect_echo(talk, "and on it goes")
+
+
+async def requests_sent_at_once_are_answered_in_order(peer: Peer) -> None:
+    async with peer.talk() as talk:
+        for number in range(20):
+            await talk.send({"op": "echo", "text": f"number {number}"})
+        for number in range(20):
+            expect(await talk.recv(), {"reply": "echo", "text": f"number {number}"})
+
+
+async def several_clients_at_once_get_their_own_answers(peer: Peer) -> None:
+    async def one_client(name: int) -> None:
+        async with peer.talk() as talk:
+            await talk.send({"op": "conversation", "timeout_ms": 10_000})
+            expect(await talk.recv(), {"reply": "go on"})
+            everybody_is_in_a_conversation.add(name)
+            while len(everybody_is_in_a_conversation) < 20:
+                await asyncio.sleep(0.01)
+            await talk.send({"op": "echo", "text": f"client {name}"})
+            expect(await talk.recv(), {"reply": "heard", "text": f"client {name}"})
+            for number in range(10):
+                await expect_echo(talk, f"client {name}, request {number}")
+            await expect_silence(talk)
+
+    everybody_is_in_a_conversation: set[int] = set()
+    async with asyncio.TaskGroup() as clients:
+        for name in range(20):
+            clients.create_task(one_client(name))
+
+
+async def a_conversation_in_time_is_heard(peer: Peer) -> None:
+    async with peer.talk() as talk:
+        await talk.send({"op": "conversation", "timeout_ms": 10_000})
+        expect(await talk.recv(), {"reply": "go on"})
+        await asyncio.sleep(0.1)
+        await talk.send({"op": "echo", "text": "in time"})
+        expect(await talk.recv(), {"reply": "heard", "text": "in time"})
+        await expect_echo(talk, "a new one")
+        await expect_silence(talk)
+
+
+async def a_conversation_sent_in_one_go_is_heard(peer: Peer) -> None:
+    async with peer.talk() as talk:
+        await talk.send({"op": "conversation", "timeout_ms": 10_000})
+        await talk.send({"op": "echo", "text": "at once"})
+        await talk.send({"op": "echo", "text": "a new one"})
+        expect(await talk.recv(), {"reply": "go on"})
+        expect(await talk.recv(), {"reply": "heard", "text": "at once"})
+        expect(await talk.recv(), {"reply": "echo", "text": "a new one"})
+
+
+async def a_conversation_too_late_is_timed_out(peer: Peer) -> None:
+    async with peer.talk() as talk:
+        for timeout_ms in (300, 0):
+            start = time.monotonic()
+            await talk.send({"op": "conversation", "timeout_ms": timeout_ms})
+            expect(await talk.recv(), {"reply": "go on"})
+            expect(await talk.recv(), {"reply": "timed out"})
+            if time.monotonic() - start < timeout_ms / 1000:
+                raise AssertionError(f"timed out before its {timeout_ms} ms")
+            await expect_echo(talk, "too late, so a request of its own")
+            await expect_silence(talk)
+
+
+async def a_conversation_survives_a_malformed_datagram(peer: Peer) -> None:
+    async with peer.talk() as talk:
+        await talk.send({"op": "conversation", "timeout_ms": 10_000})
+        expect(await talk.recv(), {"reply": "go on"})
+        for what, datagram in MALFORMED.items():
+            await talk.send(datagram)
+            expect_bad_request(await talk.recv(), what)
+        await talk.send({"op": "half", "number": 1})
+        expect_bad_request(await talk.recv(), "a request out of place")
+        await talk.send({"op": "echo", "text": "still here"})
+        expect(await talk.recv(), {"reply": "heard", "text": "still here"})
+
+
+async def garbage_from_the_server_is_a_parse_error_and_no_more(peer: Peer) -> None:
+    async with peer.talk() as talk:
+        await talk.send({"op": "garble"})
+        try:
+            raise AssertionError(f"the garbage was read as {await talk.recv()!r}")
+        except DatagramProtocolParseError as error:
+            expect(type(error.error), DeserializeError, "the error")
+        expect(await talk.recv(), {"reply": "garbled"})
+        await expect_echo(talk, "and on it goes")
+
+
+async def a_client_goes_on_after_the_server_was_restarted(peer: Peer) -> None:
+    async with peer.talk() as talk:
+        await expect_echo(talk, "before")
+        await talk.send({"op": "conversation", "timeout_ms": 60_000})
+        expect(await talk.recv(), {"reply": "go on"})
+        try:
+            status = await asyncio.to_thread(peer.server.stop_by_end_of_input)
+            with contextlib.suppress(OSError):  # nobody listens, and the system may say so
+                await talk.send({"op": "echo", "text": "lost"})
+                await talk.recv(QUIET)
+        finally:
+            await asyncio.to_thread(peer.server.start)
+        expect(status, 0, "the server's exit status")
+        for attempt in range(20):
+            # The first attempts may be told, late, that nobody listened. The server has forgotten the
+            # conversation, so this echo is a request of its own.
+            with contextlib.suppress(OSError, TimeoutError):
+                await talk.send({"op": "echo", "text": f"after {attempt}"})
+                answer = await talk.recv(0.5)
+                expect(answer, {"reply": "echo", "text": f"after {attempt}"})
+                break
+        else:
+            raise AssertionError("never answered again")
+        await expect_echo(talk, "as before")
+
+
+CHECKS: list[Callable[[Peer], Awaitable[None]]] = [
+    a_request_is_answered_once,
+    texts_of_all_kinds_and_sizes_come_back_equal,
+    numbers_come_back_exact,
+    malformed_datagrams_are_answered_politely,
+    requests_sent_at_once_are_answered_in_order,
+    several_clients_at_once_get_their_own_answers,
+    a_conversation_in_time_is_heard,
+    a_conversation_sent_in_one_go_is_heard,
+    a_conversation_too_late_is_timed_out,
+    a_conversation_survives_a_malformed_datagram,
+    garbage_from_the_server_is_a_parse_error_and_no_more,
+    a_client_goes_on_after_the_server_was_restarted,
+]
+
+# asyncio sends no empty datagrams in Python 3.11: they do not reach the socket.
+SYNCHRONOUS_CHECKS = [an_empty_datagram_is_answered_politely]
+
+
+class Report:
+    """Prints one line per check and remembers whether one failed."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.failed = False
+
+    async def run(self, name: str, check: Callable[[], Awaitable[None]]) -> None:
+        try:
+            async with asyncio.timeout(CHECK_LIMIT):
+                await check()
+        except Exception as error:
+            self.failed = True
+            self.line("FAILED", f"{name}: {describe(error)}")
+        else:
+            self.line("ok", name)
+
+    def line(self, outcome: str, text: str) -> None:
+        print(f"{outcome:<8}{self.label}, {text}", flush=True)
+
+
+def describe(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(map(describe, error.exceptions))
+    return f"{type(error).__name__}: {error}".replace("\n", " ")
+
+
+def host_has(family: str) -> bool:
+    kind, host = FAMILIES[family]
+    try:
+        with socket.socket(kind, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
+async def main(label: str, command: list[str]) -> int:
+    report = Report(label)
+    families = [family for family in FAMILIES if host_has(family)]
+    server = Server(command, families)
+    try:
+        await asyncio.to_thread(server.start)
+        for family in FAMILIES:
+            for kind, talker, checks in (
+                ("asyncio", AsyncTalker, CHECKS),
+                ("synchronous", SyncTalker, CHECKS + SYNCHRONOUS_CHECKS),
+            ):
+                if family not in families:
+                    report.line("skipped", f"{family}, {kind}: this machine has no {FAMILIES[family][1]}")
+                    continue
+                peer = Peer(server, talker, family)
+                for check in checks:
+                    await report.run(f"{family}, {kind}: {check.__name__}", lambda: check(peer))
+
+        async def the_server_ends_cleanly_on_sigterm() -> None:
+            expect(await asyncio.to_thread(server.stop_by_signal), 0, "the server's exit status")
+
+        await report.run("the_server_ends_cleanly_on_sigterm", the_server_ends_cleanly_on_sigterm)
+    finally:
+        server.kill()
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    status = asyncio.run(main(sys.argv[1], sys.argv[2:]))
+    sys.stdout.flush()
+    os._exit(status)  # a thread that still waits for an answer must not hold the end

@@ -1,0 +1,87 @@
+#!/bin/sh
+# Postbox and EasyNetwork talking to each other over real sockets, each as client and as server.
+#
+#     interop/run.sh
+#
+# Needs a Python of at least 3.11 with venv, and a package index for the first run. Prints one line
+# per check and then `N passed, N failed`; ends with 1 if a check failed. PYTHON chooses the Python.
+
+set -u
+
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here/.." || exit 1
+target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target"
+target=$(cd "$target" && pwd)
+venv=$target/interop-venv
+python=$venv/bin/python
+lines=$target/interop-lines
+output=$target/interop-output
+export PYTHONDONTWRITEBYTECODE=1
+: >"$lines"
+
+say() {
+    echo "$*" | tee -a "$lines"
+}
+
+# Each check has a limit of its own; these are for a client that hangs as a whole.
+easynetwork_client() {
+    timeout -k 5 300 "$python" "$here/easynetwork_client.py" "$@"
+}
+
+postbox_client() {
+    timeout -k 5 300 "$target/debug/interop_client" "$@"
+}
+
+# pair LABEL CLIENT SERVER_COMMAND...: runs the checks of one client against one server.
+pair() {
+    label=$1
+    client=$2
+    shift 2
+    "$client" "$label" "$@" >"$output"
+    status=$?
+    tee -a "$lines" <"$output"
+    if ! grep -q '^ok ' "$output"; then
+        say "FAILED  $label: no check passed (status $status)"
+    elif [ "$status" -ne 0 ] && ! grep -q '^FAILED ' "$output"; then
+        say "FAILED  $label: ended with status $status"
+    fi
+}
+
+finish() {
+    passed=$(grep -c '^ok ' "$lines")
+    failed=$(grep -c '^FAILED ' "$lines")
+    skipped=$(grep -c '^skipped ' "$lines")
+    rm -f "$lines" "$output"
+    [ "$skipped" -eq 0 ] || echo "$skipped skipped"
+    echo "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+    exit
+}
+
+right_version() {
+    "$python" - 2>/dev/null <<'PYTHON'
+from importlib.metadata import version
+raise SystemExit(not version("easynetwork").startswith("1.2."))
+PYTHON
+}
+
+if ! right_version; then
+    rm -rf "$venv"
+    if ! timeout 120 "${PYTHON:-python3}" -m venv "$venv" ||
+        ! timeout 300 "$python" -m pip install --quiet --disable-pip-version-check "easynetwork==1.2.*"; then
+        say "FAILED  the virtual environment with easynetwork 1.2"
+        finish
+    fi
+fi
+if ! timeout 1800 cargo build --quiet --package postbox-interop --bins; then
+    say "FAILED  building the programs of Postbox"
+    finish
+fi
+
+# EasyNetwork with itself first: it shows that the checks and the machine are right.
+pair "EasyNetwork client, EasyNetwork server" easynetwork_client "$python" "$here/easynetwork_server.py"
+pair "EasyNetwork client, Postbox server" easynetwork_client "$target/debug/interop_server"
+pair "Postbox client, EasyNetwork server" postbox_client "$python" "$here/easynetwork_server.py"
+pair "Postbox client, Postbox server" postbox_client "$target/debug/interop_server"
+finish
