@@ -106,6 +106,19 @@ impl RecvBatch {
         (&mut self.buffers, &mut self.metas)
     }
 
+    /// Keeps the datagrams that `keep` wants, in order.
+    pub(super) fn retain(&mut self, keep: impl Fn(&Meta) -> bool) {
+        let mut kept = 0;
+        for i in 0..self.received {
+            if keep(&self.metas[i]) {
+                self.metas.swap(kept, i);
+                self.buffers.swap(kept, i);
+                kept += 1;
+            }
+        }
+        self.received = kept;
+    }
+
     /// Tells how many datagrams the slots hold, from the front.
     pub(super) fn set_len(&mut self, received: usize) {
         self.received = received.min(self.metas.len());

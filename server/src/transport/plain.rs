@@ -1,20 +1,31 @@
-//! The transport of every other system.
+//! The transport of every system: tokio's own socket, one datagram per call.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::net::UdpSocket as StdSocket;
+use std::task::{Context, Poll, ready};
 
 use socket2::Socket;
+use tokio::net::UdpSocket;
 
-use super::{Capabilities, Outgoing, RecvBatch, Sent, Transport};
+use super::{Capabilities, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
 
-/// A tokio UDP socket, one datagram per call.
+/// A tokio UDP socket.
 #[derive(Debug)]
-pub(crate) struct PlainTransport {}
+pub(crate) struct PlainTransport {
+    socket: UdpSocket,
+    /// An error that came after some datagrams: those go first.
+    error: Option<io::Error>,
+}
 
 impl PlainTransport {
-    /// Serves a duplicate of `socket`; needs a tokio runtime.
-    pub(crate) fn new(_socket: &Socket) -> io::Result<Self> {
-        Ok(Self {})
+    /// Serves a duplicate of `socket`, which is bound; needs a tokio runtime with IO enabled.
+    pub(crate) fn new(socket: &Socket) -> io::Result<Self> {
+        let socket = StdSocket::from(socket.try_clone()?);
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket: UdpSocket::from_std(socket)?,
+            error: None,
+        })
     }
 }
 
@@ -28,11 +39,74 @@ impl Transport for PlainTransport {
         }
     }
 
-    fn poll_recv(&mut self, _: &mut Context<'_>, _: &mut RecvBatch) -> Poll<io::Result<()>> {
-        unimplemented!()
+    fn poll_recv(&mut self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<()>> {
+        batch.clear();
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Err(error));
+        }
+        loop {
+            ready!(self.socket.poll_recv_ready(cx))?;
+            let (buffers, metas) = batch.refill();
+            let mut received = 0;
+            for (buffer, meta) in buffers.iter_mut().zip(metas) {
+                match self.socket.try_recv_from(buffer) {
+                    Ok((len, remote)) => {
+                        *meta = super::Meta {
+                            remote,
+                            local: None,
+                            len,
+                            segment: len,
+                            truncated: false,
+                        };
+                        received += 1;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => break,
+                    Err(error) if received == 0 => return Poll::Ready(Err(error)),
+                    Err(error) => {
+                        self.error = Some(error);
+                        break;
+                    }
+                }
+            }
+            if received > 0 {
+                batch.set_len(received);
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
-    fn poll_send(&mut self, _: &mut Context<'_>, _: &[u8], _: &[Outgoing]) -> Poll<Sent> {
-        unimplemented!()
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        datagrams: &[Outgoing],
+    ) -> Poll<Sent> {
+        let mut left = 0;
+        let mut tried_again = false;
+        while let Some(datagram) = datagrams.get(left).filter(|_| left < SEND_BATCH) {
+            let payload = &bytes[datagram.start..][..datagram.len];
+            let Err(error) = self.socket.try_send_to(payload, datagram.remote) else {
+                left += 1;
+                continue;
+            };
+            match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                _ if left > 0 => break, // the next call meets the error again, if it is its own
+                io::ErrorKind::WouldBlock => {
+                    if let Err(error) = ready!(self.socket.poll_send_ready(cx)) {
+                        return Poll::Ready(Sent::Failed(error));
+                    }
+                }
+                // Another client's *port unreachable*, told once, in place of a send.
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+                    if !tried_again =>
+                {
+                    tried_again = true;
+                }
+                _ => return Poll::Ready(Sent::Failed(error)),
+            }
+        }
+        Poll::Ready(Sent::Left(left))
     }
 }

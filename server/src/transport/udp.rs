@@ -1,24 +1,163 @@
-//! The batched transport of Linux.
+//! The batched transport of Linux: `recvmmsg` and `sendmmsg` under tokio's readiness.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use socket2::Socket;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
-use super::{Capabilities, Outgoing, RecvBatch, Sent, Transport};
+use super::sys::{self, Receiver, SendError, Sender, Wanted};
+use super::{Capabilities, LocalAddr, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
+
+/// The buffer that a coalesced receive needs: the kernel joins datagrams up to this many bytes,
+/// and cuts what does not fit.
+const COALESCED_LEN: usize = 65_535;
+
+/// Batches in a row that may turn out to hold nothing for this socket before others get a turn.
+const EMPTY_ROUNDS: usize = 16;
 
 /// A UDP socket with batched system calls.
 #[derive(Debug)]
 pub(crate) struct UdpTransport {
     socket: Arc<Socket>,
+    /// The socket as the runtime watches it; `None` only after that failed.
+    watched: Option<AsyncFd<Arc<Socket>>>,
+    /// Whether the runtime also watches for room to send.
+    watches_send: bool,
+    wanted: Wanted,
+    unicast_only: bool,
+    offloads: bool,
+    icmp_errors: bool,
+    receiver: Receiver,
+    sender: Sender,
+    /// The last batch was full, so that more is likely there: no need to ask the runtime first.
+    more_expected: bool,
+    /// The largest segments that may be sent as runs; 0: none.
+    segment_limit: usize,
 }
 
 impl UdpTransport {
-    /// Serves `socket`; needs a tokio runtime.
+    /// Serves a bound `socket`; needs a tokio runtime with IO enabled.
+    ///
+    /// With `offloads`, datagrams may arrive coalesced if the batch's buffers hold 65,535 bytes,
+    /// and runs of answers leave as one message.
     pub(crate) fn new(socket: Arc<Socket>, offloads: bool) -> io::Result<Self> {
-        let _ = offloads;
-        Ok(Self { socket })
+        let local = socket
+            .local_addr()?
+            .as_socket()
+            .ok_or(io::ErrorKind::Unsupported)?;
+        let wildcard = local.ip().is_unspecified();
+        if wildcard {
+            let v4 = local.is_ipv4() || !socket.only_v6()?;
+            sys::set_pktinfo(socket.as_fd(), v4, local.is_ipv6())?;
+        }
+        let mut transport = Self {
+            wanted: Wanted {
+                local: wildcard,
+                // A socket that was served before may still hold coalesced datagrams.
+                segment: sys::uses_gro(socket.as_fd()),
+            },
+            unicast_only: false,
+            offloads,
+            icmp_errors: sys::tells_errors(socket.as_fd()),
+            receiver: Receiver::new(0),
+            sender: Sender::new(SEND_BATCH),
+            more_expected: false,
+            segment_limit: if offloads { usize::from(u16::MAX) } else { 0 },
+            watched: None,
+            watches_send: false,
+            socket,
+        };
+        transport.watch()?;
+        Ok(transport)
+    }
+
+    /// Passes over what was sent to a broadcast or multicast address.
+    ///
+    /// The kernel hands such a datagram to every socket of a group, so all but one of them have
+    /// to look away, or the client gets an answer from each. It works on wildcard binds, where
+    /// the address is told; one bound to a unicast address gets no such datagrams.
+    pub(crate) fn unicast_only(mut self) -> Self {
+        self.unicast_only = true;
+        self
+    }
+
+    /// Registers the socket with the runtime.
+    ///
+    /// At first only for receiving: a socket that is also watched for room to send wakes the
+    /// runtime each time the kernel has finished with a datagram.
+    fn watch(&mut self) -> io::Result<()> {
+        self.watched = None; // a socket cannot be registered twice
+        let interest = if self.watches_send {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        // Deprecated in tokio 1.54 for its `unsafe` successor, which earlier versions lack. What
+        // that asks for holds: an Arc<Socket> keeps its one descriptor open.
+        #[allow(deprecated)]
+        let watched = AsyncFd::with_interest(self.socket.clone(), interest)?;
+        self.watched = Some(watched);
+        Ok(())
+    }
+
+    /// Receives one batch without waiting.
+    fn receive(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
+        loop {
+            let (buffers, metas) = batch.refill();
+            let result = self
+                .receiver
+                .receive(self.socket.as_fd(), self.wanted, buffers, metas);
+            match result {
+                Ok(received) => {
+                    batch.set_len(received);
+                    return Ok(received);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    if error.kind() != io::ErrorKind::WouldBlock {
+                        self.clear_errors();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Adjusts to the size of the batch, which is nearly always that of the last one.
+    fn prepare(&mut self, batch: &RecvBatch) {
+        if self.receiver.slots() != batch.slots() {
+            self.receiver = Receiver::new(batch.slots());
+        }
+        if self.offloads && !self.wanted.segment && batch.buffer_len() >= COALESCED_LEN {
+            // Kernels before 5.0 lack it; then datagrams come one by one.
+            self.wanted.segment = sys::set_gro(self.socket.as_fd()).is_ok();
+            self.offloads = self.wanted.segment;
+        }
+    }
+
+    fn clear_errors(&self) {
+        if self.icmp_errors {
+            sys::drain_errors(self.socket.as_fd());
+        }
+    }
+
+    /// Waits for room to send. Ready means: try again.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.watches_send {
+            self.watches_send = true;
+            self.watch()?;
+            // The waker of a pending receive went with the old registration.
+            cx.waker().wake_by_ref();
+        }
+        let Some(watched) = &self.watched else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        ready!(watched.poll_write_ready(cx))?.clear_ready();
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -32,12 +171,119 @@ impl Transport for UdpTransport {
         }
     }
 
-    fn poll_recv(&mut self, _: &mut Context<'_>, _: &mut RecvBatch) -> Poll<io::Result<()>> {
-        let _ = &self.socket;
-        unimplemented!()
+    fn poll_recv(&mut self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<()>> {
+        batch.clear();
+        self.prepare(batch);
+        if self.watched.is_none() {
+            self.watch()?;
+        }
+        for _ in 0..EMPTY_ROUNDS {
+            if !self.more_expected {
+                let Some(watched) = &self.watched else {
+                    return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+                };
+                // Cleared before the receive that may empty the socket: what comes later is a
+                // new event. What this receive leaves is remembered in `more_expected`.
+                ready!(watched.poll_read_ready(cx))?.clear_ready();
+            }
+            match self.receive(batch) {
+                Ok(received) => self.more_expected = received == batch.slots(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.more_expected = false;
+                    continue;
+                }
+                Err(error) => {
+                    self.more_expected = true;
+                    return Poll::Ready(Err(error));
+                }
+            }
+            if self.unicast_only {
+                batch.retain(|meta| !meta.local.is_some_and(|local| is_for_many(&local)));
+            }
+            if batch.len() > 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    fn poll_send(&mut self, _: &mut Context<'_>, _: &[u8], _: &[Outgoing]) -> Poll<Sent> {
-        unimplemented!()
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        datagrams: &[Outgoing],
+    ) -> Poll<Sent> {
+        if datagrams.is_empty() {
+            return Poll::Ready(Sent::Left(0));
+        }
+        let mut limit_before = None;
+        let mut tried_again = false;
+        loop {
+            let limit = self.segment_limit;
+            let result = self
+                .sender
+                .send(self.socket.as_fd(), bytes, datagrams, limit);
+            let SendError { error, segment } = match result {
+                Ok(left) => return Poll::Ready(Sent::Left(left)),
+                Err(failure) => failure,
+            };
+            match (error.raw_os_error(), segment) {
+                (Some(libc::EINTR), _) => {}
+                (Some(libc::EAGAIN), _) => {
+                    if let Err(error) = ready!(self.poll_room(cx)) {
+                        return Poll::Ready(Sent::Failed(error));
+                    }
+                }
+                // The device cannot do it: never again.
+                (Some(libc::EIO), Some(_)) => {
+                    limit_before.get_or_insert(limit);
+                    self.segment_limit = 0;
+                }
+                // Segments have to fit into one packet, other datagrams do not: the kernel would
+                // send them in fragments. (Which of the two errors depends on its version.)
+                (Some(libc::EINVAL | libc::EMSGSIZE), Some(segment)) => {
+                    limit_before.get_or_insert(limit);
+                    self.segment_limit = segment - 1;
+                }
+                (Some(code), _) if !tried_again && may_be_of_another(code) => {
+                    tried_again = true;
+                    self.clear_errors();
+                }
+                _ => {
+                    if let Some(limit) = limit_before {
+                        self.segment_limit = limit; // sent singly it failed too
+                    }
+                    return Poll::Ready(Sent::Failed(error));
+                }
+            }
+        }
     }
+}
+
+/// Tells whether a datagram to this address reaches every socket of a group.
+///
+/// An IPv4 address that an answer cannot leave from is a broadcast address: which addresses are,
+/// only the kernel's table of interfaces knows.
+fn is_for_many(local: &LocalAddr) -> bool {
+    let asked = local.asked.to_canonical();
+    asked.is_multicast() || (asked.is_ipv4() && local.reply_from != Some(local.asked))
+}
+
+/// Tells whether a send may have failed for an ICMP error that an earlier datagram caused, to
+/// whomever. The kernel reports it once, and has not sent this one.
+fn may_be_of_another(code: i32) -> bool {
+    matches!(
+        code,
+        libc::ECONNREFUSED
+            | libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::EMSGSIZE
+            | libc::EPROTO
+            | libc::EACCES
+            | libc::ENOPROTOOPT
+            | libc::EOPNOTSUPP
+    )
 }

@@ -1,97 +1,56 @@
-//! A network without sockets.
+//! A network without sockets, for tests and simulations.
+//!
+//! It behaves like UDP between processes on one machine: datagrams keep their bounds and their
+//! order, one to an address that nobody uses is lost, and so is one for which there is no room.
+//! Nothing in it depends on a clock or on chance.
 
-use std::io;
+mod endpoint;
+mod faults;
+mod network;
+mod socket;
+mod transport;
+
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use super::{Capabilities, Outgoing, RecvBatch, Sent, Transport};
+pub(crate) use endpoint::MemoryEndpoint;
+pub use network::MemoryNetwork;
+pub use socket::MemorySocket;
+pub(crate) use transport::MemoryTransport;
 
-/// A network in memory.
-#[derive(Clone, Debug, Default)]
-pub struct MemoryNetwork {}
+use super::MAX_PAYLOAD_V4;
 
-impl MemoryNetwork {
-    /// Makes an empty network.
-    pub fn new() -> Self {
-        Self::default()
-    }
+/// The datagrams that wait at one address, at most; later ones are lost, as with a full socket
+/// buffer. Room for one datagram from each of 10,000 clients.
+const QUEUE_LEN: usize = 16_384;
 
-    /// Opens a client's socket.
-    pub fn socket(&self, _addr: SocketAddr) -> io::Result<MemorySocket> {
-        unimplemented!()
-    }
+/// The longest payload over IPv6: 65,535 less the UDP header.
+const MAX_PAYLOAD_V6: usize = MAX_PAYLOAD_V4 + 20;
 
-    pub(crate) fn bind(
-        &self,
-        _addr: SocketAddr,
-        _group: usize,
-    ) -> io::Result<Vec<Arc<MemoryEndpoint>>> {
-        unimplemented!()
-    }
-}
-
-/// A client's socket.
+/// A datagram on its way.
 #[derive(Debug)]
-pub struct MemorySocket {}
-
-impl MemorySocket {
-    /// Sends.
-    pub fn send_to(&self, _datagram: &[u8], _to: SocketAddr) -> io::Result<()> {
-        unimplemented!()
-    }
-
-    /// Receives.
-    pub async fn recv_from(&self) -> io::Result<(Vec<u8>, SocketAddr)> {
-        unimplemented!()
-    }
-
-    /// Receives what is there.
-    pub fn try_recv_from(&self) -> io::Result<(Vec<u8>, SocketAddr)> {
-        unimplemented!()
-    }
-
-    /// Returns its address.
-    pub fn local_addr(&self) -> SocketAddr {
-        unimplemented!()
-    }
+struct Datagram {
+    source: SocketAddr,
+    destination: SocketAddr,
+    payload: Vec<u8>,
+    /// The size of each part if several datagrams travel as one, else the payload's.
+    segment: usize,
 }
 
-/// A server's socket.
-#[derive(Debug)]
-pub(crate) struct MemoryEndpoint {}
-
-impl MemoryEndpoint {
-    pub(crate) fn local_addr(&self) -> SocketAddr {
-        unimplemented!()
-    }
+/// The datagrams that wait at one address.
+#[derive(Debug, Default)]
+struct Queue {
+    datagrams: VecDeque<Datagram>,
+    /// How many were lost for want of room.
+    lost: u64,
 }
 
-/// Serves an endpoint.
-#[derive(Debug)]
-pub(crate) struct MemoryTransport {}
-
-impl MemoryTransport {
-    pub(crate) fn new(_endpoint: Arc<MemoryEndpoint>) -> Self {
-        Self {}
-    }
-}
-
-impl Transport for MemoryTransport {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            local_addr: true,
-            truncation: true,
-            icmp_errors: false,
-            offloads: false,
+impl Queue {
+    fn push(&mut self, datagram: Datagram) {
+        if self.datagrams.len() < QUEUE_LEN {
+            self.datagrams.push_back(datagram);
+        } else {
+            self.lost += 1;
         }
-    }
-
-    fn poll_recv(&mut self, _: &mut Context<'_>, _: &mut RecvBatch) -> Poll<io::Result<()>> {
-        unimplemented!()
-    }
-
-    fn poll_send(&mut self, _: &mut Context<'_>, _: &[u8], _: &[Outgoing]) -> Poll<Sent> {
-        unimplemented!()
     }
 }

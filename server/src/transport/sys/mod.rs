@@ -1,1 +1,34 @@
-//! The system calls of the batched transport.
+//! The system calls of the batched transport: the one folder where `unsafe` is allowed.
+//!
+//! | file | what |
+//! |---|---|
+//! | `addr.rs` | socket addresses in the kernel's form |
+//! | `cmsg.rs` | control messages: reading and writing |
+//! | `recv.rs` | `recvmmsg` |
+//! | `send.rs` | `sendmmsg`, with segmentation offload |
+//! | `options.rs` | socket options that socket2 lacks |
+//!
+//! Every function here is safe to call: pointers never leave the folder, lengths are checked
+//! against the buffers they belong to, and what the kernel writes is checked before it is used.
+
+#![allow(unsafe_code)] // system calls: no crate offers recvmmsg, sendmmsg and pktinfo together
+
+mod addr;
+mod cmsg;
+mod options;
+mod recv;
+mod send;
+
+use std::io;
+
+pub(crate) use options::{
+    drain_errors, force_recv_buffer, kernel_drops, set_gro, set_pktinfo, set_recv_errors,
+    tells_errors, uses_gro,
+};
+pub(crate) use recv::{Receiver, Wanted};
+pub(crate) use send::{SendError, Sender};
+
+/// Turns the -1 of a system call into its error.
+fn check(result: libc::c_int) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}

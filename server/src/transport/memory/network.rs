@@ -1,0 +1,268 @@
+//! The network itself: who uses which address, and where a datagram goes.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use super::faults::Faults;
+use super::{Datagram, MAX_PAYLOAD_V6, MemoryEndpoint, MemorySocket, Queue};
+use crate::transport::MAX_PAYLOAD_V4;
+
+/// The first port that is handed out where the user asks for port 0: the first of the range that
+/// systems use for it.
+const FIRST_PORT: u16 = 49_152;
+
+/// A network in memory: servers and clients on it reach each other, and nobody else.
+///
+/// Clones are the same network. No clock, no threads and no async runtime are involved, so a
+/// handler's test sees the same order of events each time it runs.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryNetwork {
+    state: Arc<Mutex<State>>,
+}
+
+impl MemoryNetwork {
+    /// Makes an empty network.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens a client's socket at `addr`.
+    ///
+    /// Port 0 picks a free port, and the unspecified address becomes the loopback one. The
+    /// address is free again once the socket is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody has that address.
+    pub fn socket(&self, addr: SocketAddr) -> io::Result<MemorySocket> {
+        let ip = if addr.ip().is_unspecified() {
+            loopback(addr.is_ipv4())
+        } else {
+            addr.ip()
+        };
+        let addr = self.lock().claim(SocketAddr::new(ip, addr.port()), 1)?;
+        Ok(MemorySocket::new(self.clone(), addr))
+    }
+
+    /// Sends a datagram from any source address at all, whether somebody uses it or not.
+    ///
+    /// With it a test can be many clients at once, or a stranger who forges his address.
+    ///
+    /// # Errors
+    ///
+    /// An error if the datagram is longer than UDP allows. One that does not arrive is no error.
+    pub fn send_from(
+        &self,
+        source: SocketAddr,
+        datagram: &[u8],
+        destination: SocketAddr,
+    ) -> io::Result<()> {
+        check_len(datagram.len(), destination)?;
+        self.deliver(source, datagram, datagram.len(), destination);
+        Ok(())
+    }
+
+    /// Sends several datagrams, each of `segment` bytes but the last, that arrive as one.
+    #[doc(hidden)]
+    pub fn send_coalesced(
+        &self,
+        source: SocketAddr,
+        datagrams: &[u8],
+        segment: usize,
+        destination: SocketAddr,
+    ) {
+        self.deliver(source, datagrams, segment, destination);
+    }
+
+    /// Opens `group` endpoints at one address; each client's datagrams go to one of them.
+    pub(crate) fn bind(
+        &self,
+        addr: SocketAddr,
+        group: usize,
+    ) -> io::Result<Vec<Arc<MemoryEndpoint>>> {
+        let group = group.max(1);
+        let addr = self.lock().claim(addr, group)?;
+        let endpoint = |i| Arc::new(MemoryEndpoint::new(self.clone(), addr, i));
+        Ok((0..group).map(endpoint).collect())
+    }
+
+    /// Hands a datagram to whoever is there, and wakes him once nothing is locked.
+    pub(super) fn deliver(
+        &self,
+        source: SocketAddr,
+        payload: &[u8],
+        segment: usize,
+        destination: SocketAddr,
+    ) {
+        let mut state = self.lock();
+        let Some(queue) = state.find(source, destination) else {
+            return;
+        };
+        queue.queue.push(Datagram {
+            source,
+            destination,
+            payload: payload.to_vec(),
+            segment,
+        });
+        let wakers = std::mem::take(&mut queue.wakers);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes everybody who waits at `addr`, after `change` was made.
+    pub(super) fn change<T>(&self, addr: SocketAddr, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        let wakers: Vec<Waker> = state
+            .places
+            .get_mut(&addr)
+            .into_iter()
+            .flatten()
+            .flat_map(|inbox| {
+                std::mem::take(&mut inbox.wakers)
+                    .into_iter()
+                    .chain(inbox.blocked.take())
+            })
+            .collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// Locks the state. No user code runs under the lock, so a panic elsewhere harms nothing.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Everything that the network knows.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// By address: one inbox for a client, one for each member of a server's group.
+    places: HashMap<SocketAddr, Vec<Inbox>>,
+    pub(super) faults: Faults,
+    last_port: Option<u16>,
+}
+
+/// One member's end of the network.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    pub(super) queue: Queue,
+    /// Those who wait for a datagram.
+    pub(super) wakers: Vec<Waker>,
+    /// He who waits until he may send.
+    pub(super) blocked: Option<Waker>,
+    /// The member has gone, others of its group have not.
+    closed: bool,
+}
+
+impl State {
+    /// Takes an address for `members` to share.
+    fn claim(&mut self, addr: SocketAddr, members: usize) -> io::Result<SocketAddr> {
+        let addr = if addr.port() == 0 {
+            SocketAddr::new(addr.ip(), self.free_port(addr.ip())?)
+        } else if self.is_taken(addr) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        } else {
+            addr
+        };
+        let inboxes = std::iter::repeat_with(Inbox::default).take(members);
+        self.places.insert(addr, inboxes.collect());
+        Ok(addr)
+    }
+
+    /// Picks the next free port, in order, so that a port is not soon used again.
+    fn free_port(&mut self, ip: IpAddr) -> io::Result<u16> {
+        for _ in FIRST_PORT..=u16::MAX {
+            let next = self.last_port.and_then(|port| port.checked_add(1));
+            let port = next.unwrap_or(FIRST_PORT);
+            self.last_port = Some(port);
+            if !self.is_taken(SocketAddr::new(ip, port)) {
+                return Ok(port);
+            }
+        }
+        Err(io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    /// A wildcard address and any other with the same port exclude each other.
+    fn is_taken(&self, addr: SocketAddr) -> bool {
+        let wildcard = SocketAddr::new(unspecified(addr.is_ipv4()), addr.port());
+        let same_port =
+            |taken: &SocketAddr| taken.port() == addr.port() && taken.is_ipv4() == addr.is_ipv4();
+        self.places.contains_key(&addr)
+            || self.places.contains_key(&wildcard)
+            || (addr == wildcard && self.places.keys().any(same_port))
+    }
+
+    /// Finds the inbox for a datagram: at its very address, or at the wildcard of its port.
+    fn find(&mut self, source: SocketAddr, destination: SocketAddr) -> Option<&mut Inbox> {
+        let place = if self.places.contains_key(&destination) {
+            destination
+        } else {
+            SocketAddr::new(unspecified(destination.is_ipv4()), destination.port())
+        };
+        let members = self.places.get_mut(&place)?;
+        let mut hasher = DefaultHasher::new(); // not seeded: the same member in every run
+        source.hash(&mut hasher);
+        let member = hasher.finish() % members.len() as u64;
+        // The remainder is below the number of members, a usize.
+        members
+            .get_mut(member as usize)
+            .filter(|inbox| !inbox.closed)
+    }
+
+    /// Returns a member's inbox, which exists until the member lets go of it.
+    pub(super) fn inbox(&mut self, addr: SocketAddr, member: usize) -> Option<&mut Inbox> {
+        self.places.get_mut(&addr)?.get_mut(member)
+    }
+
+    /// Lets go of an inbox, and of the address with the last of its group. What waited there is
+    /// handed back, to be dropped once nothing is locked.
+    pub(super) fn release(&mut self, addr: SocketAddr, member: usize) -> Option<Inbox> {
+        let members = self.places.get_mut(&addr)?;
+        let closed = Inbox {
+            closed: true,
+            ..Inbox::default()
+        };
+        let inbox = std::mem::replace(members.get_mut(member)?, closed);
+        if members.iter().all(|inbox| inbox.closed) {
+            self.places.remove(&addr);
+        }
+        Some(inbox)
+    }
+}
+
+/// Answers as the kernel does to a datagram that is too long.
+pub(super) fn check_len(len: usize, destination: SocketAddr) -> io::Result<()> {
+    let most = if destination.is_ipv4() {
+        MAX_PAYLOAD_V4
+    } else {
+        MAX_PAYLOAD_V6
+    };
+    if len > most {
+        let text = "message too long";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(())
+}
+
+/// Returns the loopback address of a family.
+pub(super) fn loopback(v4: bool) -> IpAddr {
+    if v4 {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        Ipv6Addr::LOCALHOST.into()
+    }
+}
+
+fn unspecified(v4: bool) -> IpAddr {
+    if v4 {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    }
+}

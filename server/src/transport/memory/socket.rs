@@ -1,0 +1,92 @@
+//! A client's socket on the network in memory.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::task::Poll;
+
+use super::MemoryNetwork;
+use super::network::check_len;
+
+/// A client's socket on a [`MemoryNetwork`].
+///
+/// It can be used from several tasks at once, on any async runtime or on none.
+#[derive(Debug)]
+pub struct MemorySocket {
+    network: MemoryNetwork,
+    addr: SocketAddr,
+}
+
+impl MemorySocket {
+    /// Takes over an address that was claimed for it.
+    pub(super) fn new(network: MemoryNetwork, addr: SocketAddr) -> Self {
+        Self { network, addr }
+    }
+
+    /// Returns the address that answers are sent to.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Sends a datagram. One that nobody receives is lost, which is no error.
+    ///
+    /// # Errors
+    ///
+    /// An error if the datagram is longer than UDP allows.
+    pub fn send_to(&self, datagram: &[u8], destination: SocketAddr) -> io::Result<()> {
+        check_len(datagram.len(), destination)?;
+        self.network
+            .deliver(self.addr, datagram, datagram.len(), destination);
+        Ok(())
+    }
+
+    /// Receives the next datagram, and tells who sent it.
+    ///
+    /// # Errors
+    ///
+    /// None today.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready loses no datagram.
+    pub async fn recv_from(&self) -> io::Result<(Vec<u8>, SocketAddr)> {
+        poll_fn(|cx| {
+            let waker = cx.waker().clone(); // foreign code: not under the lock
+            let mut state = self.network.lock();
+            let Some(inbox) = state.inbox(self.addr, 0) else {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            };
+            if let Some(datagram) = inbox.queue.datagrams.pop_front() {
+                return Poll::Ready(Ok((datagram.payload, datagram.source)));
+            }
+            // All who wait are woken by each datagram: should one of them have lost interest,
+            // another gets it.
+            if !inbox.wakers.iter().any(|known| known.will_wake(&waker)) {
+                inbox.wakers.push(waker);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Receives a datagram that is there already.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none.
+    pub fn try_recv_from(&self) -> io::Result<(Vec<u8>, SocketAddr)> {
+        let mut state = self.network.lock();
+        let inbox = state.inbox(self.addr, 0);
+        match inbox.and_then(|inbox| inbox.queue.datagrams.pop_front()) {
+            Some(datagram) => Ok((datagram.payload, datagram.source)),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Drop for MemorySocket {
+    fn drop(&mut self) {
+        let inbox = self.network.lock().release(self.addr, 0);
+        drop(inbox); // wakers are foreign code: not under the lock
+    }
+}

@@ -1,0 +1,155 @@
+//! The transport of a server on the network in memory.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::network::{check_len, loopback};
+use super::{Datagram, MemoryEndpoint};
+use crate::transport::{
+    Capabilities, LocalAddr, Meta, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport,
+};
+
+/// Serves a [`MemoryEndpoint`].
+#[derive(Debug)]
+pub(crate) struct MemoryTransport {
+    endpoint: Arc<MemoryEndpoint>,
+}
+
+impl MemoryTransport {
+    /// Serves `endpoint`, which may have been served before.
+    pub(crate) fn new(endpoint: Arc<MemoryEndpoint>) -> Self {
+        Self { endpoint }
+    }
+
+    /// Returns where an answer leaves from.
+    fn source(&self, outgoing: &Outgoing) -> SocketAddr {
+        let bound = self.endpoint.addr;
+        let ip = if bound.ip().is_unspecified() {
+            let asked = outgoing.local.and_then(|local| local.reply_from);
+            asked.unwrap_or_else(|| loopback(bound.is_ipv4()))
+        } else {
+            bound.ip()
+        };
+        SocketAddr::new(ip, bound.port())
+    }
+}
+
+impl Transport for MemoryTransport {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            local_addr: true,
+            truncation: true,
+            icmp_errors: false,
+            offloads: false,
+        }
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<()>> {
+        let MemoryEndpoint {
+            network,
+            addr,
+            member,
+        } = &*self.endpoint;
+        let waker = cx.waker().clone();
+        let (buffers, metas) = batch.refill();
+        let mut state = network.lock();
+        if state.faults.take_panic(*addr) {
+            drop(state);
+            panic!("receiving was told to panic");
+        }
+        if let Some(error) = state.faults.take_receive(*addr) {
+            return Poll::Ready(Err(error));
+        }
+        let Some(inbox) = state.inbox(*addr, *member) else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let count = inbox.queue.datagrams.len().min(buffers.len());
+        if count == 0 {
+            // One task receives: only its latest waker counts.
+            let old = std::mem::replace(&mut inbox.wakers, vec![waker]);
+            drop(state);
+            drop(old); // foreign code, like all of a waker: not under the lock
+            return Poll::Pending;
+        }
+        let wildcard = addr.ip().is_unspecified();
+        let slots = buffers.iter_mut().zip(metas);
+        for (datagram, (buffer, meta)) in inbox.queue.datagrams.drain(..count).zip(slots) {
+            *meta = fill(&datagram, buffer, wildcard);
+        }
+        drop(state);
+        batch.set_len(count);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        datagrams: &[Outgoing],
+    ) -> Poll<Sent> {
+        let MemoryEndpoint {
+            network,
+            addr,
+            member,
+        } = &*self.endpoint;
+        let waker = cx.waker().clone();
+        let mut left = 0;
+        for datagram in datagrams.iter().take(SEND_BATCH) {
+            let remote = datagram.remote;
+            let mut state = network.lock();
+            if state.faults.is_blocked(*addr) {
+                if left == 0 {
+                    let inbox = state.inbox(*addr, *member);
+                    let old = inbox.and_then(|inbox| inbox.blocked.replace(waker));
+                    drop(state);
+                    drop(old);
+                    return Poll::Pending;
+                }
+                break;
+            }
+            let fault = state.faults.send_error(remote);
+            drop(state);
+            if let Some(error) = fault.or_else(|| check_len(datagram.len, remote).err()) {
+                if left == 0 {
+                    return Poll::Ready(Sent::Failed(error));
+                }
+                break;
+            }
+            let payload = &bytes[datagram.start..][..datagram.len];
+            network.deliver(self.source(datagram), payload, datagram.len, remote);
+            left += 1;
+        }
+        Poll::Ready(Sent::Left(left))
+    }
+}
+
+/// Copies a datagram to a slot of a batch, as much of it as fits.
+fn fill(datagram: &Datagram, buffer: &mut [u8], wildcard: bool) -> Meta {
+    let len = datagram.payload.len().min(buffer.len());
+    buffer[..len].copy_from_slice(&datagram.payload[..len]);
+    Meta {
+        remote: datagram.source,
+        local: wildcard.then(|| local(datagram.destination.ip())),
+        len,
+        segment: datagram.segment.min(len),
+        truncated: len < datagram.payload.len(),
+    }
+}
+
+/// Tells the address that was asked. Broadcast and multicast are answered from the address of
+/// the only interface there is.
+fn local(asked: IpAddr) -> LocalAddr {
+    let broadcast = matches!(asked, IpAddr::V4(ip) if ip.is_broadcast());
+    let own = if broadcast || asked.is_multicast() {
+        loopback(asked.is_ipv4())
+    } else {
+        asked
+    };
+    LocalAddr {
+        asked,
+        reply_from: Some(own),
+        interface: 0,
+    }
+}
