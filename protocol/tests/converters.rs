@@ -105,7 +105,7 @@ fn p3_closures_make_a_converter() {
                 .ok_or_else(|| BoxError::from("too large"))
         },
         move |dto: u32| {
-            if dto % by == 0 {
+            if dto.is_multiple_of(by) {
                 Ok(dto / by)
             } else {
                 Err("no multiple".into())

@@ -1,0 +1,158 @@
+//! What is sent reads back equal, for all types that proptest thinks of.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::{Number, Value};
+
+use common::{
+    Event, Everything, Meters, Nothing, Pair, Person, Shape, everything, person, read, text,
+};
+
+fn float() -> impl Strategy<Value = f64> {
+    // Every bit pattern, so the denormals and the largest too.
+    any::<u64>()
+        .prop_map(f64::from_bits)
+        .prop_filter("finite", |float| float.is_finite())
+}
+
+fn single() -> impl Strategy<Value = f32> {
+    any::<u32>()
+        .prop_map(f32::from_bits)
+        .prop_filter("finite", |float| float.is_finite())
+}
+
+fn people() -> impl Strategy<Value = Person> {
+    (any::<String>(), any::<u8>()).prop_map(|(name, age)| Person { name, age })
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    prop_oneof![
+        Just(Shape::Point),
+        float().prop_map(Shape::Circle),
+        (float(), float()).prop_map(|(from, to)| Shape::Line(from, to)),
+        single().prop_map(|side| Shape::Square { side }),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        people().prop_map(|who| Event::Joined { who }),
+        float().prop_map(|after| Event::Left { after }),
+    ]
+}
+
+prop_compose! {
+    fn anything()(
+        yes in any::<bool>(),
+        small in any::<(i8, i16, i32, u8, u16, u32)>(),
+        large in any::<(i64, u64, i128, u128)>(),
+        letter in any::<char>(),
+        (text, bytes) in any::<(String, Vec<u8>)>(),
+        maybe in prop::option::of(float()),
+        length in float().prop_map(Meters),
+        pair in (single(), any::<char>()).prop_map(|(number, letter)| Pair(number, letter)),
+        shapes in prop::collection::vec(shape(), 0..5),
+        named in prop::collection::btree_map(any::<String>(), float(), 0..5),
+        (numbered, person) in (
+            prop::collection::btree_map(any::<u16>(), people(), 0..5),
+            people(),
+        ),
+        event in event(),
+    ) -> Everything {
+        Everything {
+            yes, small, large, letter, text, bytes, maybe, unit: (), nothing: Nothing, length, pair,
+            shapes, named, numbered, event, person,
+        }
+    }
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        float().prop_map(|float| Number::from_f64(float).map_or(Value::Null, Value::Number)),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 60, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map(any::<String>(), inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn p3_a_typed_packet_reads_back_equal(packet in anything()) {
+        prop_assert_eq!(read::<Everything>(text(&packet)).unwrap(), packet);
+    }
+
+    #[test]
+    fn p3_an_untyped_packet_reads_back_equal(packet in value()) {
+        prop_assert_eq!(read::<Value>(text(&packet)).unwrap(), packet);
+    }
+
+    #[test]
+    fn p3_a_float_reads_back_bit_for_bit(float in float(), single in single()) {
+        prop_assert_eq!(read::<f64>(text(&float)).unwrap().to_bits(), float.to_bits());
+        prop_assert_eq!(read::<f32>(text(&single)).unwrap().to_bits(), single.to_bits());
+        let untyped = read::<Value>(text(&float)).unwrap();
+        prop_assert_eq!(untyped.as_f64().unwrap().to_bits(), float.to_bits());
+    }
+
+    #[test]
+    fn p4_a_typed_document_with_a_byte_left_over_is_refused(
+        packet in people(),
+        byte in any::<u8>(),
+    ) {
+        let mut document = text(&packet).into_bytes();
+        document.push(byte);
+        if b" \t\r\n".contains(&byte) {
+            prop_assert_eq!(read::<Person>(document).unwrap(), packet);
+        } else {
+            prop_assert!(read::<Person>(document).unwrap_err().is_syntax());
+        }
+    }
+}
+
+#[test]
+fn p3_floats_that_naive_parsers_miss_read_back_bit_for_bit() {
+    for float in [
+        0.0,
+        -0.0,
+        0.1 + 0.2,
+        5e-324,
+        2.225_073_858_507_201e-308,
+        f64::MIN_POSITIVE,
+        f64::MAX,
+        f64::MIN,
+        9_007_199_254_740_993.0,
+        1e23,
+        31.245_270_191_439_438,
+    ] {
+        assert_eq!(
+            read::<f64>(text(&float)).unwrap().to_bits(),
+            float.to_bits(),
+            "{float:e}"
+        );
+    }
+}
+
+#[test]
+fn p3_a_known_packet_reads_back_equal() {
+    assert_eq!(
+        read::<Everything>(text(&everything())).unwrap(),
+        everything()
+    );
+    let people = BTreeMap::from([("a".to_owned(), Some(person())), ("b".to_owned(), None)]);
+    assert_eq!(
+        read::<BTreeMap<String, Option<Person>>>(text(&people)).unwrap(),
+        people
+    );
+}
