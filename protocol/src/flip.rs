@@ -3,9 +3,9 @@ use std::sync::Arc;
 /// Gives the other side's object: what this end sends, that one receives.
 ///
 /// A server's protocol sends answers and receives requests; its clients' protocol is the same
-/// pieces with the types in the other order. Codecs, converters, staples, shared and boxed ones, and
-/// [`DatagramProtocol`](crate::DatagramProtocol) flip when all their parts do. Flipping twice gives
-/// the first type again.
+/// pieces with the types in the other order. Codecs, converters, staples, shared and boxed ones,
+/// and [`DatagramProtocol`](crate::DatagramProtocol) flip when all their parts do. Flipping twice
+/// gives the first type again.
 ///
 /// A part that works in one direction only has no other side, and does not implement this trait.
 ///

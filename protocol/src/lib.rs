@@ -1,7 +1,7 @@
 //! How packets become datagrams and back: the protocol objects of Postbox.
 //!
-//! This crate knows no socket, no runtime and no format. It holds the traits that a codec and a user
-//! implement, and the one object, [`DatagramProtocol`], that puts them together.
+//! This crate knows no socket, no runtime and no format. It holds the traits that a codec and a
+//! user implement, and the one object, [`DatagramProtocol`], that puts them together.
 //!
 //! ```text
 //!   packet ──convert_to_dto──▶ DTO ──serialize────▶ datagram      (what this end sends)
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! - A [`Serializer`] knows the format: a DTO (a plain data type) and the bytes of one datagram.
-//! - A [`Converter`] is optional. It makes business objects from DTOs and refuses those that make no
-//!   sense: *this is JSON, but it is not a valid person*.
+//! - A [`Converter`] is optional. It makes business objects from DTOs and refuses those that make
+//!   no sense: *this is JSON, but it is not a valid person*.
 //! - A [`Protocol`] is what servers and clients ask for. [`DatagramProtocol`] implements it.
 //!
 //! *Sent* and *Received* are seen from the end that holds the object: a server sends answers and

@@ -54,8 +54,8 @@ use crate::BoxError;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a converter",
     label = "not a `Converter`",
-    note = "implement `Converter`, or use `TryFromConverter` (with `TryFrom` impls) or `FnConverter` \
-            (with two closures)"
+    note = "implement `Converter`, or use `TryFromConverter` (with `TryFrom` impls) or \
+            `FnConverter` (with two closures)"
 )]
 pub trait Converter: Send + Sync + 'static {
     /// The packets that this end sends.

@@ -5,8 +5,8 @@ use crate::{BoxError, Converter, Flip};
 
 /// Converts with the types' own `From` and `TryFrom`: no converter to write.
 ///
-/// Sending needs `SentDto: From<Sent>` (or `TryFrom`), receiving `Received: TryFrom<ReceivedDto>` (or
-/// `From`). The error of a `TryFrom` is the cause of the conversion error; a string will do.
+/// Sending needs `SentDto: From<Sent>` (or `TryFrom`), receiving `Received: TryFrom<ReceivedDto>`
+/// (or `From`). The error of a `TryFrom` is the cause of the conversion error; a string will do.
 ///
 /// With two type parameters both directions have the same types; with four,
 /// `TryFromConverter<Sent, SentDto, Received, ReceivedDto>`, each has its own.

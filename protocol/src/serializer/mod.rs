@@ -75,8 +75,9 @@ pub trait Serializer: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Fails if the bytes are not exactly one document of the format. Where the format marks its own
-    /// end, bytes left over and a document cut short are errors; a format that does not says so.
+    /// Fails if the bytes are not exactly one document of the format. Where the format marks its
+    /// own end, bytes left over and a document cut short are errors; a format that does not says
+    /// so.
     fn deserialize(&self, datagram: &[u8]) -> Result<Self::Received, BoxError>;
 }
 
