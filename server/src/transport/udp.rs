@@ -139,6 +139,12 @@ impl UdpTransport {
         }
     }
 
+    /// Returns the largest segments that are still sent as runs.
+    #[cfg(test)]
+    pub(super) fn segment_limit(&self) -> usize {
+        self.segment_limit
+    }
+
     fn clear_errors(&self) {
         if self.icmp_errors {
             sys::drain_errors(self.socket.as_fd());

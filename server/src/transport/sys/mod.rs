@@ -21,6 +21,8 @@ mod send;
 
 use std::io;
 
+#[cfg(test)]
+pub(crate) use options::disable_checksums;
 pub(crate) use options::{
     drain_errors, force_recv_buffer, kernel_drops, set_gro, set_pktinfo, set_recv_errors,
     tells_errors, uses_gro,

@@ -103,6 +103,12 @@ pub(crate) fn kernel_drops(socket: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(u64::from(info[libc::SK_MEMINFO_DROPS as usize]))
 }
 
+/// Sends without UDP checksums, with which the kernel refuses segmentation offload.
+#[cfg(test)]
+pub(crate) fn disable_checksums(socket: &impl std::os::fd::AsFd) -> io::Result<()> {
+    set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, 1)
+}
+
 fn set(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
     // SAFETY: the kernel reads one c_int from `value`.
     check(unsafe {

@@ -1,0 +1,197 @@
+//! The batched transport: truncation, errors of others, runtimes that come and go.
+
+use super::*;
+use crate::socket::kernel_drops;
+use crate::transport::UdpTransport;
+
+#[test]
+fn l4_truncation_is_seen() {
+    let socket = open("127.0.0.1:0");
+    let addr = addr_of(&socket);
+    run(async {
+        let mut transport = UdpTransport::new(socket, false).unwrap();
+        assert!(transport.capabilities().truncation);
+        let client = client("127.0.0.1");
+        for len in [99, 100, 101, 60_000] {
+            client.send_to(&vec![1; len], addr).unwrap();
+        }
+        let all = recv_all(&mut transport, &mut RecvBatch::new(8, 100), 4).await;
+        let seen: Vec<_> = all
+            .iter()
+            .map(|(meta, _)| (meta.len, meta.truncated))
+            .collect();
+        assert_eq!(seen, [(99, false), (100, false), (100, true), (100, true)]);
+    });
+}
+
+#[test]
+fn l4_truncation_on_a_wildcard_bind_is_seen() {
+    let socket = open("0.0.0.0:0");
+    let port = addr_of(&socket).port();
+    run(async {
+        let mut transport = UdpTransport::new(socket, false).unwrap();
+        let client = client("127.0.0.1");
+        client.send_to(&[1; 11], ("127.0.0.1", port)).unwrap();
+        let all = recv_all(&mut transport, &mut RecvBatch::new(1, 10), 1).await;
+        assert!(all[0].0.truncated);
+        assert!(all[0].0.local.is_some());
+    });
+}
+
+/// A port of this machine that nobody uses any more.
+fn closed_port() -> SocketAddr {
+    client("127.0.0.1").local_addr().unwrap()
+}
+
+#[test]
+fn v7_icmp_errors_are_off_unless_asked_for() {
+    let socket = open("127.0.0.1:0");
+    let addr = addr_of(&socket);
+    run(async {
+        let mut transport = UdpTransport::new(socket, false).unwrap();
+        let client = client("127.0.0.1");
+        let closed = closed_port();
+        for _ in 0..3 {
+            answer(&mut transport, closed, None, b"to nobody").await;
+            answer(&mut transport, client.local_addr().unwrap(), None, b"x").await;
+            assert_eq!(hear(&client).0, b"x");
+        }
+        client.send_to(b"y", addr).unwrap();
+        recv(&mut transport, &mut RecvBatch::new(4, 10))
+            .await
+            .unwrap();
+    });
+}
+
+fn open_with_errors(addr: &str) -> Arc<Socket> {
+    let config = SocketConfig {
+        icmp_errors: true,
+        recv_buffer: Some(64 << 10),
+        ..SocketConfig::default()
+    };
+    Arc::new(
+        open_group(addr.parse().unwrap(), 1, &config)
+            .unwrap()
+            .remove(0),
+    )
+}
+
+#[test]
+fn v7_an_error_of_one_client_fails_no_send_to_another() {
+    run(async {
+        let mut transport = UdpTransport::new(open_with_errors("127.0.0.1:0"), false).unwrap();
+        let client = client("127.0.0.1");
+        let (bytes, mut datagrams) = outgoing(
+            client.local_addr().unwrap(),
+            None,
+            &[b"a", b"b", b"c", b"d", b"e"],
+        );
+        for at in [0, 2, 3] {
+            datagrams[at].remote = closed_port();
+        }
+        // The system reports the closed ports while the next datagram is sent.
+        let failed = send_all(&mut transport, &bytes, &datagrams).await;
+        assert!(failed.is_empty(), "{failed:?}");
+        assert_eq!(hear(&client).0, b"b");
+        assert_eq!(hear(&client).0, b"e");
+    });
+}
+
+#[test]
+fn v7_icmp_errors_are_told_and_leave_room_for_datagrams() {
+    let socket = open_with_errors("127.0.0.1:0");
+    let addr = addr_of(&socket);
+    run(async {
+        let mut transport = UdpTransport::new(socket, false).unwrap();
+        let client = client("127.0.0.1");
+        let closed = closed_port();
+        let mut batch = RecvBatch::new(4, 10);
+        let mut told = 0;
+        // Their queue counts against the receive buffer: if nobody emptied it, the socket would
+        // be deaf after about 80.
+        for _ in 0..500 {
+            answer(&mut transport, closed, None, b"to nobody").await;
+            client.send_to(b"y", addr).unwrap();
+            while let Err(error) = recv(&mut transport, &mut batch).await {
+                assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+                told += 1;
+            }
+            assert_eq!(batch.len(), 1);
+        }
+        assert_eq!(told, 500);
+    });
+}
+
+#[test]
+fn v4_another_runtime_can_go_on_with_the_socket() {
+    let socket = open("127.0.0.1:0");
+    let addr = addr_of(&socket);
+    let client = client("127.0.0.1");
+    for payload in [b"1", b"2"] {
+        client.send_to(payload, addr).unwrap();
+        run(async {
+            let mut transport = UdpTransport::new(Arc::clone(&socket), true).unwrap();
+            let all = recv_all(&mut transport, &mut RecvBatch::new(4, 65_535), 1).await;
+            assert_eq!(all[0].1, payload);
+        });
+    }
+}
+
+#[test]
+fn v10_a_runtime_that_goes_away_is_an_error() {
+    let socket = open("127.0.0.1:0");
+    let mut transport = run(async { UdpTransport::new(socket, false).unwrap() });
+    let mut batch = RecvBatch::new(1, 10);
+    let result = run(async { recv(&mut transport, &mut batch).await });
+    assert!(result.is_err());
+}
+
+#[test]
+fn v5_the_port_is_free_once_transport_and_socket_are_dropped() {
+    let socket = open("127.0.0.1:0");
+    let addr = addr_of(&socket);
+    run(async {
+        let transport = UdpTransport::new(Arc::clone(&socket), false).unwrap();
+        drop(socket);
+        assert!(UdpSocket::bind(addr).is_err());
+        drop(transport);
+        assert!(UdpSocket::bind(addr).is_ok());
+    });
+}
+
+#[test]
+fn a_plain_transport_lets_go_of_the_port_too() {
+    let socket = open("127.0.0.1:0");
+    let addr = addr_of(&socket);
+    run(async {
+        let transport = crate::transport::PlainTransport::new(&socket).unwrap();
+        drop(socket);
+        assert!(UdpSocket::bind(addr).is_err());
+        drop(transport);
+        assert!(UdpSocket::bind(addr).is_ok());
+    });
+}
+
+#[test]
+fn l7_kernel_drops_are_told() {
+    let config = SocketConfig {
+        recv_buffer: Some(4096),
+        ..SocketConfig::default()
+    };
+    let socket = open_group("127.0.0.1:0".parse().unwrap(), 1, &config)
+        .unwrap()
+        .remove(0);
+    assert_eq!(kernel_drops(&socket), Some(0));
+    let client = client("127.0.0.1");
+    for _ in 0..100 {
+        client.send_to(&[0; 1000], addr_of(&socket)).unwrap();
+    }
+    let socket = Arc::new(socket);
+    let kept = run(async {
+        let mut transport = UdpTransport::new(Arc::clone(&socket), false).unwrap();
+        let mut batch = RecvBatch::new(100, 2000);
+        recv(&mut transport, &mut batch).await.unwrap();
+        batch.len()
+    });
+    assert_eq!(kernel_drops(&socket), Some(100 - kept as u64));
+}
