@@ -1,0 +1,130 @@
+//! A server for programs without an async runtime.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::builder::ServerBuilder;
+use crate::error::{BindError, ServeError, StartError};
+use crate::handle::ServerHandle;
+use crate::hosts::{self, Hosts};
+use crate::server::Server;
+
+/// A server with a runtime of its own: it serves on the thread that calls it, and is controlled from
+/// others.
+///
+/// ```
+/// # use bytes::Bytes;
+/// # use postbox_protocol::{DatagramProtocol, RawSerializer};
+/// # use postbox_server::{BlockingServer, BoxError, Server};
+/// # fn main() -> Result<(), BoxError> {
+/// let builder = Server::builder_fn(DatagramProtocol::new(RawSerializer), |client, mut requests| async move {
+///     client.send(requests.recv().await?).await?;
+///     Ok(())
+/// });
+/// let server = BlockingServer::bind(builder, "127.0.0.1:0")?;
+/// let handle = server.handle();
+/// let serving = std::thread::spawn(move || server.serve_forever());
+/// handle.blocking_started()?;
+/// // ... a program that knows nothing of async ...
+/// handle.blocking_shutdown();
+/// serving.join().expect("it does not panic")?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct BlockingServer {
+    server: Server,
+    runtime: Runtime,
+}
+
+impl BlockingServer {
+    /// Binds a server and makes a current-thread runtime for it.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`], as [`ServerBuilder::bind`].
+    ///
+    /// # Panics
+    ///
+    /// Within an async runtime: use [`ServerBuilder::bind`] there.
+    pub fn bind(builder: ServerBuilder, hosts: impl Hosts) -> Result<Self, BindError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(runtime_error)?;
+        let addrs = runtime.block_on(hosts::resolve(hosts.hosts()))?;
+        let server = builder.bind_all(addrs)?;
+        Ok(Self { server, runtime })
+    }
+
+    /// Serves on this thread until it is shut down from another, or by a handler.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`], as [`Server::serve_forever`].
+    ///
+    /// # Panics
+    ///
+    /// Within an async runtime.
+    pub fn serve_forever(&self) -> Result<(), ServeError> {
+        self.runtime.block_on(self.server.serve_forever())
+    }
+
+    /// The server's handle.
+    pub fn handle(&self) -> ServerHandle {
+        self.server.handle()
+    }
+}
+
+impl fmt::Debug for BlockingServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingServer").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+/// For threads that are not async. Do not block an async runtime's thread with these.
+impl ServerHandle {
+    /// [`shutdown`](Self::shutdown), blocking this thread.
+    pub fn blocking_shutdown(&self) {
+        block_on(self.shutdown());
+    }
+
+    /// [`close`](Self::close), blocking this thread.
+    pub fn blocking_close(&self) {
+        block_on(self.close());
+    }
+
+    /// [`started`](Self::started), blocking this thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`started`](Self::started).
+    pub fn blocking_started(&self) -> Result<(), StartError> {
+        block_on(self.started())
+    }
+}
+
+fn runtime_error(error: io::Error) -> BindError {
+    BindError::Runtime(error)
+}
+
+/// Runs a future that needs no runtime on this thread.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return value;
+        }
+        thread::park();
+    }
+}

@@ -1,0 +1,276 @@
+//! What a user configures before binding.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use postbox_protocol::Protocol;
+use socket2::Socket;
+
+use crate::error::BindError;
+use crate::handler::Handler;
+use crate::hosts::{self, Hosts};
+use crate::limits::Limits;
+use crate::serve::{App, Application};
+use crate::server::{Endpoint, EndpointKind, Server, Shared, TransportChoice};
+use crate::socket::{MulticastGroup, SocketConfig, SocketOptions, open_group};
+use crate::transport::MemoryNetwork;
+use crate::worker::Admit;
+
+/// A server that is not bound yet. Made by [`Server::builder`].
+#[must_use = "a builder does nothing until it is bound"]
+pub struct ServerBuilder {
+    app: Arc<dyn Application>,
+    limits: Limits,
+    workers: usize,
+    admit: Option<Arc<Admit>>,
+    transport: TransportChoice,
+    sockets: SocketConfig,
+}
+
+impl ServerBuilder {
+    pub(crate) fn new<P, H>(protocol: P, handler: H) -> Self
+    where
+        H: Handler,
+        P: Protocol<Sent = H::Response, Received = H::Request>,
+    {
+        Self {
+            app: Arc::new(App { protocol: Arc::new(protocol), handler: Arc::new(handler) }),
+            limits: Limits::default(),
+            workers: 1,
+            admit: None,
+            transport: TransportChoice { plain: false, offloads: true },
+            sockets: SocketConfig::default(),
+        }
+    }
+
+    /// Sets the server's bounds.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets how long running handlers may go on at a shutdown: [`Limits::grace`], default 1 second.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.limits.grace = grace;
+        self
+    }
+
+    /// Sets the number of workers, each with a socket of its own for each address. Default 1.
+    ///
+    /// The kernel keeps each client on one worker. Workers are tasks: they run in parallel, and shield
+    /// their clients from handlers that block another worker, on the multi-thread runtime. On the
+    /// current-thread runtime all share one thread.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Sets the admission check. It is asked for each datagram of a client that has no handler, before
+    /// anything is allocated for that client; a `false` drops the datagram, and is counted.
+    ///
+    /// It runs in the receive loop, so it must be quick.
+    pub fn admit(mut self, check: impl Fn(SocketAddr) -> bool + Send + Sync + 'static) -> Self {
+        self.admit = Some(Arc::new(check));
+        self
+    }
+
+    /// Lets other sockets share the port (`SO_REUSEPORT`). Default: a port in use is an error, whatever
+    /// the number of workers.
+    pub fn reuse_port(mut self, reuse: bool) -> Self {
+        self.sockets.reuse_port = reuse;
+        self
+    }
+
+    /// Sets the receive buffer to ask the system for, in bytes. Default 4 MiB, since the kernel's own
+    /// default holds about 280 small datagrams. What was granted is told by
+    /// [`SocketOptions::recv_buffer_size`].
+    pub fn recv_buffer(mut self, bytes: usize) -> Self {
+        self.sockets.recv_buffer = Some(bytes);
+        self
+    }
+
+    /// Sets the send buffer to ask the system for, in bytes. Default: the system's.
+    pub fn send_buffer(mut self, bytes: usize) -> Self {
+        self.sockets.send_buffer = Some(bytes);
+        self
+    }
+
+    /// Sets the type of service (IPv4) or traffic class (IPv6) of what is sent.
+    pub fn tos(mut self, tos: u32) -> Self {
+        self.sockets.tos = Some(tos);
+        self
+    }
+
+    /// Sets the hops that what is sent may take (TTL, or IPv6 hop limit).
+    pub fn ttl(mut self, hops: u32) -> Self {
+        self.sockets.ttl = Some(hops);
+        self
+    }
+
+    /// Joins an IPv4 multicast group, on the interface with the given address.
+    pub fn join_multicast_v4(mut self, group: Ipv4Addr, interface: Ipv4Addr) -> Self {
+        self.sockets.multicast.push(MulticastGroup::V4 { group, interface });
+        self
+    }
+
+    /// Joins an IPv6 multicast group, on the interface with the given index (0: the system chooses).
+    pub fn join_multicast_v6(mut self, group: Ipv6Addr, interface: u32) -> Self {
+        self.sockets.multicast.push(MulticastGroup::V6 { group, interface });
+        self
+    }
+
+    /// Asks for ICMP errors (Linux): a client that is gone makes its next
+    /// [`flush`](crate::Client::flush) fail. Default off: unconnected sockets hear none.
+    pub fn icmp_errors(mut self, ask: bool) -> Self {
+        self.sockets.icmp_errors = ask;
+        self
+    }
+
+    /// Lets the kernel coalesce received datagrams and segment runs of equal-sized answers to one client
+    /// (`UDP_GRO`, `UDP_SEGMENT`; Linux). Default on, and off by itself where the kernel refuses.
+    pub fn offloads(mut self, allow: bool) -> Self {
+        self.transport.offloads = allow;
+        self
+    }
+
+    /// Uses tokio's own socket, one datagram at a time, also where batched system calls are at hand.
+    /// It cannot tell the local address on a wildcard bind, nor a truncated datagram. Default off.
+    pub fn plain_transport(mut self, plain: bool) -> Self {
+        self.transport.plain = plain;
+        self
+    }
+
+    /// Binds one host or several. All addresses of a name are bound; duplicates are removed.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] names the address. If one fails the others are closed again.
+    pub async fn bind(self, hosts: impl Hosts) -> Result<Server, BindError> {
+        let addrs = hosts::resolve(hosts.hosts()).await?;
+        self.bind_all(addrs)
+    }
+
+    /// Binds every interface: all IPv4 and all IPv6 addresses of this host, each family with a socket of
+    /// its own. A family that the host lacks is skipped. Port 0 picks a free port for each.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn bind_every_interface(self, port: u16) -> Result<Server, BindError> {
+        let mut endpoints = Vec::new();
+        let mut lacking = None;
+        for addr in [
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+            SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+        ] {
+            match self.open(addr) {
+                Ok(opened) => endpoints.extend(opened),
+                Err(BindError::Bind { source, .. }) if is_lacking(&source) => lacking = Some(addr),
+                Err(error) => return Err(error),
+            }
+        }
+        if endpoints.is_empty() && lacking.is_some() {
+            return Err(BindError::Nothing);
+        }
+        self.build(endpoints)
+    }
+
+    /// Serves sockets that the user made and bound, one worker each.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError::Socket`] if one of them is not bound, or cannot be made non-blocking.
+    pub fn from_sockets(
+        self,
+        sockets: impl IntoIterator<Item = UdpSocket>,
+    ) -> Result<Server, BindError> {
+        let mut endpoints = Vec::new();
+        for socket in sockets {
+            let adopt = || {
+                socket.set_nonblocking(true)?;
+                let addr = socket.local_addr()?;
+                if addr.port() == 0 {
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not bound"));
+                }
+                Ok(addr)
+            };
+            let addr = adopt().map_err(BindError::Socket)?;
+            endpoints.push(endpoint(addr, Socket::from(socket), 0));
+        }
+        self.build(endpoints)
+    }
+
+    /// Serves an address of a network in memory: for tests of handlers, and for simulations.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError::Bind`] if the address is taken on that network.
+    pub fn bind_memory(
+        self,
+        network: &MemoryNetwork,
+        addr: SocketAddr,
+    ) -> Result<Server, BindError> {
+        let group = network
+            .bind(addr, self.workers)
+            .map_err(|source| BindError::Bind { addr, source })?;
+        let endpoints = group
+            .into_iter()
+            .map(|member| Endpoint::new(member.local_addr(), EndpointKind::Memory(member)))
+            .collect();
+        self.build(endpoints)
+    }
+
+    pub(crate) fn bind_all(self, addrs: Vec<SocketAddr>) -> Result<Server, BindError> {
+        let mut endpoints = Vec::new();
+        for addr in addrs {
+            endpoints.extend(self.open(addr)?);
+        }
+        self.build(endpoints)
+    }
+
+    /// Opens the sockets of one address.
+    fn open(&self, addr: SocketAddr) -> Result<Vec<Endpoint>, BindError> {
+        let opened = open_group(addr, self.workers, &self.sockets).and_then(|sockets| {
+            let with_addr = |(member, socket): (usize, Socket)| {
+                let addr = socket.local_addr()?.as_socket();
+                let addr = addr.ok_or_else(|| io::Error::other("not an IP socket"))?;
+                Ok(endpoint(addr, socket, member))
+            };
+            sockets.into_iter().enumerate().map(with_addr).collect()
+        });
+        opened.map_err(|source| BindError::Bind { addr, source })
+    }
+
+    fn build(self, endpoints: Vec<Endpoint>) -> Result<Server, BindError> {
+        if endpoints.is_empty() {
+            return Err(BindError::Nothing);
+        }
+        Ok(Server::new(Shared::new(self.app, self.limits, self.admit, self.transport, endpoints)))
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("limits", &self.limits)
+            .field("workers", &self.workers)
+            .field("transport", &self.transport)
+            .field("sockets", &self.sockets)
+            .finish_non_exhaustive()
+    }
+}
+
+fn endpoint(addr: SocketAddr, socket: Socket, member: usize) -> Endpoint {
+    let socket = Arc::new(socket);
+    let options = SocketOptions::new(&socket);
+    Endpoint::new(addr, EndpointKind::Socket { socket, member, options })
+}
+
+/// The host has no such address family.
+fn is_lacking(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+        || error.kind() == io::ErrorKind::AddrNotAvailable
+}

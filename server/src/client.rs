@@ -1,0 +1,300 @@
+//! The client of a handler: who it is, and how to answer it.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use postbox_protocol::Protocol;
+use tokio::sync::{AcquireError, SemaphorePermit, TryAcquireError};
+
+use crate::error::{FlushError, SendError};
+use crate::inbox::Inbox;
+use crate::outbox::{Flush, OUTGOING_OVERHEAD};
+use crate::panics;
+use crate::peer::Peer;
+use crate::turn;
+
+/// One client of the server: a server socket, the local address that was asked, a remote address.
+///
+/// Cheap to clone, and usable from any task or thread, also after the handler that it was given to has
+/// ended: keep it to push packets later. Two are equal, and hash the same, exactly when they are the
+/// same client.
+pub struct Client<Response> {
+    run: Arc<dyn Answer<Response>>,
+}
+
+impl<Response> Client<Response> {
+    pub(crate) fn new<P>(run: Arc<Peer<P>>) -> Self
+    where
+        P: Protocol<Sent = Response>,
+    {
+        Self { run }
+    }
+
+    /// The address that the client sends from.
+    pub fn remote_addr(&self) -> SocketAddr {
+        self.run.identity().1
+    }
+
+    /// The local address that the client sent to, from which it is answered. `None` on a wildcard bind
+    /// where the transport cannot tell.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.run.identity().2
+    }
+
+    /// Whether the server is shutting down, or has ended: then receives answer closed, and sends will
+    /// soon.
+    pub fn is_closing(&self) -> bool {
+        self.run.is_closing()
+    }
+
+    /// Encodes a packet and hands it to the worker, which sends it with its next batch. Ready at once,
+    /// unless the outbox is full: then it waits its turn.
+    ///
+    /// A send that completed before another began leaves first, from whatever threads.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] speaks of this packet only: it cannot be encoded, is too large for one datagram, or
+    /// the server has ended. What the network says later is told by [`flush`](Self::flush).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready sends nothing.
+    pub fn send(&self, packet: Response) -> Send<'_, Response> {
+        Send { client: self, packet: Some(Packet::Typed(packet)), waiting: None }
+    }
+
+    /// Like [`send`](Self::send), for a datagram that is already encoded: encode once, push to many.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::TooLarge`], or [`SendError::Closed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready sends nothing.
+    pub fn send_datagram(&self, datagram: impl AsRef<[u8]>) -> Send<'_, Response> {
+        let packet = Packet::Encoded(datagram.as_ref().into());
+        Send { client: self, packet: Some(packet), waiting: None }
+    }
+
+    /// Sends without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`SendError::Full`] where that would wait. The packet is lost then.
+    pub fn try_send(&self, packet: Response) -> Result<(), SendError> {
+        match self.run.offer(Packet::Typed(packet)) {
+            Offer::Done(result) => result,
+            Offer::Full(_) => Err(SendError::Full),
+        }
+    }
+
+    /// Waits until everything that was sent before has left.
+    ///
+    /// # Errors
+    ///
+    /// [`FlushError::Io`] if the system refused a datagram to this client since its last flush;
+    /// [`FlushError::Closed`] if the server ended first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing: what was sent leaves all the same.
+    pub async fn flush(&self) -> Result<(), FlushError> {
+        let flush = self.run.begin_flush();
+        poll_fn(|cx| flush.poll(cx)).await
+    }
+}
+
+impl<Response> Clone for Client<Response> {
+    fn clone(&self) -> Self {
+        Self { run: Arc::clone(&self.run) }
+    }
+}
+
+impl<Response> PartialEq for Client<Response> {
+    fn eq(&self, other: &Self) -> bool {
+        self.run.identity() == other.run.identity()
+    }
+}
+
+impl<Response> Eq for Client<Response> {}
+
+impl<Response> Hash for Client<Response> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.run.identity().hash(state);
+    }
+}
+
+impl<Response> fmt::Debug for Client<Response> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("remote_addr", &self.remote_addr())
+            .field("local_addr", &self.local_addr())
+            .finish()
+    }
+}
+
+/// The future of [`Client::send`] and [`Client::send_datagram`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Send<'a, Response> {
+    client: &'a Client<Response>,
+    packet: Option<Packet<Response>>,
+    /// Waiting for room in the outbox. Boxed, since it is rare and a handler pays for its size.
+    waiting: Option<Box<Waiting>>,
+}
+
+struct Waiting {
+    datagram: Box<[u8]>,
+    room: Pin<Box<dyn Future<Output = Result<(), AcquireError>> + std::marker::Send>>,
+}
+
+enum Packet<Response> {
+    Typed(Response),
+    Encoded(Box<[u8]>),
+}
+
+// Nothing in it is ever pinned in place.
+impl<Response> Unpin for Send<'_, Response> {}
+
+impl<Response> fmt::Debug for Send<'_, Response> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Send").field("client", self.client).finish_non_exhaustive()
+    }
+}
+
+impl<Response> Future for Send<'_, Response> {
+    type Output = Result<(), SendError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let run = &this.client.run;
+        if let Some(packet) = this.packet.take() {
+            match run.offer(packet) {
+                Offer::Done(result) => return Poll::Ready(result),
+                Offer::Full(datagram) => {
+                    let room = Box::pin(wait_for_room(run.inbox(), cost(&datagram)));
+                    this.waiting = Some(Box::new(Waiting { datagram, room }));
+                }
+            }
+        }
+        // Polled again after it was ready, which no executor does: then it stays pending.
+        let Some(waiting) = &mut this.waiting else { return Poll::Pending };
+        let room = ready!(waiting.room.as_mut().poll(cx));
+        let result = room.map_err(|_| SendError::Closed).and_then(|()| run.push(&waiting.datagram));
+        this.waiting = None;
+        Poll::Ready(result)
+    }
+}
+
+async fn wait_for_room(inbox: Arc<Inbox>, cost: u32) -> Result<(), AcquireError> {
+    inbox.room.acquire_many(cost).await.map(SemaphorePermit::forget)
+}
+
+/// What a datagram takes of the outbox's room. A datagram is far below 4 GiB.
+fn cost(datagram: &[u8]) -> u32 {
+    (datagram.len() + OUTGOING_OVERHEAD) as u32
+}
+
+/// What became of a packet.
+enum Offer {
+    Done(Result<(), SendError>),
+    /// The outbox is full. Here is the encoded datagram.
+    Full(Box<[u8]>),
+}
+
+/// The half of a handler run that answers: encode only.
+trait Answer<Response>: std::marker::Send + Sync {
+    /// Encodes, and pushes if there is room.
+    fn offer(&self, packet: Packet<Response>) -> Offer;
+    /// Pushes a datagram for which there is room.
+    fn push(&self, datagram: &[u8]) -> Result<(), SendError>;
+    fn begin_flush(&self) -> Arc<Flush>;
+    /// The socket, the remote address, and the local one that was asked.
+    fn identity(&self) -> (u64, SocketAddr, Option<SocketAddr>, u32);
+    fn is_closing(&self) -> bool;
+    fn inbox(&self) -> Arc<Inbox>;
+}
+
+impl<P: Protocol> Answer<P::Sent> for Peer<P> {
+    fn offer(&self, packet: Packet<P::Sent>) -> Offer {
+        match packet {
+            Packet::Encoded(datagram) => self.offer_datagram(&datagram),
+            Packet::Typed(packet) => turn::with_scratch(|scratch| {
+                let made =
+                    panics::catch(|| self.port.protocol.make_datagram(packet, scratch));
+                match made {
+                    Ok(Ok(())) => self.offer_datagram(scratch),
+                    Ok(Err(error)) => Offer::Done(Err(SendError::Make(error))),
+                    Err(message) => Offer::Done(Err(SendError::Crashed { message })),
+                }
+            }),
+        }
+    }
+
+    fn push(&self, datagram: &[u8]) -> Result<(), SendError> {
+        let inbox = &self.port.inbox;
+        let port = std::ptr::from_ref(&*self.port).addr();
+        let pushed = turn::with(|turn| {
+            if turn.port != port {
+                return false;
+            }
+            inbox.take_sends(&mut turn.outbox);
+            turn.outbox.push(&self.client, datagram);
+            true
+        });
+        if pushed == Some(true) {
+            return Ok(());
+        }
+        inbox
+            .post(|mail| mail.outbox.push(&self.client, datagram))
+            .map_err(|_| SendError::Closed)
+    }
+
+    fn begin_flush(&self) -> Arc<Flush> {
+        let flush = Arc::new(Flush::default());
+        let posted = self
+            .port
+            .inbox
+            .post(|mail| mail.outbox.push_mark(self.client, Arc::clone(&flush)));
+        if posted.is_err() {
+            flush.complete(Err(FlushError::Closed));
+        }
+        flush
+    }
+
+    fn identity(&self) -> (u64, SocketAddr, Option<SocketAddr>, u32) {
+        let interface = self.client.local.map_or(0, |local| local.interface);
+        (self.port.socket, self.client.remote, self.local_addr(), interface)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.port.inbox.is_closing()
+    }
+
+    fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.port.inbox)
+    }
+}
+
+impl<P: Protocol> Peer<P> {
+    fn offer_datagram(&self, datagram: &[u8]) -> Offer {
+        let limit = self.send_limit();
+        if datagram.len() > limit {
+            return Offer::Done(Err(SendError::TooLarge { len: datagram.len(), limit }));
+        }
+        match self.port.inbox.room.try_acquire_many(cost(datagram)) {
+            Ok(room) => {
+                room.forget();
+                Offer::Done(self.push(datagram))
+            }
+            Err(TryAcquireError::NoPermits) => Offer::Full(datagram.into()),
+            Err(TryAcquireError::Closed) => Offer::Done(Err(SendError::Closed)),
+        }
+    }
+}

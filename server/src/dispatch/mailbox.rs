@@ -1,0 +1,185 @@
+//! One handler run's postbox: what its client sent while it was busy, in order and bounded.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use super::{DropReason, Totals};
+
+/// A datagram that waits, in memory of its own size (never in the buffer it was received in).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Datagram {
+    pub(crate) bytes: Box<[u8]>,
+    pub(crate) truncated: bool,
+}
+
+/// What a queued datagram costs besides its bytes: its place in the queue and its allocation.
+pub(crate) const DATAGRAM_OVERHEAD: usize = 32;
+
+impl Datagram {
+    pub(crate) fn cost(&self) -> usize {
+        self.bytes.len() + DATAGRAM_OVERHEAD
+    }
+}
+
+/// The bounds of one client's postbox.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MailboxLimits {
+    pub(crate) datagrams: usize,
+    pub(crate) bytes: usize,
+}
+
+/// What a receive finds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Datagram(Datagram),
+    /// Nothing is queued and the receive's deadline has passed.
+    TimedOut,
+    /// Nothing will ever come: the handler ended, or the server is shutting down.
+    Closed,
+    Empty,
+}
+
+/// The part of a handler run that other threads may touch. Lives behind a mutex.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    queue: VecDeque<Datagram>,
+    bytes: usize,
+    closed: bool,
+    /// A receive of this run took a datagram.
+    received: bool,
+    /// Who waits for the next datagram, when it is not simply the handler itself.
+    waiting: Option<Waker>,
+    /// Numbers the receives, so that the deadline of a dropped one is told from the present one's.
+    receive: u32,
+    expired: bool,
+}
+
+impl Mailbox {
+    /// Appends a datagram, and says whom to wake.
+    pub(super) fn push(
+        &mut self,
+        datagram: Datagram,
+        limits: MailboxLimits,
+        totals: &Totals,
+    ) -> Result<Option<Waker>, DropReason> {
+        if self.closed {
+            return Err(DropReason::Shutdown);
+        }
+        let cost = datagram.cost();
+        if self.queue.len() >= limits.datagrams || self.bytes + cost > limits.bytes {
+            return Err(DropReason::ClientBound);
+        }
+        if !totals.reserve(cost) {
+            return Err(DropReason::TotalBound);
+        }
+        self.bytes += cost;
+        self.queue.push_back(datagram);
+        Ok(self.waiting.take())
+    }
+
+    /// The question of receive number `receive`, 0 for one that has not waited yet.
+    pub(crate) fn take(&mut self, receive: u32, totals: &Totals) -> Taken {
+        if self.closed {
+            return Taken::Closed;
+        }
+        if let Some(datagram) = self.pop(totals) {
+            self.received = true;
+            return Taken::Datagram(datagram);
+        }
+        if self.expired && receive == self.receive {
+            self.expired = false;
+            return Taken::TimedOut;
+        }
+        Taken::Empty
+    }
+
+    fn pop(&mut self, totals: &Totals) -> Option<Datagram> {
+        let datagram = self.queue.pop_front()?;
+        let cost = datagram.cost();
+        self.bytes -= cost;
+        totals.release(cost);
+        Some(datagram)
+    }
+
+    /// A new receive begins: earlier deadlines no longer count.
+    pub(crate) fn begin_receive(&mut self) -> u32 {
+        self.receive = next(self.receive);
+        self.expired = false;
+        self.receive
+    }
+
+    /// Remembers who waits. Returns the one it replaces, to be dropped outside the lock.
+    pub(crate) fn wait(&mut self, waker: Waker) -> Option<Waker> {
+        self.waiting.replace(waker)
+    }
+
+    /// A receive was dropped before it completed: nobody waits any more.
+    pub(crate) fn stop_waiting(&mut self, receive: u32) -> Option<Waker> {
+        if self.receive == receive { self.waiting.take() } else { None }
+    }
+
+    /// The deadline of receive number `receive` has passed.
+    pub(crate) fn expire(&mut self, receive: u32) -> Option<Waker> {
+        if self.receive != receive || self.closed {
+            return None;
+        }
+        self.expired = true;
+        self.waiting.take()
+    }
+
+    /// From now on every receive answers closed. Returns how many datagrams were dropped by that.
+    pub(super) fn close(&mut self, totals: &Totals) -> (usize, Option<Waker>) {
+        self.closed = true;
+        let mut dropped = 0;
+        while self.pop(totals).is_some() {
+            dropped += 1;
+        }
+        self.queue = VecDeque::new(); // its memory too
+        (dropped, self.waiting.take())
+    }
+
+    /// The handler ended: what is left goes to the next run, this postbox is closed for good.
+    /// A run that never received discards the one datagram that it was started for.
+    pub(super) fn end(&mut self, received: bool, totals: &Totals) -> Remainder {
+        self.closed = true;
+        let discarded = !(self.received || received) && self.pop(totals).is_some();
+        self.bytes = 0;
+        Remainder {
+            discarded,
+            queue: std::mem::take(&mut self.queue),
+            waiting: self.waiting.take(),
+        }
+    }
+
+    /// Makes a fresh postbox that begins with what an earlier run left.
+    pub(super) fn restart(&mut self, queue: VecDeque<Datagram>) {
+        let bytes = queue.iter().map(Datagram::cost).sum();
+        *self = Self { queue, bytes, receive: next(self.receive), ..Self::default() };
+    }
+
+    pub(super) fn has_received(&self) -> bool {
+        self.received
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+}
+
+/// The number of the next receive; 0 means none.
+fn next(receive: u32) -> u32 {
+    receive.checked_add(1).unwrap_or(1)
+}
+
+/// What an ended run leaves.
+#[derive(Debug)]
+pub(super) struct Remainder {
+    pub(super) discarded: bool,
+    pub(super) queue: VecDeque<Datagram>,
+    pub(super) waiting: Option<Waker>,
+}

@@ -1,0 +1,299 @@
+//! Who gets which datagram, when a handler starts, starts again, or is forgotten.
+//!
+//! Everything that is decided about clients is decided here, by plain functions: no runtime, no
+//! sockets, no clock, no user code. Facts come in as arguments, decisions go out as values. One worker
+//! owns one [`Dispatch`]; only the [`Mailbox`] of a run is shared with other threads, behind its mutex.
+//!
+//! | what happens | the client has no handler | its handler waits in a receive | its handler is busy |
+//! |---|---|---|---|
+//! | a datagram arrives | [`Arrival::Start`] | [`Arrival::Deliver`] | [`Arrival::Queue`] |
+//! | ... and is refused | dropped: refused | (not asked) | (not asked) |
+//! | ... over a bound | dropped: clients | (nothing is queued) | dropped: client's or total bytes |
+//! | the handler ends | - | forgotten | next datagram: a new run, else forgotten |
+//! | ... before it received | - | one datagram discarded, then as above | the same |
+//! | the server closes | dropped: shutdown | receive answers closed | queue dropped: shutdown |
+
+mod mailbox;
+mod table;
+mod totals;
+
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+pub(crate) use mailbox::{Datagram, Mailbox, MailboxLimits, Taken};
+pub(crate) use totals::Totals;
+
+use table::Table;
+
+/// A place in the worker's slab of running handlers.
+pub(crate) type SlotId = u32;
+
+/// What a handler run shares with its `Client` and `Requests`.
+pub(crate) trait Run {
+    type Client: Eq + Hash;
+    fn client(&self) -> &Self::Client;
+    fn mailbox(&self) -> &Mutex<Mailbox>;
+    /// Nobody but the dispatcher holds this run: no `Client`, no `Requests`.
+    fn is_unshared(&self) -> bool;
+}
+
+/// Locks a mailbox. No user code runs under this lock, so a poisoned one is still consistent.
+pub(crate) fn lock(mailbox: &Mutex<Mailbox>) -> MutexGuard<'_, Mailbox> {
+    mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a datagram was not handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DropReason {
+    /// The client's own postbox is full.
+    ClientBound,
+    /// All postboxes together are full.
+    TotalBound,
+    /// Too many clients have a handler.
+    Clients,
+    /// The user's admission check said no.
+    Refused,
+    /// The server is shutting down.
+    Shutdown,
+}
+
+/// What to do with a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// No handler runs for its client: start one.
+    Start,
+    /// The handler waits for exactly this: poll it with the datagram in hand.
+    Deliver(SlotId),
+    /// The handler is busy: the datagram has to wait.
+    Queue(SlotId),
+    /// It is dropped.
+    Drop(DropReason),
+}
+
+/// What to do after a datagram was queued.
+#[derive(Debug)]
+pub(crate) enum Queued {
+    /// Another task waits for it.
+    Wake(Waker),
+    /// It is the first in the queue: let the handler look.
+    Poll,
+    /// The handler has been told already.
+    Nothing,
+    Dropped(DropReason),
+}
+
+/// What to do after a handler ended.
+pub(crate) struct Ended<R> {
+    /// The datagram that started the handler was not received, and is discarded.
+    pub(crate) discarded: bool,
+    pub(crate) next: Next<R>,
+    /// A receive in another task, which must learn that the handler ended.
+    pub(crate) wake: Option<Waker>,
+}
+
+pub(crate) enum Next<R> {
+    /// The client is forgotten. The run is handed back where nobody else holds it, to be used again.
+    Forgotten(Option<R>),
+    /// More is queued: a new handler starts in the same slot.
+    Start,
+}
+
+struct Slot<R> {
+    run: R,
+    /// In the table, and counted as a waiting client.
+    listed: bool,
+    /// The handler itself waits in a receive, and found nothing.
+    parked: bool,
+    /// Something may be in the mailbox.
+    queued: bool,
+    /// A receive took a datagram without going through the mailbox.
+    received: bool,
+}
+
+/// The clients of one worker.
+pub(crate) struct Dispatch<R> {
+    table: Table,
+    slots: Vec<Option<Slot<R>>>,
+    free: Vec<SlotId>,
+    limits: MailboxLimits,
+    closing: bool,
+}
+
+impl<R: Run> Dispatch<R> {
+    pub(crate) fn new(limits: MailboxLimits) -> Self {
+        Self { table: Table::new(), slots: Vec::new(), free: Vec::new(), limits, closing: false }
+    }
+
+    /// A datagram arrived. `admit` is asked about a client that has no handler.
+    pub(crate) fn arrive(
+        &self,
+        client: &R::Client,
+        totals: &Totals,
+        admit: impl FnOnce() -> bool,
+    ) -> Arrival {
+        if self.closing {
+            return Arrival::Drop(DropReason::Shutdown);
+        }
+        match self.find(client) {
+            Some(id) if self.slot(id).parked => Arrival::Deliver(id),
+            Some(id) => Arrival::Queue(id),
+            None if !admit() => Arrival::Drop(DropReason::Refused),
+            None if !totals.admits_client() => Arrival::Drop(DropReason::Clients),
+            None => Arrival::Start,
+        }
+    }
+
+    /// A handler starts. It enters the table only when it has to wait ([`Self::waits`]): one that
+    /// answers at once leaves no trace.
+    pub(crate) fn start(&mut self, run: R) -> SlotId {
+        let slot = Slot { run, listed: false, parked: false, queued: false, received: false };
+        if let Some(id) = self.free.pop() {
+            self.slots[id as usize] = Some(slot);
+            return id;
+        }
+        self.slots.push(Some(slot));
+        (self.slots.len() - 1) as SlotId
+    }
+
+    /// The handler was polled and has not ended. `parked`: it waits in a receive of its own;
+    /// `received`: a receive took the datagram in hand.
+    pub(crate) fn waits(&mut self, id: SlotId, parked: bool, received: bool, totals: &Totals) {
+        let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
+        slot.parked = parked;
+        slot.received |= received;
+        if parked {
+            slot.queued = false; // a receive that waits has found the mailbox empty
+        }
+        if !slot.listed {
+            slot.listed = true;
+            totals.add_client();
+            let (table, slots) = (&mut self.table, &self.slots);
+            table.insert(id, |id| slots[id as usize].as_ref().expect(OCCUPIED).run.client());
+        }
+    }
+
+    /// The datagram has to wait in the mailbox.
+    pub(crate) fn queue(&mut self, id: SlotId, datagram: Datagram, totals: &Totals) -> Queued {
+        let limits = self.limits;
+        let slot = self.slot_mut(id);
+        let pushed = lock(slot.run.mailbox()).push(datagram, limits, totals);
+        let first = !slot.queued;
+        match pushed {
+            Err(reason) => return Queued::Dropped(reason),
+            Ok(_) => {
+                slot.queued = true;
+                slot.parked = false;
+            }
+        }
+        match pushed {
+            Ok(Some(waker)) => Queued::Wake(waker),
+            _ if first => Queued::Poll,
+            _ => Queued::Nothing,
+        }
+    }
+
+    /// The handler ended: it returned, failed, panicked or was cancelled. `received`: a receive took
+    /// the datagram in hand during the last poll. Where more is queued and somebody still holds the
+    /// ended run, `renew` makes another for the same client.
+    pub(crate) fn end(
+        &mut self,
+        id: SlotId,
+        received: bool,
+        totals: &Totals,
+        renew: impl FnOnce(&R) -> R,
+    ) -> Ended<R> {
+        let slot = self.slot_mut(id);
+        let received = slot.received || received;
+        // A run that nobody shares and that never used its mailbox needs no lock.
+        if !slot.queued && slot.run.is_unshared() {
+            return Ended { discarded: false, next: self.forget(id, totals), wake: None };
+        }
+        let rest = lock(slot.run.mailbox()).end(received, totals);
+        let next = if rest.queue.is_empty() {
+            self.forget(id, totals)
+        } else {
+            if !slot.run.is_unshared() {
+                slot.run = renew(&slot.run);
+            }
+            lock(slot.run.mailbox()).restart(rest.queue);
+            (slot.queued, slot.parked, slot.received) = (true, false, false);
+            Next::Start
+        };
+        Ended { discarded: rest.discarded, next, wake: rest.waiting }
+    }
+
+    fn forget(&mut self, id: SlotId, totals: &Totals) -> Next<R> {
+        let slot = self.slots[id as usize].take().expect(OCCUPIED);
+        if slot.listed {
+            self.table.remove(id, slot.run.client());
+            totals.remove_client();
+        }
+        self.free.push(id);
+        Next::Forgotten(slot.run.is_unshared().then_some(slot.run))
+    }
+
+    /// The server closes: every receive answers closed, everything queued is dropped.
+    /// Returns how many datagrams that were; `wake` is called for each receive in another task.
+    pub(crate) fn close(&mut self, totals: &Totals, mut wake: impl FnMut(Waker)) -> usize {
+        self.closing = true;
+        let mut dropped = 0;
+        for slot in self.slots.iter_mut().flatten() {
+            let (count, waker) = lock(slot.run.mailbox()).close(totals);
+            dropped += count;
+            (slot.queued, slot.parked) = (true, false);
+            waker.into_iter().for_each(&mut wake);
+        }
+        dropped
+    }
+
+    /// Whether a receive of this run took a datagram.
+    pub(crate) fn has_received(&self, id: SlotId) -> bool {
+        let slot = self.slot(id);
+        slot.received || lock(slot.run.mailbox()).has_received()
+    }
+
+    fn find(&self, client: &R::Client) -> Option<SlotId> {
+        self.table.find(client, |id| self.slot(id).run.client())
+    }
+
+    fn slot(&self, id: SlotId) -> &Slot<R> {
+        self.slots[id as usize].as_ref().expect(OCCUPIED)
+    }
+
+    fn slot_mut(&mut self, id: SlotId) -> &mut Slot<R> {
+        self.slots[id as usize].as_mut().expect(OCCUPIED)
+    }
+
+    pub(crate) fn run(&self, id: SlotId) -> &R {
+        &self.slot(id).run
+    }
+
+    pub(crate) fn run_mut(&mut self, id: SlotId) -> Option<&mut R> {
+        self.slots.get_mut(id as usize)?.as_mut().map(|slot| &mut slot.run)
+    }
+
+    /// Whether a handler occupies this slot: a late wake-up may name one that has ended.
+    pub(crate) fn is_running(&self, id: SlotId) -> bool {
+        self.slots.get(id as usize).is_some_and(Option::is_some)
+    }
+
+    /// Whether the mailbox may hold something that a receive has to look for.
+    pub(crate) fn may_have_queued(&self, id: SlotId) -> bool {
+        self.slot(id).queued
+    }
+
+    /// The slots in which handlers run.
+    pub(crate) fn running(&self) -> impl Iterator<Item = SlotId> + '_ {
+        (0..self.slots.len() as SlotId).filter(|id| self.is_running(*id))
+    }
+
+    /// How many handlers run.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}
+
+/// Slots are named by the worker only while a handler occupies them; wake-ups are checked with
+/// [`Dispatch::is_running`] first.
+const OCCUPIED: &str = "the slot of a running handler is occupied";

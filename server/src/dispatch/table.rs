@@ -1,0 +1,50 @@
+//! From a client's address to the slot of its running handler.
+
+use std::hash::Hash;
+
+use ahash::RandomState;
+use hashbrown::HashTable;
+
+use super::SlotId;
+
+/// Four bytes a client: the addresses themselves stay in the slots. Addresses are chosen by strangers,
+/// so the hasher is keyed at random (2.4 ns for an address, SipHash takes 11).
+pub(super) struct Table {
+    slots: HashTable<SlotId>,
+    hasher: RandomState,
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        Self { slots: HashTable::new(), hasher: RandomState::new() }
+    }
+
+    pub(super) fn find<'a, A: Eq + Hash + 'a>(
+        &self,
+        client: &A,
+        client_of: impl Fn(SlotId) -> &'a A,
+    ) -> Option<SlotId> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let hash = self.hasher.hash_one(client);
+        self.slots.find(hash, |id| client_of(*id) == client).copied()
+    }
+
+    pub(super) fn insert<'a, A: Eq + Hash + 'a>(
+        &mut self,
+        id: SlotId,
+        client_of: impl Fn(SlotId) -> &'a A,
+    ) {
+        let hasher = &self.hasher;
+        let hash = hasher.hash_one(client_of(id));
+        self.slots.insert_unique(hash, id, |id| hasher.hash_one(client_of(*id)));
+    }
+
+    pub(super) fn remove<A: Hash>(&mut self, id: SlotId, client: &A) {
+        let hash = self.hasher.hash_one(client);
+        if let Ok(entry) = self.slots.find_entry(hash, |other| *other == id) {
+            entry.remove();
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! One error type for each operation.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use postbox_protocol::{BoxError, DatagramMakeError, DatagramParseError};
+
+/// Why a receive gave no request. Each is about this receive only: the handler can act on it and
+/// receive again, except after [`Closed`](Self::Closed).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// The client's datagram is not a valid packet. The client's fault.
+    #[error("the client's datagram is not a valid packet")]
+    Parse(#[from] DatagramParseError),
+    /// The datagram was longer than the server receives (see
+    /// [`Limits::receive_datagram`](crate::Limits::receive_datagram)), and was cut: it is not decoded.
+    #[error("the client's datagram was cut to {received} bytes")]
+    Truncated {
+        /// The bytes that were received.
+        received: usize,
+    },
+    /// No datagram came in time.
+    #[error("no datagram came in time")]
+    TimedOut,
+    /// The protocol object panicked while it decoded the datagram: a bug in a serializer or converter.
+    #[error("the protocol panicked while decoding: {message}")]
+    Crashed {
+        /// The panic's message.
+        message: String,
+    },
+    /// Nothing will ever come: the handler of these requests has ended, or the server is shutting down.
+    #[error("closed: the handler has ended or the server is shutting down")]
+    Closed,
+}
+
+/// Why a packet was not sent. It speaks of this packet alone; later sends work, except after
+/// [`Closed`](Self::Closed).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The packet could not be encoded. This program's fault.
+    #[error("the packet could not be encoded")]
+    Make(#[from] DatagramMakeError),
+    /// The encoded packet does not fit into one datagram.
+    #[error("the packet takes {len} bytes, and a datagram holds {limit}")]
+    TooLarge {
+        /// The length of the encoded packet in bytes.
+        len: usize,
+        /// What a datagram to this client may hold in bytes.
+        limit: usize,
+    },
+    /// The protocol object panicked while it encoded the packet: a bug in a serializer or converter.
+    #[error("the protocol panicked while encoding: {message}")]
+    Crashed {
+        /// The panic's message.
+        message: String,
+    },
+    /// The outbox is full ([`Client::try_send`](crate::Client::try_send) only: `send` waits).
+    #[error("the outbox is full")]
+    Full,
+    /// The server has stopped serving.
+    #[error("closed: the server has stopped serving")]
+    Closed,
+}
+
+/// Why a flush failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlushError {
+    /// The system refused to send a datagram to this client since the last flush.
+    #[error("a datagram to this client could not be sent")]
+    Io(#[source] io::Error),
+    /// The server stopped serving before everything had left.
+    #[error("closed: the server has stopped serving")]
+    Closed,
+}
+
+/// Why a server could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// A host name could not be resolved.
+    #[error("cannot resolve {host:?}")]
+    Resolve {
+        /// The host as given.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// An address could not be bound.
+    #[error("cannot bind {addr}")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There was no address to bind.
+    #[error("nothing to bind: no address was given or found")]
+    Nothing,
+    /// A socket given by the user cannot be served.
+    #[error("cannot serve the given socket")]
+    Socket(#[source] io::Error),
+    /// The blocking server's runtime could not be made.
+    #[error("cannot make an async runtime")]
+    Runtime(#[source] io::Error),
+}
+
+/// Why serving ended, other than by a shutdown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// Another call is serving already.
+    #[error("already running")]
+    AlreadyRunning,
+    /// The server was closed.
+    #[error("the server is closed")]
+    Closed,
+    /// A socket could not be registered with the runtime.
+    #[error("cannot serve the socket of {addr}")]
+    Socket {
+        /// The socket's address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The handler's `service_init` failed or panicked: nothing was served.
+    #[error("service initialization failed")]
+    ServiceInit(#[source] BoxError),
+    /// A background task failed or panicked.
+    #[error("a background task failed")]
+    BackgroundTask(#[source] BoxError),
+    /// A worker died. This is a bug in Postbox: please report it.
+    #[error("a worker died: {message}")]
+    WorkerDied {
+        /// The panic's message.
+        message: String,
+    },
+}
+
+/// Why [`ServerHandle::started`](crate::ServerHandle::started) failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Serving ended, or failed, before the first datagram could be handled.
+    #[error("serving ended before it was ready")]
+    Ended,
+    /// The server was closed.
+    #[error("the server is closed")]
+    Closed,
+}
+
+/// A panic that was caught, as an error: its message.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("panicked: {0}")]
+pub struct Panicked(pub(crate) String);
+
+/// Exit actions that did not end in time.
+#[derive(Debug, thiserror::Error)]
+#[error("exit actions did not end within {0:?}")]
+pub(crate) struct ExitTimeout(pub(crate) Duration);

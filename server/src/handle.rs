@@ -1,0 +1,143 @@
+//! A server's handle: what other tasks and threads can ask of it.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use crate::error::StartError;
+use crate::server::{EndpointKind, Phase, Shared};
+use crate::socket::SocketOptions;
+use crate::stats::Stats;
+use crate::turn;
+
+/// Controls a server from anywhere. Cheap to clone.
+///
+/// Its futures need no particular runtime.
+#[derive(Clone)]
+pub struct ServerHandle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl ServerHandle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Stops serving, and returns when it has ended; at once if the server is not serving.
+    ///
+    /// From its start every receive answers closed, and what is queued is dropped and counted. Running
+    /// handlers get the grace period ([`Limits::grace`](crate::Limits::grace)), then they are dropped. What
+    /// was sent leaves. Then the exit actions run. The sockets stay open: the server can serve again, and
+    /// then first handles what the kernel kept.
+    ///
+    /// Safe to call from any task, any number of times at once, also from a handler (it does not hold up
+    /// the end that it waits for, and is dropped there) and from an exit action (returns at once).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once begun, the shutdown goes on if the future is dropped.
+    pub async fn shutdown(&self) {
+        let status = *self.shared.status.borrow();
+        if status.phase == Phase::Idle || turn::is_exiting(self.shared.address()) {
+            return;
+        }
+        self.shared.request_stop();
+        self.ended(status.begun).await;
+    }
+
+    /// Shuts down, then closes the sockets, for good. When it returns the ports can be bound again,
+    /// whatever clients, requests and handles still live. Any number of calls do no more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once begun, the close is completed also if the future is dropped.
+    pub async fn close(&self) {
+        let status = *self.shared.status.borrow();
+        self.shared.begin_close();
+        if status.phase != Phase::Idle && !turn::is_exiting(self.shared.address()) {
+            self.ended(status.begun).await;
+        }
+    }
+
+    /// Waits until the first `count` servings have ended.
+    async fn ended(&self, count: u64) {
+        let mut status = self.shared.status.subscribe();
+        let mut ended = pin!(status.wait_for(|status| status.ended >= count));
+        let server = self.shared.address();
+        poll_fn(|cx| {
+            // A handler that waits for its own server must not be waited for.
+            turn::with(|turn| turn.poll.awaits_shutdown |= turn.server == server);
+            ended.as_mut().poll(cx).map(drop)
+        })
+        .await;
+    }
+
+    /// Waits until datagrams are being handled. If serving has not been called yet, waits for that too.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if serving ended or failed before that, or the server is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn started(&self) -> Result<(), StartError> {
+        let mut status = self.shared.status.subscribe();
+        let before = status.borrow().ended;
+        let ready = status
+            .wait_for(|status| {
+                let ended = status.phase == Phase::Idle && status.ended > 0;
+                status.phase == Phase::Serving || status.closed || ended || status.ended > before
+            })
+            .await
+            .map(|status| *status);
+        match ready {
+            Ok(status) if status.closed => Err(StartError::Closed),
+            Ok(status) if status.phase == Phase::Serving => Ok(()),
+            _ => Err(StartError::Ended),
+        }
+    }
+
+    /// Whether the sockets are open.
+    pub fn is_listening(&self) -> bool {
+        !self.shared.status.borrow().closed
+    }
+
+    /// Whether the sockets are open and datagrams are being handled.
+    pub fn is_serving(&self) -> bool {
+        let status = self.shared.status.borrow();
+        status.phase == Phase::Serving && !status.closed
+    }
+
+    /// The addresses that the server is bound to, in the order asked for; empty once it is closed.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.shared.addresses()
+    }
+
+    /// The counters of all workers and servings so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// The options of the server's sockets, one for each worker's socket; empty once it is closed.
+    ///
+    /// A socket made here can be set, not read or closed.
+    pub fn sockets(&self) -> Vec<SocketOptions> {
+        let endpoints = self.shared.endpoints();
+        endpoints
+            .into_iter()
+            .filter_map(|endpoint| match endpoint.kind {
+                EndpointKind::Socket { options, .. } => Some(options),
+                EndpointKind::Memory(_) => None,
+            })
+            .collect()
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle").field("addresses", &self.addresses()).finish()
+    }
+}

@@ -1,0 +1,80 @@
+//! A handler whose type is not known at compile time.
+
+use std::fmt;
+use std::pin::Pin;
+
+use postbox_protocol::BoxError;
+
+use super::Handler;
+use crate::client::Client;
+use crate::requests::Requests;
+use crate::service::Service;
+
+type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
+
+/// Any handler of these packets, boxed: for a handler that is chosen at run time.
+///
+/// It costs one allocation for each run.
+///
+/// ```
+/// # use postbox_server::{BoxedHandler, Client, Requests, handler_fn};
+/// fn choose(loud: bool) -> BoxedHandler<String, String> {
+///     if loud {
+///         BoxedHandler::new(handler_fn(|client: Client<String>, mut requests: Requests<String>| async move {
+///             client.send(requests.recv().await?.to_uppercase()).await?;
+///             Ok(())
+///         }))
+///     } else {
+///         BoxedHandler::new(handler_fn(|_: Client<String>, _: Requests<String>| async { Ok(()) }))
+///     }
+/// }
+/// # let _ = (choose(true), choose(false));
+/// ```
+pub struct BoxedHandler<Request, Response> {
+    handler: Box<dyn DynHandler<Request, Response>>,
+}
+
+impl<Request: Send + 'static, Response: Send + 'static> BoxedHandler<Request, Response> {
+    /// Boxes a handler.
+    pub fn new<H: Handler<Request = Request, Response = Response>>(handler: H) -> Self {
+        Self { handler: Box::new(handler) }
+    }
+}
+
+impl<Request, Response> fmt::Debug for BoxedHandler<Request, Response> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoxedHandler").finish_non_exhaustive()
+    }
+}
+
+trait DynHandler<Request, Response>: Send + Sync {
+    fn handle(&self, client: Client<Response>, requests: Requests<Request>) -> BoxFuture<'_>;
+    fn service_init<'a>(&'a self, service: &'a mut Service) -> BoxFuture<'a>;
+}
+
+impl<H: Handler> DynHandler<H::Request, H::Response> for H {
+    fn handle(&self, client: Client<H::Response>, requests: Requests<H::Request>) -> BoxFuture<'_> {
+        Box::pin(Handler::handle(self, client, requests))
+    }
+
+    fn service_init<'a>(&'a self, service: &'a mut Service) -> BoxFuture<'a> {
+        Box::pin(Handler::service_init(self, service))
+    }
+}
+
+impl<Request: Send + 'static, Response: Send + 'static> Handler for BoxedHandler<Request, Response> {
+    type Request = Request;
+    type Response = Response;
+
+    async fn handle(
+        &self,
+        client: Client<Response>,
+        requests: Requests<Request>,
+    ) -> Result<(), BoxError> {
+        self.handler.handle(client, requests).await
+    }
+
+    async fn service_init(&self, service: &mut Service) -> Result<(), BoxError> {
+        self.handler.service_init(service).await
+    }
+}

@@ -1,0 +1,192 @@
+//! What other threads, and handlers on other workers, leave for a worker.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::dispatch::SlotId;
+use crate::outbox::Outbox;
+use crate::panics;
+
+/// A worker's letter slot. Its worker empties it once a turn; everybody else only adds.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    mail: Mutex<Mail>,
+    /// Something is in `mail`. Read without the lock on the datagram's path.
+    has_mail: AtomicBool,
+    /// Datagrams of other threads are in `mail`: what the worker's own handlers send goes behind them.
+    has_sends: AtomicBool,
+    /// The server is shutting down.
+    closing: AtomicBool,
+    /// Bytes that the outbox still has room for. Fair: waiting senders are served in order.
+    pub(crate) room: Semaphore,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Mail {
+    /// Handlers to poll.
+    pub(crate) ready: Vec<SlotId>,
+    /// Datagrams sent by other threads.
+    pub(crate) outbox: Outbox,
+    /// Receives in other tasks that have a deadline.
+    pub(crate) alarms: Vec<Alarm>,
+    /// Shut down, with this grace.
+    pub(crate) close: Option<Duration>,
+    /// The worker has ended: nothing leaves any more.
+    closed: bool,
+    /// The worker, while it sleeps.
+    worker: Option<Waker>,
+}
+
+/// A receive in another task wants to be woken at its deadline.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    pub(crate) slot: SlotId,
+    /// The address of the handler run, to tell it from a later one in the same slot.
+    pub(crate) run: usize,
+    /// The number of the receive.
+    pub(crate) receive: u32,
+    pub(crate) after: After,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum After {
+    Duration(Duration),
+    /// The deadline that this receive already has, from when its handler itself polled it.
+    Unchanged,
+}
+
+impl Inbox {
+    pub(crate) fn new(outbox_bytes: usize) -> Self {
+        Self {
+            mail: Mutex::default(),
+            has_mail: AtomicBool::new(false),
+            has_sends: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            room: Semaphore::new(outbox_bytes.min(Semaphore::MAX_PERMITS)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Mail> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves something for the worker and wakes it. Once the worker has ended, `mail` never gets it.
+    pub(crate) fn post(&self, write: impl FnOnce(&mut Mail)) -> Result<(), Closed> {
+        let worker = {
+            let mut mail = self.lock();
+            if mail.closed {
+                return Err(Closed);
+            }
+            write(&mut mail);
+            self.has_mail.store(true, Ordering::Release);
+            if mail.outbox.has_work() {
+                self.has_sends.store(true, Ordering::Release);
+            }
+            mail.worker.take()
+        };
+        worker.into_iter().for_each(panics::wake);
+        Ok(())
+    }
+
+    pub(crate) fn has_mail(&self) -> bool {
+        self.has_mail.load(Ordering::Acquire)
+    }
+
+    /// Moves what other threads sent so far behind what is in `outbox`. Whoever sees the effect of a
+    /// send in another thread sees its flag too, so an order that exists is kept.
+    pub(crate) fn take_sends(&self, outbox: &mut Outbox) {
+        if self.has_sends.load(Ordering::Acquire) {
+            let mut mail = self.lock();
+            outbox.append(&mut mail.outbox);
+            self.has_sends.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Empties everything but the datagrams into `into`, whose lists are given in exchange.
+    pub(crate) fn take_mail(&self, into: &mut Mail) {
+        let mut mail = self.lock();
+        std::mem::swap(&mut mail.ready, &mut into.ready);
+        std::mem::swap(&mut mail.alarms, &mut into.alarms);
+        into.close = mail.close.take().or(into.close);
+        self.has_mail.store(self.has_sends.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// The worker goes to sleep, unless something has come.
+    pub(crate) fn sleep(&self, worker: &Waker) -> bool {
+        let replaced;
+        {
+            let mut mail = self.lock();
+            if self.has_mail() {
+                return false;
+            }
+            if mail.worker.as_ref().is_some_and(|waker| waker.will_wake(worker)) {
+                return true;
+            }
+            replaced = mail.worker.replace(worker.clone());
+        }
+        drop(replaced);
+        true
+    }
+
+    pub(crate) fn set_closing(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// The worker ended: later sends and waiting senders answer closed. What was posted and not
+    /// taken is handed back.
+    pub(crate) fn close(&self) -> Mail {
+        self.set_closing();
+        self.room.close();
+        let mut mail = self.lock();
+        let rest = std::mem::take(&mut *mail);
+        mail.closed = true;
+        rest
+    }
+}
+
+/// The worker has ended.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+/// Wakes one handler: the waker that its future is polled with. There is one for each slot, used by
+/// all the handlers that run in it; a late wake-up of an ended one polls its successor once more,
+/// which every future has to expect.
+#[derive(Debug)]
+pub(crate) struct HandlerWaker {
+    inbox: Arc<Inbox>,
+    slot: SlotId,
+    posted: AtomicBool,
+}
+
+impl HandlerWaker {
+    pub(crate) fn new(inbox: Arc<Inbox>, slot: SlotId) -> Self {
+        Self { inbox, slot, posted: AtomicBool::new(false) }
+    }
+
+    /// The worker is about to poll: later wake-ups count again.
+    pub(crate) fn polling(&self) {
+        if self.posted.load(Ordering::Relaxed) {
+            self.posted.store(false, Ordering::Release);
+        }
+    }
+}
+
+impl Wake for HandlerWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.posted.swap(true, Ordering::AcqRel) {
+            let _ = self.inbox.post(|mail| mail.ready.push(self.slot));
+        }
+    }
+}

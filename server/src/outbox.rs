@@ -1,0 +1,178 @@
+//! Encoded datagrams on their way out of a worker, in the order in which they were sent.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::error::FlushError;
+use crate::peer::ClientKey;
+use crate::transport::Outgoing;
+
+/// What a waiting answer costs besides its bytes, against [`Limits::outbox_bytes`](crate::Limits).
+pub(crate) const OUTGOING_OVERHEAD: usize = 64;
+
+/// Datagrams in one arena, sent from the front.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    datagrams: Vec<Outgoing>,
+    /// How many of `datagrams` have left or failed.
+    gone: usize,
+    marks: VecDeque<Mark>,
+}
+
+#[derive(Debug)]
+struct Mark {
+    /// Complete once this many of `datagrams` are gone.
+    after: usize,
+    client: ClientKey,
+    flush: Arc<Flush>,
+}
+
+impl Outbox {
+    pub(crate) fn push(&mut self, client: &ClientKey, datagram: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(datagram);
+        let (remote, local) = (client.remote, client.local);
+        self.datagrams.push(Outgoing { remote, local, start, len: datagram.len() });
+    }
+
+    /// `flush` completes when everything pushed before has left.
+    pub(crate) fn push_mark(&mut self, client: ClientKey, flush: Arc<Flush>) {
+        self.marks.push_back(Mark { after: self.datagrams.len(), client, flush });
+    }
+
+    /// Moves everything out of `other` behind what is here.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        debug_assert_eq!(other.gone, 0, "only the worker's own outbox is sent from");
+        let (bytes, datagrams) = (self.bytes.len(), self.datagrams.len());
+        self.bytes.append(&mut other.bytes);
+        self.datagrams.extend(
+            other.datagrams.drain(..).map(|out| Outgoing { start: out.start + bytes, ..out }),
+        );
+        self.marks
+            .extend(other.marks.drain(..).map(|m| Mark { after: m.after + datagrams, ..m }));
+    }
+
+    /// What has to leave next, and the bytes it refers to.
+    pub(crate) fn waiting(&self) -> (&[u8], &[Outgoing]) {
+        (&self.bytes, &self.datagrams[self.gone..])
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.gone == self.datagrams.len()
+    }
+
+    /// Whether datagrams wait to leave, or a flush to complete.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.is_empty() || !self.marks.is_empty()
+    }
+
+    /// The first `count` have left or failed. Returns what they cost.
+    pub(crate) fn advance(&mut self, count: usize) -> usize {
+        let gone = &self.datagrams[self.gone..self.gone + count];
+        let cost = gone.iter().map(|out| out.len + OUTGOING_OVERHEAD).sum();
+        self.gone += count;
+        cost
+    }
+
+    /// The flushes that are complete now.
+    pub(crate) fn completed(&mut self) -> Option<(ClientKey, Arc<Flush>)> {
+        let ready = self.marks.front().is_some_and(|mark| mark.after <= self.gone);
+        let mark = if ready { self.marks.pop_front() } else { None }?;
+        Some((mark.client, mark.flush))
+    }
+
+    /// Gives back the memory of what is gone. To be called once a turn, after [`Self::completed`].
+    pub(crate) fn compact(&mut self) {
+        if self.is_empty() && self.marks.is_empty() {
+            self.bytes.clear();
+            self.datagrams.clear();
+            self.gone = 0;
+            self.bytes.shrink_to(KEPT_BYTES);
+        } else if self.gone > 1024 && self.gone > self.datagrams.len() / 2 {
+            let start = self.datagrams.get(self.gone).map_or(self.bytes.len(), |out| out.start);
+            self.bytes.drain(..start);
+            self.datagrams.drain(..self.gone);
+            self.datagrams.iter_mut().for_each(|out| out.start -= start);
+            self.marks.iter_mut().for_each(|mark| mark.after -= self.gone);
+            self.gone = 0;
+        }
+    }
+
+    /// The worker ends: flushes that are not complete learn that.
+    pub(crate) fn abandon(&mut self) {
+        for mark in self.marks.drain(..) {
+            mark.flush.complete(Err(FlushError::Closed));
+        }
+        *self = Self::default();
+    }
+}
+
+/// An empty outbox keeps this much memory for the next batch: 64 answers of 4 KiB.
+const KEPT_BYTES: usize = 256 * 1024;
+
+/// One call of `flush`: a place where the worker leaves the result.
+#[derive(Debug, Default)]
+pub(crate) struct Flush(Mutex<FlushState>);
+
+#[derive(Debug, Default)]
+struct FlushState {
+    result: Option<Result<(), FlushError>>,
+    waiting: Option<Waker>,
+}
+
+impl Flush {
+    fn lock(&self) -> MutexGuard<'_, FlushState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn complete(&self, result: Result<(), FlushError>) {
+        let waker = {
+            let mut state = self.lock();
+            state.result.get_or_insert(result);
+            state.waiting.take()
+        };
+        waker.into_iter().for_each(crate::panics::wake);
+    }
+
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<(), FlushError>> {
+        let waker = cx.waker().clone();
+        let mut state = self.lock();
+        if let Some(result) = state.result.take() {
+            return Poll::Ready(result);
+        }
+        let replaced = state.waiting.replace(waker);
+        drop(state);
+        drop(replaced);
+        Poll::Pending
+    }
+}
+
+/// The last refusals of the system, each kept for its client's next flush.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(VecDeque<(ClientKey, io::Error)>);
+
+impl Refusals {
+    /// Clients that never flush must not fill the memory: the oldest refusal goes.
+    const KEPT: usize = 256;
+
+    pub(crate) fn keep(&mut self, client: ClientKey, error: io::Error) {
+        self.0.retain(|(other, _)| *other != client);
+        if self.0.len() == Self::KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back((client, error));
+    }
+
+    pub(crate) fn take(&mut self, client: &ClientKey) -> Result<(), FlushError> {
+        match self.0.iter().position(|(other, _)| other == client) {
+            Some(at) => match self.0.remove(at) {
+                Some((_, error)) => Err(FlushError::Io(error)),
+                None => Ok(()),
+            },
+            None => Ok(()),
+        }
+    }
+}

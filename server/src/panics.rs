@@ -1,0 +1,38 @@
+//! User code may panic: what is caught, and what is kept of it.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
+
+/// Runs user code; a panic becomes its message.
+///
+/// `AssertUnwindSafe`: what the closure touches is either dropped after a panic or the user's own.
+pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(message)
+}
+
+/// Drops a value of the user's, whose destructor may panic.
+pub(crate) fn drop_caught<T>(value: T) -> Result<(), String> {
+    catch(|| drop(value))
+}
+
+/// Wakes a task. A foreign waker may panic; that is no reason to end a worker.
+pub(crate) fn wake(waker: Waker) {
+    if let Err(message) = catch(|| waker.wake()) {
+        tracing::error!("a waker panicked: {message}");
+    }
+}
+
+/// The message of a panic.
+pub(crate) fn message(payload: Box<dyn Any + Send>) -> String {
+    let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
+        String::from(*text)
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        String::from("a panic without a message")
+    };
+    // The payload is the user's, and so is its destructor.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+    message
+}

@@ -1,0 +1,101 @@
+//! One handler run: its client's addresses, its postbox, its way back to the worker.
+//!
+//! `Client<Response>` and `Requests<Request>` both are this one allocation, each seen through the half
+//! of the protocol that it needs. That half is the only virtual call of a packet.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use postbox_protocol::Protocol;
+
+use crate::dispatch::{Mailbox, Run, SlotId, Totals};
+use crate::inbox::Inbox;
+use crate::limits::{Limits, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
+use crate::stats::Counters;
+use crate::transport::LocalAddr;
+
+/// What tells the clients of one socket apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ClientKey {
+    pub(crate) remote: SocketAddr,
+    /// The local address that was asked, on a wildcard bind.
+    pub(crate) local: Option<LocalAddr>,
+}
+
+/// What all handler runs of a worker have in common.
+#[derive(Debug)]
+pub(crate) struct Port<P> {
+    pub(crate) protocol: Arc<P>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) totals: Arc<Totals>,
+    pub(crate) limits: Arc<Limits>,
+    /// Tells the server's sockets apart, over all servings.
+    pub(crate) socket: u64,
+    /// The address that the socket is bound to.
+    pub(crate) bound: SocketAddr,
+}
+
+/// One run of a handler.
+#[derive(Debug)]
+pub(crate) struct Peer<P> {
+    pub(crate) client: ClientKey,
+    pub(crate) slot: SlotId,
+    pub(crate) mailbox: Mutex<Mailbox>,
+    pub(crate) port: Arc<Port<P>>,
+}
+
+impl<P: Protocol> Peer<P> {
+    pub(crate) fn new(port: Arc<Port<P>>, client: ClientKey) -> Self {
+        Self { client, slot: SlotId::MAX, mailbox: Mutex::default(), port }
+    }
+
+    /// What tells this run from others while it lives.
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// The local address that the client sent to, where the transport can tell.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match self.client.local {
+            Some(local) => Some(SocketAddr::new(local.asked, self.port.bound.port())),
+            None if self.port.bound.ip().is_unspecified() => None,
+            None => Some(self.port.bound),
+        }
+    }
+
+    /// The largest datagram for this client.
+    pub(crate) fn send_limit(&self) -> usize {
+        let v4 = match self.client.remote.ip() {
+            IpAddr::V4(_) => true,
+            IpAddr::V6(ip) => ip.to_ipv4_mapped().is_some(),
+        };
+        let family = if v4 { MAX_PAYLOAD_V4 } else { MAX_PAYLOAD_V6 };
+        self.port.limits.send_datagram.min(family)
+    }
+}
+
+impl<P: Protocol> Run for Arc<Peer<P>> {
+    type Client = ClientKey;
+
+    fn client(&self) -> &ClientKey {
+        &self.client
+    }
+
+    fn mailbox(&self) -> &Mutex<Mailbox> {
+        &self.mailbox
+    }
+
+    fn is_unshared(&self) -> bool {
+        // Nobody makes weak references, so a count of one can not grow behind the worker's back.
+        Arc::strong_count(self) == 1
+    }
+}
+
+/// Whether this source may be answered: never port 0, nor an address that is not one host's. A forged
+/// source of that kind would make the server send to many, or to nobody.
+pub(crate) fn may_answer(remote: &SocketAddr) -> bool {
+    let ip = remote.ip().to_canonical(); // an IPv4-mapped address is the IPv4 address
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    remote.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+}

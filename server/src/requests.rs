@@ -1,0 +1,336 @@
+//! What a handler receives from its client.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_core::Stream;
+use postbox_protocol::Protocol;
+
+use crate::dispatch::{self, Taken};
+use crate::error::RecvError;
+use crate::inbox::{After, Alarm};
+use crate::panics;
+use crate::peer::Peer;
+use crate::turn::{self, Lent, Parked};
+
+/// The requests of one client, in the order in which they arrived, for one run of its handler.
+///
+/// The first is there when the handler starts, and is parsed when it is received. What the client sends
+/// meanwhile waits in its bounded postbox. A `Requests` that is kept after its handler has ended only
+/// ever answers [`RecvError::Closed`].
+///
+/// It is also a [`Stream`] of `Result<Request, RecvError>`, which ends where `recv` would answer closed.
+pub struct Requests<Request> {
+    run: Arc<dyn Receive<Request>>,
+    /// The wait of the stream, which lasts over several polls.
+    stream: Wait,
+}
+
+impl<Request> Requests<Request> {
+    pub(crate) fn new<P>(run: Arc<Peer<P>>) -> Self
+    where
+        P: Protocol<Received = Request>,
+    {
+        Self { run, stream: Wait::default() }
+    }
+
+    /// Receives and parses the next request, waiting for it at most the idle limit
+    /// ([`Limits::idle`](crate::Limits::idle), 5 minutes by default).
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`] says what was wrong with this datagram, or that none came. The handler may go on
+    /// receiving after each, except after [`RecvError::Closed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready loses no datagram.
+    pub fn recv(&mut self) -> Recv<'_, Request> {
+        let timeout = self.run.idle();
+        self.begin(timeout)
+    }
+
+    /// Receives and parses the next request, waiting for it at most `timeout`.
+    ///
+    /// The timeout does not matter for a datagram that is there already. Zero answers
+    /// [`RecvError::TimedOut`] at once if nothing is queued; [`Duration::MAX`] waits for ever. The
+    /// answer never comes early, and late by at most 2 milliseconds and one turn of the worker.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready loses no datagram.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Recv<'_, Request> {
+        self.begin((timeout != Duration::MAX).then_some(timeout))
+    }
+
+    fn begin(&mut self, timeout: Option<Duration>) -> Recv<'_, Request> {
+        self.stream = Wait::default();
+        Recv { requests: self, timeout, wait: Wait::default() }
+    }
+}
+
+impl<Request> fmt::Debug for Requests<Request> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests").finish_non_exhaustive()
+    }
+}
+
+impl<Request> Stream for Requests<Request> {
+    type Item = Result<Request, RecvError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let timeout = this.run.idle();
+        let result = ready!(this.run.poll_recv(cx, timeout, &mut this.stream));
+        this.stream = Wait::default();
+        match result {
+            Err(RecvError::Closed) => Poll::Ready(None),
+            result => Poll::Ready(Some(result)),
+        }
+    }
+}
+
+/// The future of [`Requests::recv`] and [`Requests::recv_timeout`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Recv<'a, Request> {
+    requests: &'a mut Requests<Request>,
+    /// `None` waits for ever.
+    timeout: Option<Duration>,
+    wait: Wait,
+}
+
+impl<Request> fmt::Debug for Recv<'_, Request> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recv").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl<Request> Future for Recv<'_, Request> {
+    type Output = Result<Request, RecvError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        this.requests.run.poll_recv(cx, this.timeout, &mut this.wait)
+    }
+}
+
+impl<Request> Drop for Recv<'_, Request> {
+    fn drop(&mut self) {
+        if self.wait.parked || self.wait.number != 0 {
+            self.requests.run.stop(&self.wait);
+        }
+    }
+}
+
+/// Where one receive has left word that it waits.
+#[derive(Debug, Default)]
+pub(crate) struct Wait {
+    /// In the mailbox, under this number, unless 0.
+    number: u32,
+    /// With its worker, which knows its deadline.
+    parked: bool,
+}
+
+/// The half of a handler run that receives: decode only.
+trait Receive<Request>: Send + Sync {
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        timeout: Option<Duration>,
+        wait: &mut Wait,
+    ) -> Poll<Result<Request, RecvError>>;
+    /// The receive is dropped.
+    fn stop(&self, wait: &Wait);
+    fn idle(&self) -> Option<Duration>;
+}
+
+/// What a receive finds on its own worker's thread.
+enum Here {
+    Lent(Lent),
+    Closed,
+    TimedOut,
+    Parked,
+    /// Another waker than the handler's own: it has to wait like a receive from elsewhere.
+    OtherWaker,
+}
+
+impl<P: Protocol> Receive<P::Received> for Peer<P> {
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        timeout: Option<Duration>,
+        wait: &mut Wait,
+    ) -> Poll<Result<P::Received, RecvError>> {
+        match self.recv_here(cx, timeout, wait) {
+            Some(result) => result,
+            None => self.recv_elsewhere(cx, timeout, wait),
+        }
+    }
+
+    fn stop(&self, wait: &Wait) {
+        if wait.number != 0 {
+            let waker = dispatch::lock(&self.mailbox).stop_waiting(wait.number);
+            drop(waker);
+        }
+        turn::with(|turn| {
+            if turn.poll.run == self.address() {
+                turn.poll.parked = None;
+            }
+        });
+    }
+
+    fn idle(&self) -> Option<Duration> {
+        self.port.limits.idle
+    }
+}
+
+impl<P: Protocol> Peer<P> {
+    /// Receives while this handler is being polled by its worker, on this thread.
+    fn recv_here(
+        &self,
+        cx: &mut Context<'_>,
+        timeout: Option<Duration>,
+        wait: &mut Wait,
+    ) -> Option<Poll<Result<P::Received, RecvError>>> {
+        let here = turn::with(|turn| {
+            let poll = &mut turn.poll;
+            if poll.run != self.address() {
+                return None;
+            }
+            if poll.closing {
+                return Some(Here::Closed);
+            }
+            if let Some(lent) = poll.lent.take() {
+                (poll.received, poll.handed_out) = (true, poll.handed_out + 1);
+                return Some(Here::Lent(lent));
+            }
+            if poll.queued {
+                // The mailbox answers whoever asks. Its own mutex is no user code.
+                return None;
+            }
+            if timeout == Some(Duration::ZERO) || wait.parked && poll.expired {
+                return Some(Here::TimedOut);
+            }
+            if cx.waker().data().addr() != poll.waker {
+                return Some(Here::OtherWaker);
+            }
+            poll.parked = Some(parked(timeout, wait));
+            Some(Here::Parked)
+        })
+        .flatten()?;
+        Some(match here {
+            Here::Lent(lent) => {
+                let result = self.decode(lent.bytes(), lent.truncated);
+                turn::with(|turn| turn.returned = Some(lent.buffer));
+                Poll::Ready(result)
+            }
+            Here::Closed => Poll::Ready(Err(RecvError::Closed)),
+            Here::TimedOut => Poll::Ready(Err(RecvError::TimedOut)),
+            Here::Parked => {
+                wait.parked = true;
+                Poll::Pending
+            }
+            Here::OtherWaker => return None,
+        })
+    }
+
+    /// Receives through the mailbox: from another task or thread, or where something is queued.
+    fn recv_elsewhere(
+        &self,
+        cx: &mut Context<'_>,
+        timeout: Option<Duration>,
+        wait: &mut Wait,
+    ) -> Poll<Result<P::Received, RecvError>> {
+        let own = self.is_own_waker(cx);
+        let waker = cx.waker().clone(); // user code: before the lock
+        let mut mailbox = dispatch::lock(&self.mailbox);
+        let taken = mailbox.take(wait.number, &self.port.totals);
+        let waits = taken == Taken::Empty && timeout != Some(Duration::ZERO);
+        let mut begins = false;
+        let mut replaced = None;
+        if waits && !own {
+            if wait.number == 0 {
+                wait.number = mailbox.begin_receive();
+                begins = true;
+            }
+            replaced = mailbox.wait(waker);
+        }
+        drop(mailbox);
+        drop(replaced);
+        match taken {
+            Taken::Datagram(datagram) => {
+                self.port.counters.handed_out_elsewhere.add_shared(1);
+                Poll::Ready(self.decode(&datagram.bytes, datagram.truncated))
+            }
+            Taken::Closed => Poll::Ready(Err(RecvError::Closed)),
+            Taken::TimedOut => Poll::Ready(Err(RecvError::TimedOut)),
+            Taken::Empty if !waits => Poll::Ready(Err(RecvError::TimedOut)),
+            Taken::Empty if own => self.park_after_looking(timeout, wait),
+            Taken::Empty => {
+                if begins {
+                    self.set_alarm(timeout, wait);
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Whether the handler itself waits here, polled by its worker.
+    fn is_own_waker(&self, cx: &Context<'_>) -> bool {
+        let (run, waker) = (self.address(), cx.waker().data().addr());
+        turn::with(|turn| turn.poll.run == run && turn.poll.waker == waker).unwrap_or(false)
+    }
+
+    /// The handler's own receive found the mailbox empty: now it can wait without it.
+    fn park_after_looking(
+        &self,
+        timeout: Option<Duration>,
+        wait: &mut Wait,
+    ) -> Poll<Result<P::Received, RecvError>> {
+        let expired = turn::with(|turn| {
+            turn.poll.queued = false;
+            let expired = wait.parked && turn.poll.expired;
+            turn.poll.parked = (!expired).then_some(parked(timeout, wait));
+            expired
+        });
+        if expired == Some(true) {
+            return Poll::Ready(Err(RecvError::TimedOut));
+        }
+        wait.parked = true;
+        Poll::Pending
+    }
+
+    fn set_alarm(&self, timeout: Option<Duration>, wait: &Wait) {
+        let Some(timeout) = timeout else { return };
+        let after = if wait.parked { After::Unchanged } else { After::Duration(timeout) };
+        let alarm = Alarm { slot: self.slot, run: self.address(), receive: wait.number, after };
+        // If the worker has ended, the mailbox is closed and has woken this receive.
+        let _ = self.port.inbox.post(|mail| mail.alarms.push(alarm));
+    }
+
+    fn decode(&self, datagram: &[u8], truncated: bool) -> Result<P::Received, RecvError> {
+        if truncated {
+            return Err(RecvError::Truncated { received: datagram.len() });
+        }
+        match panics::catch(|| self.port.protocol.build_packet(datagram)) {
+            Ok(result) => result.map_err(RecvError::Parse),
+            Err(message) => Err(RecvError::Crashed { message }),
+        }
+    }
+}
+
+/// What a receive that waits tells its worker: a new deadline, or the one that it already has.
+fn parked(timeout: Option<Duration>, wait: &Wait) -> Parked {
+    match timeout {
+        None => Parked::ForEver,
+        Some(_) if wait.parked => Parked::Still,
+        Some(timeout) => Parked::For(timeout),
+    }
+}

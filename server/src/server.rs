@@ -1,0 +1,379 @@
+//! The server object, and the state that it shares with its handles.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use postbox_protocol::{BoxError, Protocol};
+use socket2::Socket;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::builder::ServerBuilder;
+use crate::client::Client;
+use crate::dispatch::Totals;
+use crate::error::ServeError;
+use crate::handle::ServerHandle;
+use crate::handler::{Handler, HandlerFn, handler_fn};
+use crate::limits::Limits;
+use crate::requests::Requests;
+use crate::serve::{self, Application};
+use crate::socket::{SocketOptions, kernel_drops};
+use crate::stats::{Counters, Stats};
+use crate::transport::MemoryEndpoint;
+use crate::worker::Admit;
+
+/// A UDP server: bound sockets, a protocol, a handler.
+///
+/// Made by [`Server::builder`]. It serves while [`serve_forever`](Self::serve_forever) or
+/// [`serve_until`](Self::serve_until) runs, and can serve again afterwards. Dropping it closes it.
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Begins to configure a server.
+    pub fn builder<P, H>(protocol: P, handler: H) -> ServerBuilder
+    where
+        H: Handler,
+        P: Protocol<Sent = H::Response, Received = H::Request>,
+    {
+        ServerBuilder::new(protocol, handler)
+    }
+
+    /// Begins to configure a server whose handler is a closure. Its types are those of the protocol.
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use postbox_protocol::{DatagramProtocol, RawSerializer};
+    /// # use postbox_server::Server;
+    /// let echo = Server::builder_fn(
+    ///     DatagramProtocol::new(RawSerializer),
+    ///     |client, mut requests| async move {
+    ///         client.send(requests.recv().await?).await?;
+    ///         Ok(())
+    ///     },
+    /// );
+    /// # let _ = echo;
+    /// ```
+    pub fn builder_fn<P, F, Fut>(protocol: P, function: F) -> ServerBuilder
+    where
+        P: Protocol<Sent: Send + 'static, Received: Send + 'static>,
+        F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        let handler: HandlerFn<F, P::Received, P::Sent> = handler_fn(function);
+        ServerBuilder::new(protocol, handler)
+    }
+
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// A handle to this server, for other tasks and threads.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle::new(Arc::clone(&self.shared))
+    }
+
+    /// Serves until [`ServerHandle::shutdown`]. Serving begins at the call: from then on a second call
+    /// answers *already running*, and a shutdown ends this one.
+    ///
+    /// The future may be spawned. It must run within a tokio runtime with time and I/O enabled; workers
+    /// are tasks of that runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`], if serving could not begin, or ended otherwise than by a shutdown.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future is a shutdown without grace: handlers are dropped, background tasks stopped,
+    /// exit actions run by a task of the runtime. Where no runtime is left the synchronous ones run at
+    /// once, and the others are logged as not run. The server can serve again.
+    pub fn serve_forever(&self) -> Serving {
+        let claim = serve::claim(&self.shared);
+        Serving { future: Box::pin(async move { serve::serve(claim?).await }) }
+    }
+
+    /// Serves until `signal` is ready (or until [`ServerHandle::shutdown`]), then shuts down with grace.
+    ///
+    /// ```no_run
+    /// # async fn example(server: postbox_server::Server) -> Result<(), postbox_server::ServeError> {
+    /// server.serve_until(tokio::signal::ctrl_c()).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`serve_forever`](Self::serve_forever).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`serve_forever`](Self::serve_forever).
+    pub fn serve_until<S: Future>(
+        &self,
+        signal: S,
+    ) -> impl Future<Output = Result<(), ServeError>> + use<S> {
+        let mut serving = self.serve_forever();
+        let handle = self.handle();
+        async move {
+            let mut signal = pin!(signal);
+            let ended = poll_fn(|cx| match Pin::new(&mut serving).poll(cx) {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Pending => signal.as_mut().poll(cx).map(|_| None),
+            });
+            match ended.await {
+                Some(result) => result,
+                None => {
+                    handle.shared.request_stop();
+                    serving.await
+                }
+            }
+        }
+    }
+
+    /// Shuts down and closes the sockets, for good. See [`ServerHandle::close`].
+    pub async fn close(&self) {
+        self.handle().close().await;
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.shared.addresses()).finish()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.begin_close();
+    }
+}
+
+/// The future of [`Server::serve_forever`].
+#[must_use = "a server serves while this future runs; dropping it ends serving"]
+pub struct Serving {
+    future: Pin<Box<dyn Future<Output = Result<(), ServeError>> + Send>>,
+}
+
+impl Future for Serving {
+    type Output = Result<(), ServeError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.future.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving").finish_non_exhaustive()
+    }
+}
+
+/// What one worker receives from and sends to. It outlives servings.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) id: u64,
+    pub(crate) addr: SocketAddr,
+    pub(crate) kind: EndpointKind,
+    pub(crate) counters: Arc<Counters>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum EndpointKind {
+    Socket { socket: Arc<Socket>, member: usize, options: SocketOptions },
+    Memory(Arc<MemoryEndpoint>),
+}
+
+impl Endpoint {
+    pub(crate) fn new(addr: SocketAddr, kind: EndpointKind) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { id, addr, kind, counters: Arc::default() }
+    }
+}
+
+/// How sockets are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TransportChoice {
+    /// One datagram at a time through tokio, also where batches are possible.
+    pub(crate) plain: bool,
+    /// Let the kernel coalesce and segment.
+    pub(crate) offloads: bool,
+}
+
+/// The state that a server shares with its handles and with its serving.
+pub(crate) struct Shared {
+    pub(crate) app: Arc<dyn Application>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) totals: Arc<Totals>,
+    pub(crate) admit: Option<Arc<Admit>>,
+    pub(crate) transport: TransportChoice,
+    state: Mutex<State>,
+    pub(crate) status: watch::Sender<Status>,
+    /// Of all sockets, also after they were closed.
+    counters: Vec<Arc<Counters>>,
+}
+
+struct State {
+    endpoints: Vec<Endpoint>,
+    /// Tells the present serving to stop.
+    stop: CancellationToken,
+}
+
+/// Where a server is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) phase: Phase,
+    /// How many servings have begun.
+    pub(crate) begun: u64,
+    /// How many of them have ended.
+    pub(crate) ended: u64,
+    /// The sockets are closed, or will be when the present serving ends.
+    pub(crate) closed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Idle,
+    /// Serving was called; datagrams are not handled yet.
+    Starting,
+    Serving,
+    /// The server shuts down.
+    Ending,
+    /// The serving future was dropped, and what it leaves is being cleaned up.
+    Dropped,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        app: Arc<dyn Application>,
+        limits: Limits,
+        admit: Option<Arc<Admit>>,
+        transport: TransportChoice,
+        endpoints: Vec<Endpoint>,
+    ) -> Self {
+        let counters = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.counters)).collect();
+        let status = Status { phase: Phase::Idle, begun: 0, ended: 0, closed: false };
+        Self {
+            app,
+            totals: Arc::new(Totals::new(limits.clients, limits.total_bytes)),
+            limits: Arc::new(limits),
+            admit,
+            transport,
+            state: Mutex::new(State { endpoints, stop: CancellationToken::new() }),
+            status: watch::Sender::new(status),
+            counters,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What tells this server from others while it lives.
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
+        self.lock().endpoints.clone()
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        if self.status.borrow().closed {
+            return addresses;
+        }
+        for endpoint in &self.lock().endpoints {
+            if !addresses.contains(&endpoint.addr) {
+                addresses.push(endpoint.addr);
+            }
+        }
+        addresses
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        self.counters.iter().for_each(|counters| counters.add_to(&mut stats));
+        stats.queued = self.totals.datagrams() as u64;
+        stats.queued_bytes = self.totals.bytes() as u64;
+        stats.waiting_clients = self.totals.clients() as u64;
+        for endpoint in &self.lock().endpoints {
+            if let EndpointKind::Socket { socket, .. } = &endpoint.kind
+                && let Some(drops) = kernel_drops(socket)
+            {
+                *stats.kernel_drops.get_or_insert(0) += drops;
+            }
+        }
+        stats
+    }
+
+    /// A serving begins, if none runs: its number, from 1, and the token that will stop it.
+    pub(crate) fn begin_serving(&self) -> Result<(u64, CancellationToken), ServeError> {
+        let mut state = self.lock();
+        let mut result = Err(ServeError::AlreadyRunning);
+        self.status.send_if_modified(|status| {
+            if status.closed {
+                result = Err(ServeError::Closed);
+            } else if matches!(status.phase, Phase::Idle | Phase::Dropped) {
+                status.phase = Phase::Starting;
+                status.begun += 1;
+                state.stop = CancellationToken::new();
+                result = Ok((status.begun, state.stop.clone()));
+            }
+            result.is_ok()
+        });
+        result
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.status.send_modify(|status| status.phase = phase);
+    }
+
+    /// A serving has ended, and everything it started. Closes the sockets if that was asked for.
+    pub(crate) fn end_serving(&self, number: u64) {
+        let mut state = self.lock();
+        let status = *self.status.borrow();
+        let last = status.ended + 1 == status.begun;
+        let endpoints = if last && status.closed {
+            std::mem::take(&mut state.endpoints)
+        } else {
+            Vec::new()
+        };
+        drop(endpoints);
+        self.status.send_modify(|status| {
+            status.ended += 1;
+            if last {
+                status.phase = Phase::Idle;
+            } else if number == status.begun {
+                status.phase = Phase::Dropped; // an earlier one is still being cleaned up
+            }
+        });
+    }
+
+    /// Asks the present serving, if there is one, to stop.
+    pub(crate) fn request_stop(&self) {
+        let stop = self.lock().stop.clone();
+        stop.cancel();
+    }
+
+    /// From now on the server is closed: its sockets are closed now, or when its serving ends.
+    pub(crate) fn begin_close(&self) {
+        let mut endpoints = Vec::new();
+        {
+            let mut state = self.lock();
+            let idle = self.status.borrow().phase == Phase::Idle;
+            self.status.send_if_modified(|status| !std::mem::replace(&mut status.closed, true));
+            if idle {
+                endpoints = std::mem::take(&mut state.endpoints);
+            }
+        }
+        drop(endpoints);
+        self.request_stop();
+    }
+}

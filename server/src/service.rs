@@ -1,0 +1,220 @@
+//! What `service_init` is given: background tasks and exit actions, for one serving.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use postbox_protocol::BoxError;
+use tokio::runtime;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Panicked;
+use crate::exit::{ExitAction, ExitActions};
+use crate::handle::ServerHandle;
+use crate::panics;
+use crate::report::Chain;
+
+/// The scope of one serving: everything that is started here ends with it.
+///
+/// ```
+/// # use postbox_server::{BoxError, Client, Handler, Requests, Service};
+/// # use std::time::Duration;
+/// struct Game;
+///
+/// impl Handler for Game {
+///     type Request = String;
+///     type Response = String;
+///
+///     async fn service_init(&self, service: &mut Service) -> Result<(), BoxError> {
+///         service.on_exit(|| println!("service stopped"));
+///         service.spawn(async {
+///             loop {
+///                 tokio::time::sleep(Duration::from_secs(1)).await; // and then something each second
+///             }
+///         });
+///         Ok(())
+///     }
+/// #   async fn handle(&self, _: Client<String>, _: Requests<String>) -> Result<(), BoxError> { Ok(()) }
+/// }
+/// ```
+pub struct Service {
+    handle: ServerHandle,
+    pub(crate) tasks: Arc<Tasks>,
+    pub(crate) exits: ExitActions,
+    stops_tasks: bool,
+}
+
+impl Service {
+    pub(crate) fn new(handle: ServerHandle, tasks: Arc<Tasks>) -> Self {
+        Self { handle, tasks, exits: ExitActions::default(), stops_tasks: false }
+    }
+
+    /// Starts a background task. If it fails or panics, serving ends with its error.
+    ///
+    /// All background tasks are stopped by an exit action, at the place of the first `spawn` or
+    /// [`spawner`](Self::spawner): exit actions registered before run after the tasks have ended.
+    pub fn spawn<F>(&mut self, task: F)
+    where
+        F: Future<Output: Outcome> + Send + 'static,
+    {
+        self.spawner().spawn(task);
+    }
+
+    /// What starts background tasks later: keep it for the handlers.
+    pub fn spawner(&mut self) -> Spawner {
+        if !self.stops_tasks {
+            self.stops_tasks = true;
+            let tasks = Arc::clone(&self.tasks);
+            self.exits.push(ExitAction::Async(Box::new(move || {
+                Box::pin(async move {
+                    tasks.stop().await;
+                    Ok(())
+                })
+            })));
+        }
+        Spawner { tasks: Arc::clone(&self.tasks), keep_serving: false }
+    }
+
+    /// Cancelled when the server begins to shut down: for tasks and handlers that want to end well.
+    pub fn cancellation(&self) -> CancellationToken {
+        self.tasks.cancellation.clone()
+    }
+
+    /// Registers an exit action. Exit actions run when serving stops, after the last handler has ended,
+    /// in reverse order. One that fails or panics is logged, and the others still run.
+    pub fn on_exit<R: Outcome>(&mut self, action: impl FnOnce() -> R + Send + 'static) {
+        self.exits.push(ExitAction::Sync(Box::new(move || action().into_result())));
+    }
+
+    /// Registers an exit action that waits for something. All exit actions together have
+    /// [`Limits::exit`](crate::Limits::exit), 10 seconds by default.
+    pub fn on_exit_async<F>(&mut self, action: impl FnOnce() -> F + Send + 'static)
+    where
+        F: Future<Output: Outcome> + Send + 'static,
+    {
+        self.exits.push(ExitAction::Async(Box::new(move || {
+            let action = action();
+            Box::pin(async move { action.await.into_result() })
+        })));
+    }
+
+    /// The server's handle.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("exits", &self.exits).finish_non_exhaustive()
+    }
+}
+
+/// What a background task or an exit action may answer: nothing, or a result.
+pub trait Outcome: sealed::Sealed {
+    #[doc(hidden)]
+    fn into_result(self) -> Result<(), BoxError>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for () {}
+    impl<E> Sealed for Result<(), E> {}
+}
+
+impl Outcome for () {
+    fn into_result(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl<E: Into<BoxError>> Outcome for Result<(), E> {
+    fn into_result(self) -> Result<(), BoxError> {
+        self.map_err(Into::into)
+    }
+}
+
+/// Starts background tasks of one serving, from anywhere. After serving has stopped it starts nothing.
+#[derive(Debug, Clone)]
+pub struct Spawner {
+    tasks: Arc<Tasks>,
+    keep_serving: bool,
+}
+
+impl Spawner {
+    /// Starts a background task. If it fails or panics, serving ends with its error, or goes on if this
+    /// spawner is [`keep_serving`](Self::keep_serving).
+    pub fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output: Outcome> + Send + 'static,
+    {
+        self.tasks.spawn(Box::pin(async move { task.await.into_result() }), self.keep_serving);
+    }
+
+    /// A spawner whose tasks may fail: that is logged, and serving goes on.
+    #[must_use]
+    pub fn keep_serving(&self) -> Self {
+        Self { keep_serving: true, ..self.clone() }
+    }
+}
+
+type BoxTask = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+/// The background tasks of one serving.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    /// `None` once they have been stopped.
+    running: Mutex<Option<JoinSet<()>>>,
+    runtime: runtime::Handle,
+    failures: mpsc::UnboundedSender<BoxError>,
+    pub(crate) cancellation: CancellationToken,
+}
+
+impl Tasks {
+    /// The tasks, and where their failures arrive.
+    pub(crate) fn new(cancellation: CancellationToken) -> (Arc<Self>, mpsc::UnboundedReceiver<BoxError>) {
+        let (failures, failed) = mpsc::unbounded_channel();
+        let running = Mutex::new(Some(JoinSet::new()));
+        let runtime = runtime::Handle::current();
+        (Arc::new(Self { running, runtime, failures, cancellation }), failed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<JoinSet<()>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn(&self, mut task: BoxTask, keep_serving: bool) {
+        let failures = self.failures.clone();
+        let task = async move {
+            let result = poll_fn(|cx| match panics::catch(|| task.as_mut().poll(cx)) {
+                Ok(poll) => poll,
+                Err(message) => Poll::Ready(Err(Panicked(message).into())),
+            });
+            match result.await {
+                Ok(()) => {}
+                Err(error) if keep_serving => {
+                    tracing::error!("a background task failed: {}", Chain(&*error));
+                }
+                Err(error) => {
+                    let _ = failures.send(error);
+                }
+            }
+        };
+        if let Some(running) = &mut *self.lock() {
+            while running.try_join_next().is_some() {} // forget the ended ones
+            running.spawn_on(task, &self.runtime);
+        }
+    }
+
+    /// Cancels all tasks and waits until they are gone.
+    pub(crate) async fn stop(&self) {
+        let running = self.lock().take();
+        if let Some(mut running) = running {
+            running.shutdown().await;
+        }
+    }
+}

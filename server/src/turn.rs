@@ -1,0 +1,156 @@
+//! What a worker lends to the handler that it is polling, on this thread and for this poll only.
+//!
+//! A handler is polled where its datagram arrived, so nearly everything it does happens on its worker's
+//! own thread: the receive finds the datagram here, still in the receive buffer, and a send goes to the
+//! worker's outbox, both without a lock. `Requests` and `Client` used from elsewhere find no turn of
+//! their worker, and go through the mailbox and the inbox instead.
+//!
+//! This is the only thread-local of the crate; the context variables ([`crate::context`]) live in it too.
+//! It is borrowed for single steps, never while user code runs.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use crate::context::Values;
+use crate::outbox::Outbox;
+
+/// A datagram lent to the polled handler, in the buffer it was received in.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) truncated: bool,
+}
+
+impl Lent {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+/// One turn of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    /// The address of the worker's port.
+    pub(crate) port: usize,
+    /// The address of the server's shared state.
+    pub(crate) server: usize,
+    pub(crate) outbox: Outbox,
+    pub(crate) poll: HandlerPoll,
+    /// A lent buffer that a receive is done with.
+    pub(crate) returned: Option<Vec<u8>>,
+}
+
+/// One poll of a handler: what it is given, and what it leaves.
+#[derive(Debug, Default)]
+pub(crate) struct HandlerPoll {
+    /// The address of the polled handler's run; 0 while none is polled.
+    pub(crate) run: usize,
+    /// The data pointer of the waker that it is polled with.
+    pub(crate) waker: usize,
+    pub(crate) lent: Option<Lent>,
+    /// The mailbox may hold something.
+    pub(crate) queued: bool,
+    /// The deadline of its waiting receive has passed.
+    pub(crate) expired: bool,
+    /// The server is shutting down.
+    pub(crate) closing: bool,
+    /// Left by a receive: it waits, with the handler's own waker.
+    pub(crate) parked: Option<Parked>,
+    /// Left by a receive: it took a datagram.
+    pub(crate) received: bool,
+    /// Left by a receive: how many datagrams it handed out.
+    pub(crate) handed_out: u64,
+    /// Left by a shutdown: the handler waits for its own server to end.
+    pub(crate) awaits_shutdown: bool,
+}
+
+/// How long a receive waits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Parked {
+    For(Duration),
+    ForEver,
+    /// It was waiting before: its deadline stands.
+    Still,
+}
+
+struct Thread {
+    turn: RefCell<Option<Box<Turn>>>,
+    context: RefCell<Values>,
+    /// Packets are encoded here, whoever sends them.
+    scratch: Cell<BytesMut>,
+    /// The server whose exit actions, or service initialization, are being polled.
+    exiting: Cell<usize>,
+}
+
+thread_local! {
+    static THREAD: Thread = Thread {
+        turn: const { RefCell::new(None) },
+        context: const { RefCell::new(Values::none()) },
+        scratch: Cell::new(BytesMut::new()),
+        exiting: const { Cell::new(0) },
+    };
+}
+
+/// Puts a turn in place for the worker that polls now, and returns the one that was there: a handler
+/// may itself run another server on this thread.
+pub(crate) fn enter(turn: Option<Box<Turn>>) -> Option<Box<Turn>> {
+    THREAD.with(|thread| thread.turn.replace(turn))
+}
+
+/// Calls `step` with the turn of the worker that polls on this thread, if one does. `step` must not
+/// run user code.
+pub(crate) fn with<T>(step: impl FnOnce(&mut Turn) -> T) -> Option<T> {
+    THREAD
+        .try_with(|thread| thread.turn.try_borrow_mut().ok()?.as_deref_mut().map(step))
+        .ok()
+        .flatten()
+}
+
+/// Calls `step` with the values of the context variables in force.
+pub(crate) fn with_context<T>(step: impl FnOnce(&mut Values) -> T) -> Option<T> {
+    THREAD.try_with(|thread| thread.context.try_borrow_mut().ok().map(|mut c| step(&mut c))).ok()?
+}
+
+/// Runs `code` with `values` as the context, and leaves in `values` what became of them.
+pub(crate) fn in_context<T>(values: &mut Values, code: impl FnOnce() -> T) -> T {
+    struct Restore<'a>(&'a mut Values);
+    impl Drop for Restore<'_> {
+        fn drop(&mut self) {
+            with_context(|current| std::mem::swap(current, self.0));
+        }
+    }
+    with_context(|current| std::mem::swap(current, values));
+    let _restore = Restore(values);
+    code()
+}
+
+/// Runs `encode` on this thread's scratch buffer, which is empty.
+pub(crate) fn with_scratch<T>(encode: impl FnOnce(&mut BytesMut) -> T) -> T {
+    let mut scratch = THREAD.try_with(|thread| thread.scratch.take()).unwrap_or_default();
+    scratch.clear();
+    let result = encode(&mut scratch);
+    // A serializer may have kept a part of the buffer; then this is simply a new one.
+    let _ = THREAD.try_with(|thread| thread.scratch.set(scratch));
+    result
+}
+
+/// Runs `code`, which polls the exit actions of `server`.
+pub(crate) fn exiting<T>(server: usize, code: impl FnOnce() -> T) -> T {
+    struct Restore(usize);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let _ = THREAD.try_with(|thread| thread.exiting.set(self.0));
+        }
+    }
+    let _restore = Restore(THREAD.with(|thread| thread.exiting.replace(server)));
+    code()
+}
+
+/// Whether an exit action of `server` is being polled on this thread.
+pub(crate) fn is_exiting(server: usize) -> bool {
+    THREAD.try_with(|thread| thread.exiting.get() == server).unwrap_or(false)
+}

@@ -1,0 +1,126 @@
+//! Names the handler that holds its worker.
+//!
+//! A handler that blocks its thread blocks the loop that would complain. So a thread of its own looks at
+//! every worker twice a second, on both kinds of runtime.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long one poll of a handler may take before the log names it.
+const TOO_LONG: Duration = Duration::from_millis(500);
+
+/// What a worker is doing: a few plain stores around each poll of a handler.
+#[derive(Debug, Default)]
+pub(crate) struct Beat {
+    /// Odd while a handler is being polled; a new number for each poll.
+    polls: AtomicU64,
+    address: [AtomicU64; 3],
+}
+
+impl Beat {
+    pub(crate) fn begin(&self, client: SocketAddr) {
+        let (v4, ip) = match client.ip() {
+            IpAddr::V4(ip) => (1 << 16, ip.to_ipv6_mapped()),
+            IpAddr::V6(ip) => (0, ip),
+        };
+        let ip = u128::from(ip);
+        let words = [(ip >> 64) as u64, ip as u64, v4 | u64::from(client.port())];
+        for (place, word) in self.address.iter().zip(words) {
+            place.store(word, Ordering::Relaxed);
+        }
+        self.polls.store(self.polls.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    pub(crate) fn end(&self) {
+        self.polls.store(self.polls.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    fn polls(&self) -> u64 {
+        self.polls.load(Ordering::Acquire)
+    }
+
+    /// Whose handler is being polled. Exact as long as that poll goes on.
+    fn client(&self) -> SocketAddr {
+        let [high, low, rest] = [0, 1, 2].map(|i: usize| self.address[i].load(Ordering::Relaxed));
+        let ip = Ipv6Addr::from(u128::from(high) << 64 | u128::from(low));
+        let port = (rest & 0xffff) as u16;
+        if rest >> 16 == 1 {
+            return SocketAddr::new(IpAddr::V6(ip).to_canonical(), port);
+        }
+        SocketAddr::new(IpAddr::V6(ip), port)
+    }
+}
+
+/// Watches the workers of one serving until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Watchdog {
+    stop: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Watchdog {
+    /// Begins to watch. Without a thread for it, serving goes on unwatched.
+    pub(crate) fn start(beats: Vec<Arc<Beat>>) -> Self {
+        let stop = Arc::new((Mutex::new(false), Condvar::new()));
+        let stopped = Arc::clone(&stop);
+        // The thread logs to where the server's own thread would.
+        let log = tracing::dispatcher::get_default(Clone::clone);
+        let watch = move || tracing::dispatcher::with_default(&log, || watch(&beats, &stopped));
+        if let Err(error) = thread::Builder::new().name("postbox-watchdog".into()).spawn(watch) {
+            tracing::warn!("handlers that hold a worker will not be named: {error}");
+        }
+        Self { stop }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        let (stop, changed) = &*self.stop;
+        *stop.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        changed.notify_all();
+    }
+}
+
+fn watch(beats: &[Arc<Beat>], stop: &(Mutex<bool>, Condvar)) {
+    let mut seen: Vec<Seen> = beats.iter().map(|_| Seen::default()).collect();
+    let (stop, changed) = stop;
+    let mut stopped = stop.lock().unwrap_or_else(PoisonError::into_inner);
+    while !*stopped {
+        let waited = changed.wait_timeout(stopped, TOO_LONG / 2);
+        stopped = waited.unwrap_or_else(PoisonError::into_inner).0;
+        for (beat, seen) in beats.iter().zip(&mut seen) {
+            seen.look(beat);
+        }
+    }
+}
+
+/// What was last seen of one worker.
+#[derive(Debug, Default)]
+struct Seen {
+    polls: u64,
+    since: Option<Instant>,
+    named: bool,
+}
+
+impl Seen {
+    fn look(&mut self, beat: &Beat) {
+        let polls = beat.polls();
+        if polls % 2 == 0 || polls != self.polls {
+            *self = Self { polls, since: None, named: false };
+        }
+        if polls % 2 == 0 {
+            return;
+        }
+        let held = self.since.get_or_insert_with(Instant::now).elapsed();
+        if held >= TOO_LONG && !self.named {
+            self.named = true;
+            tracing::warn!(
+                client = %beat.client(),
+                "a handler has held its worker for {held:?}: its other clients wait \
+                 (use spawn_blocking, or more workers)"
+            );
+        }
+    }
+}

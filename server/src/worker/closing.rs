@@ -1,0 +1,131 @@
+//! How a worker ends: receives answer closed, handlers get their grace, what was sent leaves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postbox_protocol::{BoxError, Protocol};
+use tokio::time::Instant;
+
+use super::Worker;
+use crate::client::Client;
+use crate::dispatch::{Next, SlotId};
+use crate::panics;
+use crate::peer::Peer;
+use crate::requests::Requests;
+use crate::transport::Transport;
+use crate::turn;
+
+/// Where a worker is in its life.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Phase {
+    Serving,
+    /// Running handlers may go on until this instant.
+    Closing(Instant),
+    /// All handlers have ended; what was sent leaves, until this instant.
+    Draining(Instant),
+    Over,
+}
+
+/// How long a worker waits for the system to take what was sent before it closed. A socket that does not
+/// take a datagram within a second is not going to.
+const DRAIN: Duration = Duration::from_secs(1);
+
+impl Phase {
+    pub(super) fn is_over(self) -> bool {
+        matches!(self, Self::Over)
+    }
+
+    pub(super) fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Closing(at) | Self::Draining(at) => Some(at),
+            Self::Serving | Self::Over => None,
+        }
+    }
+}
+
+impl<T, P, F, Fut> Worker<T, P, F, Fut>
+where
+    T: Transport,
+    P: Protocol,
+    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
+    Fut: Future<Output = Result<(), BoxError>>,
+{
+    /// The server shuts down: tells every receive, and lets each handler act on it.
+    pub(super) fn begin_close(&mut self, grace: Duration) {
+        if !self.is_serving() {
+            return;
+        }
+        let end = self.timers.now().checked_add(grace);
+        // A grace beyond the clock's range is as good as for ever.
+        let end = end.unwrap_or_else(|| self.timers.now() + Duration::from_secs(u32::MAX.into()));
+        self.phase = Phase::Closing(end);
+        let dropped = self.dispatch.close(&self.port.totals, panics::wake);
+        self.port.counters.shutdown.add(dropped as u64);
+        for id in self.dispatch.running().collect::<Vec<_>>() {
+            if self.dispatch.is_running(id) {
+                self.drive(id, None);
+            }
+        }
+    }
+
+    /// Moves on to the next phase when this one is done. Answers whether it did.
+    pub(super) fn step_phase(&mut self) -> bool {
+        match self.phase {
+            Phase::Serving | Phase::Over => false,
+            Phase::Closing(end) => {
+                if self.timers.now() < end && self.waits_for_handlers() {
+                    return false;
+                }
+                self.cancel_handlers();
+                self.phase = Phase::Draining(self.timers.now() + DRAIN);
+                true
+            }
+            Phase::Draining(end) => {
+                let done = self.outbox_is_empty() && !self.port.inbox.has_mail();
+                if !done && self.timers.now() < end {
+                    return false;
+                }
+                self.phase = Phase::Over;
+                true
+            }
+        }
+    }
+
+    /// Whether a handler still runs that does not itself wait for this shutdown to end.
+    fn waits_for_handlers(&mut self) -> bool {
+        let ids: Vec<SlotId> = self.dispatch.running().collect();
+        ids.into_iter().any(|id| !self.handlers.get(id).awaits_shutdown)
+    }
+}
+
+impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P, F, Fut> {
+    /// Drops every handler that still runs.
+    fn cancel_handlers(&mut self) {
+        for id in self.dispatch.running().collect::<Vec<_>>() {
+            let client = self.dispatch.run(id).client.remote;
+            self.port.counters.cancelled.add(1);
+            if let Err(message) = self.handlers.get(id).clear() {
+                self.report.handler_panicked(client, &message);
+            }
+            let totals = Arc::clone(&self.port.totals);
+            let renew = |run: &Arc<Peer<P>>| Arc::clone(run);
+            let ended = self.dispatch.end(id, true, &totals, renew);
+            ended.wake.into_iter().for_each(panics::wake);
+            debug_assert!(matches!(ended.next, Next::Forgotten(_)), "closed postboxes are empty");
+        }
+    }
+
+    /// Ends the worker, whatever its phase: nothing leaves, nobody is answered any more.
+    pub(super) fn abandon(&mut self) {
+        let outer = turn::enter(self.turn.take());
+        let dropped = self.dispatch.close(&self.port.totals, panics::wake);
+        self.port.counters.shutdown.add(dropped as u64);
+        self.cancel_handlers();
+        let mut mail = self.port.inbox.close();
+        mail.outbox.abandon();
+        self.turn = turn::enter(outer);
+        if let Some(turn) = &mut self.turn {
+            turn.outbox.abandon();
+        }
+    }
+}

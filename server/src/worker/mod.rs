@@ -1,0 +1,234 @@
+//! The receive loop of one socket: a batch in, each datagram to its handler, a batch out.
+//!
+//! One turn, in order: mail from other threads, at most one batch of datagrams, the handlers that were
+//! woken, those whose deadline has passed, the outbox. Handlers are polled here, where their datagram
+//! is; see [`crate::turn`] for what they are lent.
+
+mod closing;
+mod datagrams;
+mod handlers;
+mod sending;
+mod timers;
+
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use postbox_protocol::{BoxError, Protocol};
+use tokio::sync::oneshot;
+use tokio::task::coop;
+use tokio::time::{Instant, Sleep};
+
+use crate::client::Client;
+use crate::context::Values;
+use crate::dispatch::{Dispatch, MailboxLimits, SlotId};
+use crate::handler::Handler;
+use crate::inbox::Mail;
+use crate::limits::MIN_OUTBOX;
+use crate::outbox::Refusals;
+use crate::peer::{Peer, Port};
+use crate::report::Report;
+use crate::requests::Requests;
+use crate::transport::{RecvBatch, Transport};
+use crate::turn::{self, Parked, Turn};
+use crate::watchdog::Beat;
+
+use closing::Phase;
+use handlers::Handlers;
+use timers::Timers;
+
+/// Whether a client without a handler may start one.
+pub(crate) type Admit = dyn Fn(SocketAddr) -> bool + Send + Sync;
+
+/// Datagrams in one receive: enough to make the system call's own cost small (1 to 3 % at 64), few
+/// enough that a turn stays short.
+const RECV_BATCH: usize = 64;
+
+/// Turns before the worker lets the runtime's other tasks run.
+const TURNS: usize = 4;
+
+/// What a worker is made of, besides its transport and its handler.
+pub(crate) struct Setup<P> {
+    pub(crate) port: Arc<Port<P>>,
+    /// The address of the server's shared state.
+    pub(crate) server: usize,
+    pub(crate) admit: Option<Arc<Admit>>,
+    /// What `service_init` set.
+    pub(crate) context: Values,
+    pub(crate) beat: Arc<Beat>,
+    /// Told when the first turn begins.
+    pub(crate) started: oneshot::Sender<()>,
+}
+
+/// Runs one worker until the server shuts down.
+pub(crate) async fn run<T, P, H>(transport: T, handler: Arc<H>, setup: Setup<P>)
+where
+    T: Transport,
+    P: Protocol<Sent = H::Response, Received = H::Request>,
+    H: Handler,
+{
+    let make = |client, requests| handler.handle(client, requests);
+    let mut worker = Worker::new(transport, make, setup);
+    // The handlers of one turn must not share one task's budget: the loop yields by itself.
+    coop::unconstrained(poll_fn(|cx| worker.poll(cx))).await;
+}
+
+struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
+    transport: T,
+    make: F,
+    handlers: Handlers<Fut>,
+    port: Arc<Port<P>>,
+    dispatch: Dispatch<Arc<Peer<P>>>,
+    /// Runs that nobody holds any more.
+    spare: Vec<Arc<Peer<P>>>,
+    batch: RecvBatch,
+    turn: Option<Box<Turn>>,
+    mail: Mail,
+    refusals: Refusals,
+    timers: Timers,
+    /// The receives that began to wait in this turn.
+    parked: Vec<(SlotId, Parked)>,
+    sleep: Pin<Box<Sleep>>,
+    /// Receiving pauses after repeated errors.
+    receive_errors: u32,
+    receive_again: Option<Instant>,
+    phase: Phase,
+    admit: Option<Arc<Admit>>,
+    context: Values,
+    report: Report,
+    beat: Arc<Beat>,
+    started: Option<oneshot::Sender<()>>,
+    _future: PhantomData<fn() -> Fut>,
+}
+
+impl<T, P, F, Fut> Worker<T, P, F, Fut>
+where
+    T: Transport,
+    P: Protocol,
+    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
+    Fut: Future<Output = Result<(), BoxError>>,
+{
+    fn new(transport: T, make: F, setup: Setup<P>) -> Self {
+        let port = setup.port;
+        let limits = MailboxLimits {
+            datagrams: port.limits.client_datagrams,
+            bytes: port.limits.client_bytes,
+        };
+        let turn = Turn {
+            port: std::ptr::from_ref(&*port).addr(),
+            server: setup.server,
+            ..Turn::default()
+        };
+        Self {
+            transport,
+            make,
+            handlers: Handlers::new(),
+            dispatch: Dispatch::new(limits),
+            spare: Vec::new(),
+            batch: RecvBatch::new(RECV_BATCH, port.limits.receive_datagram),
+            turn: Some(Box::new(turn)),
+            mail: Mail::default(),
+            refusals: Refusals::default(),
+            timers: Timers::new(),
+            parked: Vec::new(),
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            receive_errors: 0,
+            receive_again: None,
+            phase: Phase::Serving,
+            admit: setup.admit,
+            context: setup.context,
+            report: Report::default(),
+            beat: setup.beat,
+            started: Some(setup.started),
+            port,
+            _future: PhantomData,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(started) = self.started.take() {
+            let _ = started.send(());
+        }
+        for _ in 0..TURNS {
+            let entered = Entered::new(self.turn.take());
+            let progressed = self.turn(cx);
+            self.turn = entered.leave();
+            if self.phase.is_over() {
+                self.abandon();
+                return Poll::Ready(());
+            }
+            if !progressed && self.sleeps(cx) {
+                return Poll::Pending;
+            }
+        }
+        // Also runs the runtime's timers and its driver, before this task's next turn.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
+        Poll::Pending
+    }
+
+    /// One turn. Answers whether anything was done.
+    fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+        self.timers.read_clock();
+        let mut progressed = self.read_mail();
+        progressed |= self.receive(cx);
+        progressed |= self.poll_woken();
+        progressed |= self.poll_expired();
+        progressed |= self.send(cx);
+        self.arm_deadlines();
+        progressed |= self.step_phase();
+        progressed
+    }
+
+    /// Goes to sleep unless something came up meanwhile.
+    fn sleeps(&mut self, cx: &mut Context<'_>) -> bool {
+        let alarm = [self.timers.next(), self.receive_again, self.phase.deadline()];
+        if let Some(alarm) = alarm.into_iter().flatten().min() {
+            if self.sleep.deadline() != alarm {
+                self.sleep.as_mut().reset(alarm);
+            }
+            if self.sleep.as_mut().poll(cx).is_ready() {
+                return false;
+            }
+        }
+        self.port.inbox.sleep(cx.waker())
+    }
+
+    fn outbox_is_full(&self) -> bool {
+        self.port.inbox.room.available_permits() < MIN_OUTBOX
+    }
+}
+
+impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Drop for Worker<T, P, F, Fut> {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+/// A turn in place on this thread, taken away again also where the worker itself panics.
+struct Entered {
+    outer: Option<Box<Turn>>,
+    left: bool,
+}
+
+impl Entered {
+    fn new(turn: Option<Box<Turn>>) -> Self {
+        Self { outer: turn::enter(turn), left: false }
+    }
+
+    fn leave(mut self) -> Option<Box<Turn>> {
+        self.left = true;
+        turn::enter(self.outer.take())
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if !self.left {
+            turn::enter(self.outer.take());
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Datagrams out, and what else a turn sees to: mail, wake-ups, deadlines.
+
+use std::task::{Context, Poll};
+
+use postbox_protocol::{BoxError, Protocol};
+
+use super::timers::NEVER;
+use super::{Phase, Worker};
+use crate::client::Client;
+use crate::dispatch;
+use crate::inbox::{After, Alarm};
+use crate::panics;
+use crate::peer::ClientKey;
+use crate::requests::Requests;
+use crate::transport::{Sent, Transport};
+use crate::turn::{self, Parked};
+
+impl<T, P, F, Fut> Worker<T, P, F, Fut>
+where
+    T: Transport,
+    P: Protocol,
+    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
+    Fut: Future<Output = Result<(), BoxError>>,
+{
+    /// Sends as much as the system takes.
+    pub(super) fn send(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(mut outbox) = turn::with(|turn| {
+            self.port.inbox.take_sends(&mut turn.outbox);
+            std::mem::take(&mut turn.outbox)
+        }) else {
+            return false;
+        };
+        let mut progressed = false;
+        let mut room = 0;
+        while !outbox.is_empty() {
+            let (bytes, datagrams) = outbox.waiting();
+            let first = datagrams[0];
+            let gone = match self.transport.poll_send(cx, bytes, datagrams) {
+                Poll::Pending => break,
+                Poll::Ready(Sent::Left(count)) => {
+                    self.port.counters.sent.add(count as u64);
+                    count
+                }
+                Poll::Ready(Sent::Failed(error)) => {
+                    self.port.counters.send_errors.add(1);
+                    self.report.send_failed(first.remote, &error, self.timers.now());
+                    let client = ClientKey { remote: first.remote, local: first.local };
+                    self.refusals.keep(client, error);
+                    1
+                }
+            };
+            room += outbox.advance(gone);
+            progressed = true;
+        }
+        let mut completed = Vec::new();
+        while let Some(mark) = outbox.completed() {
+            completed.push(mark);
+        }
+        outbox.compact();
+        turn::with(|turn| turn.outbox = outbox);
+        // Both wake others, so the outbox is back in its place.
+        if room > 0 {
+            self.port.inbox.room.add_permits(room);
+        }
+        for (client, flush) in completed {
+            flush.complete(self.refusals.take(&client));
+            progressed = true;
+        }
+        progressed
+    }
+
+    /// Reads what other threads have left.
+    pub(super) fn read_mail(&mut self) -> bool {
+        if !self.port.inbox.has_mail() {
+            return false;
+        }
+        self.port.inbox.take_mail(&mut self.mail);
+        let mut alarms = std::mem::take(&mut self.mail.alarms);
+        for alarm in alarms.drain(..) {
+            self.set_alarm(&alarm);
+        }
+        self.mail.alarms = alarms;
+        if let Some(grace) = self.mail.close.take() {
+            self.begin_close(grace);
+        }
+        true
+    }
+
+    /// Polls the handlers that were woken before this turn: one that wakes itself has to wait.
+    pub(super) fn poll_woken(&mut self) -> bool {
+        if self.mail.ready.is_empty() {
+            return false;
+        }
+        let mut ready = std::mem::take(&mut self.mail.ready);
+        for id in ready.drain(..) {
+            if self.dispatch.is_running(id) {
+                self.drive(id, None);
+            }
+        }
+        self.mail.ready = ready;
+        true
+    }
+
+    fn set_alarm(&mut self, alarm: &Alarm) {
+        let same = |run: &std::sync::Arc<crate::peer::Peer<P>>| run.address() == alarm.run;
+        if !self.dispatch.is_running(alarm.slot) || !same(self.dispatch.run(alarm.slot)) {
+            return;
+        }
+        let cell = self.handlers.get(alarm.slot);
+        cell.receive = alarm.receive;
+        if let After::Duration(delay) = alarm.after {
+            cell.deadline = self.timers.tick_after(delay);
+        }
+        self.timers.arm(alarm.slot, cell.deadline, &mut cell.entry);
+    }
+
+    /// Gives the receives that began to wait in this turn their deadlines. The clock is read after they
+    /// began, so that none comes early.
+    pub(super) fn arm_deadlines(&mut self) {
+        if self.parked.is_empty() {
+            return;
+        }
+        self.timers.read_clock();
+        let mut parked = std::mem::take(&mut self.parked);
+        for (id, wait) in parked.drain(..) {
+            let delay = match wait {
+                Parked::For(delay) => Some(delay),
+                Parked::ForEver => None,
+                Parked::Still => continue,
+            };
+            if !self.dispatch.is_running(id) {
+                continue;
+            }
+            let cell = self.handlers.get(id);
+            cell.receive = 0;
+            cell.deadline = delay.map_or(NEVER, |delay| self.timers.tick_after(delay));
+            self.timers.arm(id, cell.deadline, &mut cell.entry);
+        }
+        self.parked = parked;
+    }
+
+    /// Tells the receives whose deadline has passed.
+    pub(super) fn poll_expired(&mut self) -> bool {
+        let mut progressed = false;
+        while let Some(id) = self.timers.pop_due() {
+            progressed = true;
+            let cell = self.handlers.get(id);
+            cell.entry = NEVER;
+            if !self.timers.is_past(cell.deadline) {
+                self.timers.arm(id, cell.deadline, &mut cell.entry);
+                continue;
+            }
+            cell.deadline = NEVER;
+            match cell.receive {
+                0 => {
+                    cell.expired = true;
+                    self.drive(id, None);
+                }
+                receive => {
+                    let waker = dispatch::lock(&self.dispatch.run(id).mailbox).expire(receive);
+                    waker.into_iter().for_each(panics::wake);
+                }
+            }
+        }
+        progressed
+    }
+
+    /// Whether everything that was sent has left.
+    pub(super) fn outbox_is_empty(&self) -> bool {
+        let has_work = match &self.turn {
+            Some(turn) => Some(turn.outbox.has_work()),
+            None => turn::with(|turn| turn.outbox.has_work()),
+        };
+        !has_work.unwrap_or(false)
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        matches!(self.phase, Phase::Serving)
+    }
+}
