@@ -54,7 +54,10 @@ impl BlockingServer {
     ///
     /// Within an async runtime: use [`ServerBuilder::bind`] there.
     pub fn bind(builder: ServerBuilder, hosts: impl Hosts) -> Result<Self, BindError> {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(runtime_error)?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(runtime_error)?;
         let addrs = runtime.block_on(hosts::resolve(hosts.hosts()))?;
         let server = builder.bind_all(addrs)?;
         Ok(Self { server, runtime })
@@ -81,7 +84,9 @@ impl BlockingServer {
 
 impl fmt::Debug for BlockingServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BlockingServer").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("BlockingServer")
+            .field("server", &self.server)
+            .finish_non_exhaustive()
     }
 }
 

@@ -37,11 +37,17 @@ impl ServerBuilder {
         P: Protocol<Sent = H::Response, Received = H::Request>,
     {
         Self {
-            app: Arc::new(App { protocol: Arc::new(protocol), handler: Arc::new(handler) }),
+            app: Arc::new(App {
+                protocol: Arc::new(protocol),
+                handler: Arc::new(handler),
+            }),
             limits: Limits::default(),
             workers: 1,
             admit: None,
-            transport: TransportChoice { plain: false, offloads: true },
+            transport: TransportChoice {
+                plain: false,
+                offloads: true,
+            },
             sockets: SocketConfig::default(),
         }
     }
@@ -112,13 +118,17 @@ impl ServerBuilder {
 
     /// Joins an IPv4 multicast group, on the interface with the given address.
     pub fn join_multicast_v4(mut self, group: Ipv4Addr, interface: Ipv4Addr) -> Self {
-        self.sockets.multicast.push(MulticastGroup::V4 { group, interface });
+        self.sockets
+            .multicast
+            .push(MulticastGroup::V4 { group, interface });
         self
     }
 
     /// Joins an IPv6 multicast group, on the interface with the given index (0: the system chooses).
     pub fn join_multicast_v6(mut self, group: Ipv6Addr, interface: u32) -> Self {
-        self.sockets.multicast.push(MulticastGroup::V6 { group, interface });
+        self.sockets
+            .multicast
+            .push(MulticastGroup::V6 { group, interface });
         self
     }
 
@@ -193,7 +203,10 @@ impl ServerBuilder {
                 socket.set_nonblocking(true)?;
                 let addr = socket.local_addr()?;
                 if addr.port() == 0 {
-                    return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not bound"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidInput,
+                        "it is not bound",
+                    ));
                 }
                 Ok(addr)
             };
@@ -248,7 +261,13 @@ impl ServerBuilder {
         if endpoints.is_empty() {
             return Err(BindError::Nothing);
         }
-        Ok(Server::new(Shared::new(self.app, self.limits, self.admit, self.transport, endpoints)))
+        Ok(Server::new(Shared::new(
+            self.app,
+            self.limits,
+            self.admit,
+            self.transport,
+            endpoints,
+        )))
     }
 }
 
@@ -266,7 +285,14 @@ impl fmt::Debug for ServerBuilder {
 fn endpoint(addr: SocketAddr, socket: Socket, member: usize) -> Endpoint {
     let socket = Arc::new(socket);
     let options = SocketOptions::new(&socket);
-    Endpoint::new(addr, EndpointKind::Socket { socket, member, options })
+    Endpoint::new(
+        addr,
+        EndpointKind::Socket {
+            socket,
+            member,
+            options,
+        },
+    )
 }
 
 /// The host has no such address family.

@@ -66,7 +66,11 @@ impl<Response> Client<Response> {
     ///
     /// Dropping the future before it is ready sends nothing.
     pub fn send(&self, packet: Response) -> Send<'_, Response> {
-        Send { client: self, packet: Some(Packet::Typed(packet)), waiting: None }
+        Send {
+            client: self,
+            packet: Some(Packet::Typed(packet)),
+            waiting: None,
+        }
     }
 
     /// Like [`send`](Self::send), for a datagram that is already encoded: encode once, push to many.
@@ -80,7 +84,11 @@ impl<Response> Client<Response> {
     /// Dropping the future before it is ready sends nothing.
     pub fn send_datagram(&self, datagram: impl AsRef<[u8]>) -> Send<'_, Response> {
         let packet = Packet::Encoded(datagram.as_ref().into());
-        Send { client: self, packet: Some(packet), waiting: None }
+        Send {
+            client: self,
+            packet: Some(packet),
+            waiting: None,
+        }
     }
 
     /// Sends without waiting.
@@ -113,7 +121,9 @@ impl<Response> Client<Response> {
 
 impl<Response> Clone for Client<Response> {
     fn clone(&self) -> Self {
-        Self { run: Arc::clone(&self.run) }
+        Self {
+            run: Arc::clone(&self.run),
+        }
     }
 }
 
@@ -164,7 +174,9 @@ impl<Response> Unpin for Send<'_, Response> {}
 
 impl<Response> fmt::Debug for Send<'_, Response> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Send").field("client", self.client).finish_non_exhaustive()
+        f.debug_struct("Send")
+            .field("client", self.client)
+            .finish_non_exhaustive()
     }
 }
 
@@ -184,16 +196,24 @@ impl<Response> Future for Send<'_, Response> {
             }
         }
         // Polled again after it was ready, which no executor does: then it stays pending.
-        let Some(waiting) = &mut this.waiting else { return Poll::Pending };
+        let Some(waiting) = &mut this.waiting else {
+            return Poll::Pending;
+        };
         let room = ready!(waiting.room.as_mut().poll(cx));
-        let result = room.map_err(|_| SendError::Closed).and_then(|()| run.push(&waiting.datagram));
+        let result = room
+            .map_err(|_| SendError::Closed)
+            .and_then(|()| run.push(&waiting.datagram));
         this.waiting = None;
         Poll::Ready(result)
     }
 }
 
 async fn wait_for_room(inbox: Arc<Inbox>, cost: u32) -> Result<(), AcquireError> {
-    inbox.room.acquire_many(cost).await.map(SemaphorePermit::forget)
+    inbox
+        .room
+        .acquire_many(cost)
+        .await
+        .map(SemaphorePermit::forget)
 }
 
 /// What a datagram takes of the outbox's room. A datagram is far below 4 GiB.
@@ -226,8 +246,7 @@ impl<P: Protocol> Answer<P::Sent> for Peer<P> {
         match packet {
             Packet::Encoded(datagram) => self.offer_datagram(&datagram),
             Packet::Typed(packet) => turn::with_scratch(|scratch| {
-                let made =
-                    panics::catch(|| self.port.protocol.make_datagram(packet, scratch));
+                let made = panics::catch(|| self.port.protocol.make_datagram(packet, scratch));
                 match made {
                     Ok(Ok(())) => self.offer_datagram(scratch),
                     Ok(Err(error)) => Offer::Done(Err(SendError::Make(error))),
@@ -270,7 +289,12 @@ impl<P: Protocol> Answer<P::Sent> for Peer<P> {
 
     fn identity(&self) -> (u64, SocketAddr, Option<SocketAddr>, u32) {
         let interface = self.client.local.map_or(0, |local| local.interface);
-        (self.port.socket, self.client.remote, self.local_addr(), interface)
+        (
+            self.port.socket,
+            self.client.remote,
+            self.local_addr(),
+            interface,
+        )
     }
 
     fn is_closing(&self) -> bool {
@@ -286,7 +310,10 @@ impl<P: Protocol> Peer<P> {
     fn offer_datagram(&self, datagram: &[u8]) -> Offer {
         let limit = self.send_limit();
         if datagram.len() > limit {
-            return Offer::Done(Err(SendError::TooLarge { len: datagram.len(), limit }));
+            return Offer::Done(Err(SendError::TooLarge {
+                len: datagram.len(),
+                limit,
+            }));
         }
         match self.port.inbox.room.try_acquire_many(cost(datagram)) {
             Ok(room) => {

@@ -41,7 +41,10 @@ pub struct ContextVar<T> {
 impl<T: Clone + Send + 'static> ContextVar<T> {
     /// A variable. The name is for people.
     pub const fn new(name: &'static str) -> Self {
-        Self { name, value: PhantomData }
+        Self {
+            name,
+            value: PhantomData,
+        }
     }
 
     /// The value in force here, or `None` where none was set.
@@ -54,7 +57,10 @@ impl<T: Clone + Send + 'static> ContextVar<T> {
                 turn::with_context(|values| values.give_back(self.0, value));
             }
         }
-        let taken = Taken(self.key(), turn::with_context(|values| values.take(self.key()))?);
+        let taken = Taken(
+            self.key(),
+            turn::with_context(|values| values.take(self.key()))?,
+        );
         taken.1.as_ref()?.as_any().downcast_ref::<T>().cloned()
     }
 
@@ -92,7 +98,10 @@ impl<T> fmt::Debug for ContextVar<T> {
 /// # }
 /// ```
 pub fn inherit_context<F: Future>(future: F) -> InheritContext<F> {
-    InheritContext { values: Values::copy_of_current(), future: Some(Box::pin(future)) }
+    InheritContext {
+        values: Values::copy_of_current(),
+        future: Some(Box::pin(future)),
+    }
 }
 
 /// The future of [`inherit_context`].
@@ -104,7 +113,9 @@ pub struct InheritContext<F> {
 
 impl<F> fmt::Debug for InheritContext<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InheritContext").field("values", &self.values).finish_non_exhaustive()
+        f.debug_struct("InheritContext")
+            .field("values", &self.values)
+            .finish_non_exhaustive()
     }
 }
 
@@ -113,7 +124,9 @@ impl<F: Future> Future for InheritContext<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.get_mut();
-        let Some(future) = &mut this.future else { return Poll::Pending };
+        let Some(future) = &mut this.future else {
+            return Poll::Pending;
+        };
         turn::in_context(&mut this.values, || future.as_mut().poll(cx))
     }
 }
@@ -188,13 +201,18 @@ impl Values {
     }
 
     fn set(&mut self, key: usize, value: Box<dyn Value>) -> Option<Box<dyn Value>> {
-        self.0.get_or_insert_default().insert(key, Some(value)).flatten()
+        self.0
+            .get_or_insert_default()
+            .insert(key, Some(value))
+            .flatten()
     }
 }
 
 impl fmt::Debug for Values {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Values").field(&self.0.as_ref().map_or(0, |map| map.len())).finish()
+        f.debug_tuple("Values")
+            .field(&self.0.as_ref().map_or(0, |map| map.len()))
+            .finish()
     }
 }
 

@@ -36,7 +36,9 @@ impl ExitActions {
     /// Runs all in reverse order, within `limit` altogether. A failing one is logged.
     pub(crate) async fn run(&mut self, limit: Duration) {
         let now = Instant::now();
-        let deadline = now.checked_add(limit).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+        let deadline = now
+            .checked_add(limit)
+            .unwrap_or(now + Duration::from_secs(u32::MAX.into()));
         let server = self.server;
         while let Some(action) = self.actions.pop() {
             let result = match action {
@@ -78,7 +80,9 @@ impl Drop for ExitActions {
 
 impl fmt::Debug for ExitActions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ExitActions").field(&self.actions.len()).finish()
+        f.debug_tuple("ExitActions")
+            .field(&self.actions.len())
+            .finish()
     }
 }
 
@@ -86,7 +90,8 @@ fn run_sync(
     action: Box<dyn FnOnce() -> Result<(), BoxError> + Send>,
     server: usize,
 ) -> Result<(), BoxError> {
-    panics::catch(|| turn::exiting(server, action)).unwrap_or_else(|message| Err(Panicked(message).into()))
+    panics::catch(|| turn::exiting(server, action))
+        .unwrap_or_else(|message| Err(Panicked(message).into()))
 }
 
 fn begin(

@@ -138,6 +138,8 @@ impl ServerHandle {
 
 impl fmt::Debug for ServerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerHandle").field("addresses", &self.addresses()).finish()
+        f.debug_struct("ServerHandle")
+            .field("addresses", &self.addresses())
+            .finish()
     }
 }

@@ -14,6 +14,7 @@ pub trait Hosts: sealed::Sealed {
 /// One host, as given.
 #[doc(hidden)]
 #[derive(Debug, Clone)]
+#[expect(unnameable_types, reason = "sealed")]
 pub enum Host {
     Addr(SocketAddr),
     /// `name:port`, to be resolved.
@@ -21,6 +22,7 @@ pub enum Host {
 }
 
 mod sealed {
+    #[expect(unnameable_types, reason = "sealed")]
     pub trait Sealed {}
 }
 

@@ -112,7 +112,8 @@ impl Inbox {
         std::mem::swap(&mut mail.ready, &mut into.ready);
         std::mem::swap(&mut mail.alarms, &mut into.alarms);
         into.close = mail.close.take().or(into.close);
-        self.has_mail.store(self.has_sends.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.has_mail
+            .store(self.has_sends.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// The worker goes to sleep, unless something has come.
@@ -123,7 +124,11 @@ impl Inbox {
             if self.has_mail() {
                 return false;
             }
-            if mail.worker.as_ref().is_some_and(|waker| waker.will_wake(worker)) {
+            if mail
+                .worker
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(worker))
+            {
                 return true;
             }
             replaced = mail.worker.replace(worker.clone());
@@ -168,7 +173,11 @@ pub(crate) struct HandlerWaker {
 
 impl HandlerWaker {
     pub(crate) fn new(inbox: Arc<Inbox>, slot: SlotId) -> Self {
-        Self { inbox, slot, posted: AtomicBool::new(false) }
+        Self {
+            inbox,
+            slot,
+            posted: AtomicBool::new(false),
+        }
     }
 
     /// The worker is about to poll: later wake-ups count again.

@@ -35,12 +35,21 @@ impl Outbox {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(datagram);
         let (remote, local) = (client.remote, client.local);
-        self.datagrams.push(Outgoing { remote, local, start, len: datagram.len() });
+        self.datagrams.push(Outgoing {
+            remote,
+            local,
+            start,
+            len: datagram.len(),
+        });
     }
 
     /// `flush` completes when everything pushed before has left.
     pub(crate) fn push_mark(&mut self, client: ClientKey, flush: Arc<Flush>) {
-        self.marks.push_back(Mark { after: self.datagrams.len(), client, flush });
+        self.marks.push_back(Mark {
+            after: self.datagrams.len(),
+            client,
+            flush,
+        });
     }
 
     /// Moves everything out of `other` behind what is here.
@@ -48,11 +57,15 @@ impl Outbox {
         debug_assert_eq!(other.gone, 0, "only the worker's own outbox is sent from");
         let (bytes, datagrams) = (self.bytes.len(), self.datagrams.len());
         self.bytes.append(&mut other.bytes);
-        self.datagrams.extend(
-            other.datagrams.drain(..).map(|out| Outgoing { start: out.start + bytes, ..out }),
-        );
-        self.marks
-            .extend(other.marks.drain(..).map(|m| Mark { after: m.after + datagrams, ..m }));
+        self.datagrams
+            .extend(other.datagrams.drain(..).map(|out| Outgoing {
+                start: out.start + bytes,
+                ..out
+            }));
+        self.marks.extend(other.marks.drain(..).map(|m| Mark {
+            after: m.after + datagrams,
+            ..m
+        }));
     }
 
     /// What has to leave next, and the bytes it refers to.
@@ -79,7 +92,10 @@ impl Outbox {
 
     /// The flushes that are complete now.
     pub(crate) fn completed(&mut self) -> Option<(ClientKey, Arc<Flush>)> {
-        let ready = self.marks.front().is_some_and(|mark| mark.after <= self.gone);
+        let ready = self
+            .marks
+            .front()
+            .is_some_and(|mark| mark.after <= self.gone);
         let mark = if ready { self.marks.pop_front() } else { None }?;
         Some((mark.client, mark.flush))
     }
@@ -92,11 +108,16 @@ impl Outbox {
             self.gone = 0;
             self.bytes.shrink_to(KEPT_BYTES);
         } else if self.gone > 1024 && self.gone > self.datagrams.len() / 2 {
-            let start = self.datagrams.get(self.gone).map_or(self.bytes.len(), |out| out.start);
+            let start = self
+                .datagrams
+                .get(self.gone)
+                .map_or(self.bytes.len(), |out| out.start);
             self.bytes.drain(..start);
             self.datagrams.drain(..self.gone);
             self.datagrams.iter_mut().for_each(|out| out.start -= start);
-            self.marks.iter_mut().for_each(|mark| mark.after -= self.gone);
+            self.marks
+                .iter_mut()
+                .for_each(|mark| mark.after -= self.gone);
             self.gone = 0;
         }
     }

@@ -47,7 +47,12 @@ pub(crate) struct Peer<P> {
 
 impl<P: Protocol> Peer<P> {
     pub(crate) fn new(port: Arc<Port<P>>, client: ClientKey) -> Self {
-        Self { client, slot: SlotId::MAX, mailbox: Mutex::default(), port }
+        Self {
+            client,
+            slot: SlotId::MAX,
+            mailbox: Mutex::default(),
+            port,
+        }
     }
 
     /// What tells this run from others while it lives.

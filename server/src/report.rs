@@ -37,7 +37,10 @@ impl Throttle {
 
     /// Whether to log now, and how many messages were suppressed before.
     pub(crate) fn pass(&mut self, now: Instant) -> Option<u64> {
-        if self.last.is_some_and(|last| now.duration_since(last) < Self::PAUSE) {
+        if self
+            .last
+            .is_some_and(|last| now.duration_since(last) < Self::PAUSE)
+        {
             self.suppressed += 1;
             return None;
         }
@@ -87,7 +90,12 @@ impl Report {
         tracing::error!(%client, "handler panicked: {message}");
     }
 
-    pub(crate) fn receive_failed(&mut self, bound: SocketAddr, error: &std::io::Error, now: Instant) {
+    pub(crate) fn receive_failed(
+        &mut self,
+        bound: SocketAddr,
+        error: &std::io::Error,
+        now: Instant,
+    ) {
         if let Some(suppressed) = self.receive.pass(now) {
             tracing::warn!(%bound, suppressed, "receive failed: {error}");
         }
@@ -118,5 +126,6 @@ fn is_closed(error: &(dyn Error + 'static)) -> bool {
 }
 
 fn is_parse(error: &(dyn Error + 'static)) -> bool {
-    error.is::<DatagramParseError>() || matches!(error.downcast_ref(), Some(RecvError::Truncated { .. }))
+    error.is::<DatagramParseError>()
+        || matches!(error.downcast_ref(), Some(RecvError::Truncated { .. }))
 }

@@ -34,7 +34,10 @@ impl<Request> Requests<Request> {
     where
         P: Protocol<Received = Request>,
     {
-        Self { run, stream: Wait::default() }
+        Self {
+            run,
+            stream: Wait::default(),
+        }
     }
 
     /// Receives and parses the next request, waiting for it at most the idle limit
@@ -72,7 +75,11 @@ impl<Request> Requests<Request> {
 
     fn begin(&mut self, timeout: Option<Duration>) -> Recv<'_, Request> {
         self.stream = Wait::default();
-        Recv { requests: self, timeout, wait: Wait::default() }
+        Recv {
+            requests: self,
+            timeout,
+            wait: Wait::default(),
+        }
     }
 }
 
@@ -108,7 +115,9 @@ pub struct Recv<'a, Request> {
 
 impl<Request> fmt::Debug for Recv<'_, Request> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recv").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("Recv")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,7 +126,9 @@ impl<Request> Future for Recv<'_, Request> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        this.requests.run.poll_recv(cx, this.timeout, &mut this.wait)
+        this.requests
+            .run
+            .poll_recv(cx, this.timeout, &mut this.wait)
     }
 }
 
@@ -309,15 +320,26 @@ impl<P: Protocol> Peer<P> {
 
     fn set_alarm(&self, timeout: Option<Duration>, wait: &Wait) {
         let Some(timeout) = timeout else { return };
-        let after = if wait.parked { After::Unchanged } else { After::Duration(timeout) };
-        let alarm = Alarm { slot: self.slot, run: self.address(), receive: wait.number, after };
+        let after = if wait.parked {
+            After::Unchanged
+        } else {
+            After::Duration(timeout)
+        };
+        let alarm = Alarm {
+            slot: self.slot,
+            run: self.address(),
+            receive: wait.number,
+            after,
+        };
         // If the worker has ended, the mailbox is closed and has woken this receive.
         let _ = self.port.inbox.post(|mail| mail.alarms.push(alarm));
     }
 
     fn decode(&self, datagram: &[u8], truncated: bool) -> Result<P::Received, RecvError> {
         if truncated {
-            return Err(RecvError::Truncated { received: datagram.len() });
+            return Err(RecvError::Truncated {
+                received: datagram.len(),
+            });
         }
         match panics::catch(|| self.port.protocol.build_packet(datagram)) {
             Ok(result) => result.map_err(RecvError::Parse),

@@ -85,9 +85,11 @@ where
         };
         let handler = Arc::clone(&self.handler);
         Ok(match &endpoint.kind {
-            EndpointKind::Memory(endpoint) => {
-                Box::pin(worker::run(MemoryTransport::new(Arc::clone(endpoint)), handler, setup))
-            }
+            EndpointKind::Memory(endpoint) => Box::pin(worker::run(
+                MemoryTransport::new(Arc::clone(endpoint)),
+                handler,
+                setup,
+            )),
             #[cfg(target_os = "linux")]
             EndpointKind::Socket { socket, member, .. } if !shared.transport.plain => {
                 let socket = Arc::clone(socket);
@@ -116,7 +118,11 @@ pub(crate) struct Claim {
 
 pub(crate) fn claim(shared: &Arc<Shared>) -> Result<Claim, ServeError> {
     let (number, stop) = shared.begin_serving()?;
-    Ok(Claim { shared: Arc::clone(shared), stop, number })
+    Ok(Claim {
+        shared: Arc::clone(shared),
+        stop,
+        number,
+    })
 }
 
 impl Drop for Claim {
@@ -129,7 +135,9 @@ impl Drop for Claim {
 pub(crate) async fn serve(claim: Claim) -> Result<(), ServeError> {
     // An earlier serving that was dropped may still be cleaning up.
     let mut status = claim.shared.status.subscribe();
-    let _ = status.wait_for(|status| status.ended + 1 >= claim.number).await;
+    let _ = status
+        .wait_for(|status| status.ended + 1 >= claim.number)
+        .await;
     drop(status);
     if claim.shared.status.borrow().closed {
         return Err(ServeError::Closed);
@@ -142,7 +150,12 @@ pub(crate) async fn serve(claim: Claim) -> Result<(), ServeError> {
     service.exits.server = shared.address();
     let mut serving = InFlight {
         runtime: runtime::Handle::current(),
-        left: Some(Left { workers: JoinSet::new(), inboxes: Vec::new(), service, claim }),
+        left: Some(Left {
+            workers: JoinSet::new(),
+            inboxes: Vec::new(),
+            service,
+            claim,
+        }),
     };
     let result = match &mut serving.left {
         Some(left) => left.serve(&shared, failures).await,
@@ -185,7 +198,9 @@ impl Left {
         shared: &Arc<Shared>,
         mut failures: mpsc::UnboundedReceiver<BoxError>,
     ) -> Result<(), ServeError> {
-        let Some(context) = self.init(shared).await? else { return Ok(()) };
+        let Some(context) = self.init(shared).await? else {
+            return Ok(());
+        };
         let (started, watchdog) = self.start_workers(shared, &context)?;
         drop(context);
         let result = self.run(started, &mut failures).await;
@@ -209,7 +224,9 @@ impl Left {
             if stopped.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
             }
-            let Some(init) = &mut init else { return Poll::Pending };
+            let Some(init) = &mut init else {
+                return Poll::Pending;
+            };
             match panics::catch(|| turn::in_context(&mut context, || init.as_mut().poll(cx))) {
                 Ok(poll) => poll.map(Some),
                 Err(message) => Poll::Ready(Some(Err(Panicked(message).into()))),
@@ -238,7 +255,9 @@ impl Left {
         for endpoint in shared.endpoints() {
             let (started, has_started) = oneshot::channel();
             let beat = Arc::new(Beat::default());
-            let inbox = Arc::new(Inbox::new(shared.limits.outbox_bytes.max(crate::limits::MIN_OUTBOX)));
+            let inbox = Arc::new(Inbox::new(
+                shared.limits.outbox_bytes.max(crate::limits::MIN_OUTBOX),
+            ));
             let context = panics::catch(|| context.copy())
                 .map_err(|message| ServeError::ServiceInit(Panicked(message).into()))?;
             let plan = WorkerPlan {
@@ -248,10 +267,14 @@ impl Left {
                 beat: Arc::clone(&beat),
                 started,
             };
-            let future = shared
-                .app
-                .worker(&endpoint, plan)
-                .map_err(|source| ServeError::Socket { addr: endpoint.addr, source })?;
+            let future =
+                shared
+                    .app
+                    .worker(&endpoint, plan)
+                    .map_err(|source| ServeError::Socket {
+                        addr: endpoint.addr,
+                        source,
+                    })?;
             futures.push(future);
             beats.push(beat);
             ready.push(has_started);

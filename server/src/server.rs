@@ -71,7 +71,9 @@ impl Server {
     }
 
     pub(crate) fn new(shared: Shared) -> Self {
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// A handle to this server, for other tasks and threads.
@@ -96,7 +98,9 @@ impl Server {
     /// once, and the others are logged as not run. The server can serve again.
     pub fn serve_forever(&self) -> Serving {
         let claim = serve::claim(&self.shared);
-        Serving { future: Box::pin(async move { serve::serve(claim?).await }) }
+        Serving {
+            future: Box::pin(async move { serve::serve(claim?).await }),
+        }
     }
 
     /// Serves until `signal` is ready (or until [`ServerHandle::shutdown`]), then shuts down with grace.
@@ -144,7 +148,9 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("addresses", &self.shared.addresses()).finish()
+        f.debug_struct("Server")
+            .field("addresses", &self.shared.addresses())
+            .finish()
     }
 }
 
@@ -185,7 +191,11 @@ pub(crate) struct Endpoint {
 
 #[derive(Debug, Clone)]
 pub(crate) enum EndpointKind {
-    Socket { socket: Arc<Socket>, member: usize, options: SocketOptions },
+    Socket {
+        socket: Arc<Socket>,
+        member: usize,
+        options: SocketOptions,
+    },
     Memory(Arc<MemoryEndpoint>),
 }
 
@@ -193,7 +203,12 @@ impl Endpoint {
     pub(crate) fn new(addr: SocketAddr, kind: EndpointKind) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { id, addr, kind, counters: Arc::default() }
+        Self {
+            id,
+            addr,
+            kind,
+            counters: Arc::default(),
+        }
     }
 }
 
@@ -257,15 +272,26 @@ impl Shared {
         transport: TransportChoice,
         endpoints: Vec<Endpoint>,
     ) -> Self {
-        let counters = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.counters)).collect();
-        let status = Status { phase: Phase::Idle, begun: 0, ended: 0, closed: false };
+        let counters = endpoints
+            .iter()
+            .map(|endpoint| Arc::clone(&endpoint.counters))
+            .collect();
+        let status = Status {
+            phase: Phase::Idle,
+            begun: 0,
+            ended: 0,
+            closed: false,
+        };
         Self {
             app,
             totals: Arc::new(Totals::new(limits.clients, limits.total_bytes)),
             limits: Arc::new(limits),
             admit,
             transport,
-            state: Mutex::new(State { endpoints, stop: CancellationToken::new() }),
+            state: Mutex::new(State {
+                endpoints,
+                stop: CancellationToken::new(),
+            }),
             status: watch::Sender::new(status),
             counters,
         }
@@ -299,7 +325,9 @@ impl Shared {
 
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats::default();
-        self.counters.iter().for_each(|counters| counters.add_to(&mut stats));
+        self.counters
+            .iter()
+            .for_each(|counters| counters.add_to(&mut stats));
         stats.queued = self.totals.datagrams() as u64;
         stats.queued_bytes = self.totals.bytes() as u64;
         stats.waiting_clients = self.totals.clients() as u64;
@@ -368,7 +396,8 @@ impl Shared {
         {
             let mut state = self.lock();
             let idle = self.status.borrow().phase == Phase::Idle;
-            self.status.send_if_modified(|status| !std::mem::replace(&mut status.closed, true));
+            self.status
+                .send_if_modified(|status| !std::mem::replace(&mut status.closed, true));
             if idle {
                 endpoints = std::mem::take(&mut state.endpoints);
             }

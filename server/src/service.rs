@@ -50,7 +50,12 @@ pub struct Service {
 
 impl Service {
     pub(crate) fn new(handle: ServerHandle, tasks: Arc<Tasks>) -> Self {
-        Self { handle, tasks, exits: ExitActions::default(), stops_tasks: false }
+        Self {
+            handle,
+            tasks,
+            exits: ExitActions::default(),
+            stops_tasks: false,
+        }
     }
 
     /// Starts a background task. If it fails or panics, serving ends with its error.
@@ -76,7 +81,10 @@ impl Service {
                 })
             })));
         }
-        Spawner { tasks: Arc::clone(&self.tasks), keep_serving: false }
+        Spawner {
+            tasks: Arc::clone(&self.tasks),
+            keep_serving: false,
+        }
     }
 
     /// Cancelled when the server begins to shut down: for tasks and handlers that want to end well.
@@ -87,7 +95,8 @@ impl Service {
     /// Registers an exit action. Exit actions run when serving stops, after the last handler has ended,
     /// in reverse order. One that fails or panics is logged, and the others still run.
     pub fn on_exit<R: Outcome>(&mut self, action: impl FnOnce() -> R + Send + 'static) {
-        self.exits.push(ExitAction::Sync(Box::new(move || action().into_result())));
+        self.exits
+            .push(ExitAction::Sync(Box::new(move || action().into_result())));
     }
 
     /// Registers an exit action that waits for something. All exit actions together have
@@ -110,7 +119,9 @@ impl Service {
 
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service").field("exits", &self.exits).finish_non_exhaustive()
+        f.debug_struct("Service")
+            .field("exits", &self.exits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,6 +132,7 @@ pub trait Outcome: sealed::Sealed {
 }
 
 mod sealed {
+    #[expect(unnameable_types, reason = "sealed")]
     pub trait Sealed {}
     impl Sealed for () {}
     impl<E> Sealed for Result<(), E> {}
@@ -152,13 +164,19 @@ impl Spawner {
     where
         F: Future<Output: Outcome> + Send + 'static,
     {
-        self.tasks.spawn(Box::pin(async move { task.await.into_result() }), self.keep_serving);
+        self.tasks.spawn(
+            Box::pin(async move { task.await.into_result() }),
+            self.keep_serving,
+        );
     }
 
     /// A spawner whose tasks may fail: that is logged, and serving goes on.
     #[must_use]
     pub fn keep_serving(&self) -> Self {
-        Self { keep_serving: true, ..self.clone() }
+        Self {
+            keep_serving: true,
+            ..self.clone()
+        }
     }
 }
 
@@ -176,11 +194,21 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     /// The tasks, and where their failures arrive.
-    pub(crate) fn new(cancellation: CancellationToken) -> (Arc<Self>, mpsc::UnboundedReceiver<BoxError>) {
+    pub(crate) fn new(
+        cancellation: CancellationToken,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<BoxError>) {
         let (failures, failed) = mpsc::unbounded_channel();
         let running = Mutex::new(Some(JoinSet::new()));
         let runtime = runtime::Handle::current();
-        (Arc::new(Self { running, runtime, failures, cancellation }), failed)
+        (
+            Arc::new(Self {
+                running,
+                runtime,
+                failures,
+                cancellation,
+            }),
+            failed,
+        )
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<JoinSet<()>>> {

@@ -79,7 +79,10 @@ pub(crate) struct Counter(AtomicU64);
 impl Counter {
     /// Adds, as the only writer (a worker's own counters).
     pub(crate) fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
     }
 
     /// Adds, from any thread.

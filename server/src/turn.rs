@@ -112,7 +112,15 @@ pub(crate) fn with<T>(step: impl FnOnce(&mut Turn) -> T) -> Option<T> {
 
 /// Calls `step` with the values of the context variables in force.
 pub(crate) fn with_context<T>(step: impl FnOnce(&mut Values) -> T) -> Option<T> {
-    THREAD.try_with(|thread| thread.context.try_borrow_mut().ok().map(|mut c| step(&mut c))).ok()?
+    THREAD
+        .try_with(|thread| {
+            thread
+                .context
+                .try_borrow_mut()
+                .ok()
+                .map(|mut c| step(&mut c))
+        })
+        .ok()?
 }
 
 /// Runs `code` with `values` as the context, and leaves in `values` what became of them.
@@ -130,7 +138,9 @@ pub(crate) fn in_context<T>(values: &mut Values, code: impl FnOnce() -> T) -> T 
 
 /// Runs `encode` on this thread's scratch buffer, which is empty.
 pub(crate) fn with_scratch<T>(encode: impl FnOnce(&mut BytesMut) -> T) -> T {
-    let mut scratch = THREAD.try_with(|thread| thread.scratch.take()).unwrap_or_default();
+    let mut scratch = THREAD
+        .try_with(|thread| thread.scratch.take())
+        .unwrap_or_default();
     scratch.clear();
     let result = encode(&mut scratch);
     // A serializer may have kept a part of the buffer; then this is simply a new one.
@@ -152,5 +162,7 @@ pub(crate) fn exiting<T>(server: usize, code: impl FnOnce() -> T) -> T {
 
 /// Whether an exit action of `server` is being polled on this thread.
 pub(crate) fn is_exiting(server: usize) -> bool {
-    THREAD.try_with(|thread| thread.exiting.get() == server).unwrap_or(false)
+    THREAD
+        .try_with(|thread| thread.exiting.get() == server)
+        .unwrap_or(false)
 }

@@ -31,11 +31,13 @@ impl Beat {
         for (place, word) in self.address.iter().zip(words) {
             place.store(word, Ordering::Relaxed);
         }
-        self.polls.store(self.polls.load(Ordering::Relaxed) + 1, Ordering::Release);
+        self.polls
+            .store(self.polls.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
     pub(crate) fn end(&self) {
-        self.polls.store(self.polls.load(Ordering::Relaxed) + 1, Ordering::Release);
+        self.polls
+            .store(self.polls.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
     fn polls(&self) -> u64 {
@@ -68,7 +70,10 @@ impl Watchdog {
         // The thread logs to where the server's own thread would.
         let log = tracing::dispatcher::get_default(Clone::clone);
         let watch = move || tracing::dispatcher::with_default(&log, || watch(&beats, &stopped));
-        if let Err(error) = thread::Builder::new().name("postbox-watchdog".into()).spawn(watch) {
+        if let Err(error) = thread::Builder::new()
+            .name("postbox-watchdog".into())
+            .spawn(watch)
+        {
             tracing::warn!("handlers that hold a worker will not be named: {error}");
         }
         Self { stop }
@@ -108,7 +113,11 @@ impl Seen {
     fn look(&mut self, beat: &Beat) {
         let polls = beat.polls();
         if polls % 2 == 0 || polls != self.polls {
-            *self = Self { polls, since: None, named: false };
+            *self = Self {
+                polls,
+                since: None,
+                named: false,
+            };
         }
         if polls % 2 == 0 {
             return;

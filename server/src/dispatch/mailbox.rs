@@ -115,7 +115,11 @@ impl Mailbox {
 
     /// A receive was dropped before it completed: nobody waits any more.
     pub(crate) fn stop_waiting(&mut self, receive: u32) -> Option<Waker> {
-        if self.receive == receive { self.waiting.take() } else { None }
+        if self.receive == receive {
+            self.waiting.take()
+        } else {
+            None
+        }
     }
 
     /// The deadline of receive number `receive` has passed.
@@ -154,7 +158,12 @@ impl Mailbox {
     /// Makes a fresh postbox that begins with what an earlier run left.
     pub(super) fn restart(&mut self, queue: VecDeque<Datagram>) {
         let bytes = queue.iter().map(Datagram::cost).sum();
-        *self = Self { queue, bytes, receive: next(self.receive), ..Self::default() };
+        *self = Self {
+            queue,
+            bytes,
+            receive: next(self.receive),
+            ..Self::default()
+        };
     }
 
     pub(super) fn has_received(&self) -> bool {

@@ -122,7 +122,13 @@ pub(crate) struct Dispatch<R> {
 
 impl<R: Run> Dispatch<R> {
     pub(crate) fn new(limits: MailboxLimits) -> Self {
-        Self { table: Table::new(), slots: Vec::new(), free: Vec::new(), limits, closing: false }
+        Self {
+            table: Table::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            limits,
+            closing: false,
+        }
     }
 
     /// A datagram arrived. `admit` is asked about a client that has no handler.
@@ -147,7 +153,13 @@ impl<R: Run> Dispatch<R> {
     /// A handler starts. It enters the table only when it has to wait ([`Self::waits`]): one that
     /// answers at once leaves no trace.
     pub(crate) fn start(&mut self, run: R) -> SlotId {
-        let slot = Slot { run, listed: false, parked: false, queued: false, received: false };
+        let slot = Slot {
+            run,
+            listed: false,
+            parked: false,
+            queued: false,
+            received: false,
+        };
         if let Some(id) = self.free.pop() {
             self.slots[id as usize] = Some(slot);
             return id;
@@ -169,7 +181,9 @@ impl<R: Run> Dispatch<R> {
             slot.listed = true;
             totals.add_client();
             let (table, slots) = (&mut self.table, &self.slots);
-            table.insert(id, |id| slots[id as usize].as_ref().expect(OCCUPIED).run.client());
+            table.insert(id, |id| {
+                slots[id as usize].as_ref().expect(OCCUPIED).run.client()
+            });
         }
     }
 
@@ -207,7 +221,11 @@ impl<R: Run> Dispatch<R> {
         let received = slot.received || received;
         // A run that nobody shares and that never used its mailbox needs no lock.
         if !slot.queued && slot.run.is_unshared() {
-            return Ended { discarded: false, next: self.forget(id, totals), wake: None };
+            return Ended {
+                discarded: false,
+                next: self.forget(id, totals),
+                wake: None,
+            };
         }
         let rest = lock(slot.run.mailbox()).end(received, totals);
         let next = if rest.queue.is_empty() {
@@ -220,7 +238,11 @@ impl<R: Run> Dispatch<R> {
             (slot.queued, slot.parked, slot.received) = (true, false, false);
             Next::Start
         };
-        Ended { discarded: rest.discarded, next, wake: rest.waiting }
+        Ended {
+            discarded: rest.discarded,
+            next,
+            wake: rest.waiting,
+        }
     }
 
     fn forget(&mut self, id: SlotId, totals: &Totals) -> Next<R> {
@@ -270,7 +292,10 @@ impl<R: Run> Dispatch<R> {
     }
 
     pub(crate) fn run_mut(&mut self, id: SlotId) -> Option<&mut R> {
-        self.slots.get_mut(id as usize)?.as_mut().map(|slot| &mut slot.run)
+        self.slots
+            .get_mut(id as usize)?
+            .as_mut()
+            .map(|slot| &mut slot.run)
     }
 
     /// Whether a handler occupies this slot: a late wake-up may name one that has ended.

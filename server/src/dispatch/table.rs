@@ -16,7 +16,10 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new() -> Self {
-        Self { slots: HashTable::new(), hasher: RandomState::new() }
+        Self {
+            slots: HashTable::new(),
+            hasher: RandomState::new(),
+        }
     }
 
     pub(super) fn find<'a, A: Eq + Hash + 'a>(
@@ -28,7 +31,9 @@ impl Table {
             return None;
         }
         let hash = self.hasher.hash_one(client);
-        self.slots.find(hash, |id| client_of(*id) == client).copied()
+        self.slots
+            .find(hash, |id| client_of(*id) == client)
+            .copied()
     }
 
     pub(super) fn insert<'a, A: Eq + Hash + 'a>(
@@ -38,7 +43,8 @@ impl Table {
     ) {
         let hasher = &self.hasher;
         let hash = hasher.hash_one(client_of(id));
-        self.slots.insert_unique(hash, id, |id| hasher.hash_one(client_of(*id)));
+        self.slots
+            .insert_unique(hash, id, |id| hasher.hash_one(client_of(*id)));
     }
 
     pub(super) fn remove<A: Hash>(&mut self, id: SlotId, client: &A) {

@@ -37,7 +37,9 @@ pub struct BoxedHandler<Request, Response> {
 impl<Request: Send + 'static, Response: Send + 'static> BoxedHandler<Request, Response> {
     /// Boxes a handler.
     pub fn new<H: Handler<Request = Request, Response = Response>>(handler: H) -> Self {
-        Self { handler: Box::new(handler) }
+        Self {
+            handler: Box::new(handler),
+        }
     }
 }
 
@@ -62,7 +64,9 @@ impl<H: Handler> DynHandler<H::Request, H::Response> for H {
     }
 }
 
-impl<Request: Send + 'static, Response: Send + 'static> Handler for BoxedHandler<Request, Response> {
+impl<Request: Send + 'static, Response: Send + 'static> Handler
+    for BoxedHandler<Request, Response>
+{
     type Request = Request;
     type Response = Response;
 

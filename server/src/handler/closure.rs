@@ -30,7 +30,10 @@ where
     Request: Send + 'static,
     Response: Send + 'static,
 {
-    HandlerFn { function, types: PhantomData }
+    HandlerFn {
+        function,
+        types: PhantomData,
+    }
 }
 
 /// The handler of [`handler_fn`].

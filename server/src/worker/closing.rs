@@ -94,7 +94,8 @@ where
     /// Whether a handler still runs that does not itself wait for this shutdown to end.
     fn waits_for_handlers(&mut self) -> bool {
         let ids: Vec<SlotId> = self.dispatch.running().collect();
-        ids.into_iter().any(|id| !self.handlers.get(id).awaits_shutdown)
+        ids.into_iter()
+            .any(|id| !self.handlers.get(id).awaits_shutdown)
     }
 }
 
@@ -111,7 +112,10 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
             let renew = |run: &Arc<Peer<P>>| Arc::clone(run);
             let ended = self.dispatch.end(id, true, &totals, renew);
             ended.wake.into_iter().for_each(panics::wake);
-            debug_assert!(matches!(ended.next, Next::Forgotten(_)), "closed postboxes are empty");
+            debug_assert!(
+                matches!(ended.next, Next::Forgotten(_)),
+                "closed postboxes are empty"
+            );
         }
     }
 

@@ -32,7 +32,9 @@ where
 {
     /// Receives one batch, unless answers have to leave first.
     pub(super) fn receive(&mut self, cx: &mut Context<'_>) -> bool {
-        let paused = self.receive_again.is_some_and(|again| again > self.timers.now());
+        let paused = self
+            .receive_again
+            .is_some_and(|again| again > self.timers.now());
         if !matches!(self.phase, Phase::Serving) || paused || self.outbox_is_full() {
             return false;
         }
@@ -47,7 +49,8 @@ where
             }
             Poll::Ready(Err(error)) => {
                 self.port.counters.receive_errors.add(1);
-                self.report.receive_failed(self.port.bound, &error, self.timers.now());
+                self.report
+                    .receive_failed(self.port.bound, &error, self.timers.now());
                 // The first error is usually about one datagram; repeated ones must not burn the CPU.
                 let pause = Duration::from_millis(10 << self.receive_errors.min(6));
                 if self.receive_errors > 0 {
@@ -62,14 +65,22 @@ where
     /// Takes the datagrams out of one receive buffer: several where the kernel has coalesced them.
     fn unpack(&mut self, index: usize) {
         let meta = self.batch.meta(index);
-        let client = ClientKey { remote: meta.remote, local: meta.local };
+        let client = ClientKey {
+            remote: meta.remote,
+            local: meta.local,
+        };
         let (len, segment, truncated) = (meta.len, meta.segment.max(1), meta.truncated);
         let mut buffer = self.batch.take_buffer(index);
         let mut start = 0;
         loop {
             let end = (start + segment).min(len);
             // Only the last of coalesced datagrams can have been cut.
-            let lent = Lent { buffer, start, end, truncated: truncated && end == len };
+            let lent = Lent {
+                buffer,
+                start,
+                end,
+                truncated: truncated && end == len,
+            };
             buffer = self.arrive(client, lent);
             start = end;
             if start == len {
@@ -108,7 +119,9 @@ where
         };
         match untaken {
             Some(lent) => lent.buffer,
-            None => turn::with(|turn| turn.returned.take()).flatten().unwrap_or_default(),
+            None => turn::with(|turn| turn.returned.take())
+                .flatten()
+                .unwrap_or_default(),
         }
     }
 
@@ -140,7 +153,13 @@ where
             Ok(()) => self.drive(id, lent),
             Err(message) => {
                 self.panicked(id, &message);
-                self.ended(id, HandlerPoll { lent, ..HandlerPoll::default() })
+                self.ended(
+                    id,
+                    HandlerPoll {
+                        lent,
+                        ..HandlerPoll::default()
+                    },
+                )
             }
         }
     }
@@ -182,14 +201,16 @@ where
                     self.parked.push((id, parked));
                 }
                 let totals = &self.port.totals;
-                self.dispatch.waits(id, left.parked.is_some(), left.received, totals);
+                self.dispatch
+                    .waits(id, left.parked.is_some(), left.received, totals);
                 return Polled::Waits(left.lent.take());
             }
             Ok(Poll::Ready(Ok(()))) => self.port.counters.returned.add(1),
             Ok(Poll::Ready(Err(error))) => {
                 self.port.counters.failed.add(1);
                 let closing = self.port.inbox.is_closing();
-                self.report.handler_failed(client, &error, closing, self.timers.now());
+                self.report
+                    .handler_failed(client, &error, closing, self.timers.now());
                 if let Err(message) = panics::drop_caught(error) {
                     self.report.handler_panicked(client, &message);
                 }
@@ -201,14 +222,16 @@ where
 
     fn panicked(&mut self, id: SlotId, message: &str) {
         self.port.counters.panicked.add(1);
-        self.report.handler_panicked(self.dispatch.run(id).client.remote, message);
+        self.report
+            .handler_panicked(self.dispatch.run(id).client.remote, message);
     }
 
     /// A handler ended: starts the next one if more is queued, else forgets the client.
     fn ended(&mut self, id: SlotId, mut left: HandlerPoll) -> Option<Lent> {
         let cell = self.handlers.get(id);
         if let Err(message) = cell.clear() {
-            self.report.handler_panicked(self.dispatch.run(id).client.remote, &message);
+            self.report
+                .handler_panicked(self.dispatch.run(id).client.remote, &message);
         }
         let mut next = None;
         let mut untaken = left.lent.take();
@@ -243,14 +266,19 @@ where
         let cell = self.handlers.get(id);
         self.timers.disarm(id, &mut cell.entry);
         self.handlers.vacate(id);
-        if let Some(run) = run && self.spare.len() < KEPT_RUNS {
+        if let Some(run) = run
+            && self.spare.len() < KEPT_RUNS
+        {
             self.spare.push(run);
         }
     }
 
     /// The datagram has to wait: it is copied out of the receive buffer into memory of its own size.
     fn queue(&mut self, id: SlotId, lent: Lent, poll: bool) -> Option<Lent> {
-        let datagram = Datagram { bytes: lent.bytes().into(), truncated: lent.truncated };
+        let datagram = Datagram {
+            bytes: lent.bytes().into(),
+            truncated: lent.truncated,
+        };
         match self.dispatch.queue(id, datagram, &self.port.totals) {
             Queued::Wake(waker) => panics::wake(waker),
             Queued::Poll if poll => {

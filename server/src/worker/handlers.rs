@@ -48,7 +48,11 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Cell<Fut> {
     }
 
     /// Starts a handler: `make` is the user's `handle`, and runs in the new handler's context.
-    pub(super) fn start(&mut self, context: &Values, make: impl FnOnce() -> Fut) -> Result<(), String> {
+    pub(super) fn start(
+        &mut self,
+        context: &Values,
+        make: impl FnOnce() -> Fut,
+    ) -> Result<(), String> {
         if !context.is_empty() {
             self.context = panics::catch(|| context.copy())?;
         }
@@ -99,7 +103,10 @@ const KEPT_CELLS: usize = 1024;
 
 impl<Fut: Future<Output = Result<(), BoxError>>> Handlers<Fut> {
     pub(super) fn new() -> Self {
-        Self { cells: Vec::new(), free: 0 }
+        Self {
+            cells: Vec::new(),
+            free: 0,
+        }
     }
 
     /// The cell of a slot that begins to be used.
@@ -125,6 +132,8 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Handlers<Fut> {
     }
 
     pub(super) fn get(&mut self, slot: SlotId) -> &mut Cell<Fut> {
-        self.cells[slot as usize].as_mut().expect("the cell of a running handler is there")
+        self.cells[slot as usize]
+            .as_mut()
+            .expect("the cell of a running handler is there")
     }
 }

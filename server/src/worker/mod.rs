@@ -185,7 +185,11 @@ where
 
     /// Goes to sleep unless something came up meanwhile.
     fn sleeps(&mut self, cx: &mut Context<'_>) -> bool {
-        let alarm = [self.timers.next(), self.receive_again, self.phase.deadline()];
+        let alarm = [
+            self.timers.next(),
+            self.receive_again,
+            self.phase.deadline(),
+        ];
         if let Some(alarm) = alarm.into_iter().flatten().min() {
             if self.sleep.deadline() != alarm {
                 self.sleep.as_mut().reset(alarm);
@@ -216,7 +220,10 @@ struct Entered {
 
 impl Entered {
     fn new(turn: Option<Box<Turn>>) -> Self {
-        Self { outer: turn::enter(turn), left: false }
+        Self {
+            outer: turn::enter(turn),
+            left: false,
+        }
     }
 
     fn leave(mut self) -> Option<Box<Turn>> {

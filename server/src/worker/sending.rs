@@ -43,8 +43,12 @@ where
                 }
                 Poll::Ready(Sent::Failed(error)) => {
                     self.port.counters.send_errors.add(1);
-                    self.report.send_failed(first.remote, &error, self.timers.now());
-                    let client = ClientKey { remote: first.remote, local: first.local };
+                    self.report
+                        .send_failed(first.remote, &error, self.timers.now());
+                    let client = ClientKey {
+                        remote: first.remote,
+                        local: first.local,
+                    };
                     self.refusals.keep(client, error);
                     1
                 }

@@ -27,7 +27,11 @@ pub(super) struct Timers {
 impl Timers {
     pub(super) fn new() -> Self {
         let start = Instant::now();
-        Self { start, now: start, entries: BTreeSet::new() }
+        Self {
+            start,
+            now: start,
+            entries: BTreeSet::new(),
+        }
     }
 
     /// Reads the clock.
@@ -88,6 +92,10 @@ impl Timers {
     }
 
     fn instant(&self, tick: Tick) -> Option<Instant> {
-        if tick == NEVER { None } else { self.start.checked_add(Duration::from_millis(tick)) }
+        if tick == NEVER {
+            None
+        } else {
+            self.start.checked_add(Duration::from_millis(tick))
+        }
     }
 }
