@@ -12,6 +12,7 @@ use socket2::SockRef;
 
 use super::udp_local::ask;
 use super::*;
+use crate::socket::{SocketConfig, open_group};
 use crate::transport::UdpTransport;
 
 /// Runs `body` in a new network namespace, after the shell commands of `setup`.
@@ -27,14 +28,15 @@ fn in_namespace(test: &str, setup: &str, body: impl FnOnce()) {
         return;
     }
     let (_, module) = module_path!().split_once("::").unwrap();
+    // The kernel makes a new IPv6 address its own a moment after `ip` has ended.
+    let script = format!(
+        "usable() {{ until ip -6 route show table local | grep -q \"^local $1 \"; do :; done; }}
+        ip link set lo up
+        {setup}
+        exec \"$@\""
+    );
     let output = Command::new("unshare")
-        .args([
-            "--net",
-            "sh",
-            "-ec",
-            &format!("ip link set lo up\n{setup}\nexec \"$@\""),
-            "sh",
-        ])
+        .args(["--net", "sh", "-ec", &script, "sh"])
         .arg(env::current_exe().unwrap())
         .args(["--nocapture", "--exact", &format!("{module}::{test}")])
         .env(INSIDE, "1")
@@ -54,7 +56,8 @@ const DEVICE: &str = "ip link add va type veth peer name vb
     ip addr add 2001:db8::9/64 dev va nodad
     ip addr add fe80::77/64 dev va nodad
     ip link set va up
-    ip link set vb up";
+    ip link set vb up
+    for ip in 2001:db8::9 fe80::77; do usable $ip; done";
 
 /// Returns the number of that interface. `/sys` may show another namespace's.
 fn device_index() -> u32 {
@@ -68,8 +71,10 @@ fn device_index() -> u32 {
 
 #[test]
 fn h13_root_replies_leave_from_each_address_of_ipv6() {
-    let setup =
-        "ip addr add 2001:db8::1/128 dev lo nodad; ip addr add 2001:db8::2/128 dev lo nodad";
+    let setup = "for ip in 2001:db8::1 2001:db8::2; do
+            ip addr add $ip/128 dev lo nodad
+            usable $ip
+        done";
     in_namespace(
         "h13_root_replies_leave_from_each_address_of_ipv6",
         setup,
@@ -288,4 +293,30 @@ fn v7_root_sending_waits_for_room_and_goes_on() {
             assert_eq!(batch.len(), 1);
         });
     });
+}
+
+#[test]
+fn v1_root_port_0_is_never_a_port_that_others_share() {
+    // The kernel could choose from so few ports that it would soon choose one twice.
+    let setup = "echo 40000 40009 > /proc/sys/net/ipv4/ip_local_port_range";
+    in_namespace(
+        "v1_root_port_0_is_never_a_port_that_others_share",
+        setup,
+        || {
+            let config = SocketConfig {
+                reuse_port: true,
+                ..SocketConfig::default()
+            };
+            let any = "127.0.0.1:0".parse().unwrap();
+            let groups: Vec<_> = (0..10)
+                .map(|_| open_group(any, 2, &config).unwrap())
+                .collect();
+            let ports: std::collections::HashSet<_> = groups
+                .iter()
+                .map(|group| addr_of(&group[0]).port())
+                .collect();
+            assert_eq!(ports.len(), 10);
+            assert!(open_group(any, 1, &config).is_err());
+        },
+    );
 }
