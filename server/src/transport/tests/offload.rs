@@ -156,6 +156,26 @@ fn v7_where_runs_fail_datagrams_are_sent_singly() {
 }
 
 #[test]
+fn v7_a_run_that_fails_singly_too_switches_nothing_off() {
+    let socket = open("0.0.0.0:0");
+    run(async {
+        let mut transport = UdpTransport::new(socket, true).unwrap();
+        let to = client("127.0.0.1").local_addr().unwrap();
+        let not_ours = Some("192.0.2.1".parse().unwrap());
+        let local = LocalAddr {
+            asked: to.ip(),
+            reply_from: not_ours,
+            interface: 0,
+        };
+        let (bytes, datagrams) = outgoing(to, Some(local), &[b"1", b"2", b"3"]);
+        let before = transport.segment_limit();
+        let failed = send_all(&mut transport, &bytes, &datagrams).await;
+        assert_eq!(failed.len(), 3);
+        assert_eq!(transport.segment_limit(), before);
+    });
+}
+
+#[test]
 fn l4_a_coalesced_datagram_that_does_not_fit_is_truncated() {
     let (from, to) = pair("127.0.0.1:0");
     run(async {

@@ -249,15 +249,24 @@ fn v7_root_sending_waits_for_room_and_goes_on() {
             let to = "10.8.0.2:9".parse().unwrap();
             let (bytes, datagrams) = outgoing(to, None, &[&[0; 1000][..]; 30]);
             let mut at = 0;
+            let mut polls = 0;
             poll_fn(|cx| {
+                polls += 1;
                 assert!(transport.poll_recv(cx, &mut batch).is_pending());
                 while let Poll::Ready(sent) = transport.poll_send(cx, &bytes, &datagrams[at..]) {
+                    assert_eq!(polls, 1, "there is no room yet");
                     match sent {
                         Sent::Left(left) => at += left,
                         Sent::Failed(error) => panic!("{error}"),
                     }
                 }
-                Poll::Ready(())
+                // To wait for room, the socket is registered anew: the receive that waits has to
+                // be asked again.
+                if polls == 1 {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(())
+                }
             })
             .await;
             assert!(0 < at && at < 30, "{at} left");
