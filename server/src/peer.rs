@@ -3,8 +3,9 @@
 //! `Client<Response>` and `Requests<Request>` both are this one allocation, each seen through the half
 //! of the protocol that it needs. That half is the only virtual call of a packet.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use postbox_protocol::Protocol;
 
@@ -53,6 +54,15 @@ impl<P: Protocol> Peer<P> {
             mailbox: Mutex::default(),
             port,
         }
+    }
+
+    /// Makes this run, which nobody holds any more, one for another client.
+    pub(crate) fn renew(&mut self, client: ClientKey) {
+        self.client = client;
+        let mailbox = self.mailbox.get_mut();
+        mailbox
+            .unwrap_or_else(PoisonError::into_inner)
+            .restart(VecDeque::new());
     }
 
     /// What tells this run from others while it lives.

@@ -156,7 +156,7 @@ impl Mailbox {
     }
 
     /// Makes a fresh postbox that begins with what an earlier run left.
-    pub(super) fn restart(&mut self, queue: VecDeque<Datagram>) {
+    pub(crate) fn restart(&mut self, queue: VecDeque<Datagram>) {
         let bytes = queue.iter().map(Datagram::cost).sum();
         *self = Self {
             queue,

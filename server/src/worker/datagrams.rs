@@ -15,6 +15,14 @@ use crate::requests::Requests;
 use crate::transport::Transport;
 use crate::turn::{self, HandlerPoll, Lent};
 
+/// What follows when a handler has ended.
+enum After {
+    /// A handler begins in this slot, with this datagram in hand if none is queued.
+    Begin(SlotId, Option<Lent>),
+    /// The lent datagram, if no receive took it.
+    Nothing(Option<Lent>),
+}
+
 /// What a poll of a handler came to.
 enum Polled {
     /// It waits. The lent datagram, if it did not take it.
@@ -127,22 +135,29 @@ where
 
     /// Starts a handler for a datagram.
     fn start(&mut self, client: ClientKey, lent: Lent) -> Option<Lent> {
+        let id = self.place(client);
+        let polled = self.begin(id, Some(lent));
+        self.follow(id, polled)
+    }
+
+    /// Makes a place for a handler.
+    fn place(&mut self, client: ClientKey) -> SlotId {
         let mut run = match self.spare.pop() {
             Some(run) => run,
             None => Arc::new(Peer::new(Arc::clone(&self.port), client)),
         };
         // A spare run may still be held for an instant by a waker's clone in another thread.
         match Arc::get_mut(&mut run) {
-            Some(peer) => peer.client = client,
+            Some(peer) => peer.renew(client),
             None => run = Arc::new(Peer::new(Arc::clone(&self.port), client)),
         }
         let id = self.dispatch.start(run);
         self.handlers.occupy(id, &self.port.inbox);
-        self.drive_new(id, Some(lent))
+        id
     }
 
     /// Calls the user's `handle`, then polls what it returned.
-    fn drive_new(&mut self, id: SlotId, lent: Option<Lent>) -> Option<Lent> {
+    fn begin(&mut self, id: SlotId, lent: Option<Lent>) -> Polled {
         if let Some(run) = self.dispatch.run_mut(id).and_then(Arc::get_mut) {
             run.slot = id;
         }
@@ -150,16 +165,13 @@ where
         let (client, requests) = (Client::new(Arc::clone(run)), Requests::new(Arc::clone(run)));
         let (cell, make) = (self.handlers.get(id), &self.make);
         match cell.start(&self.context, || make(client, requests)) {
-            Ok(()) => self.drive(id, lent),
+            Ok(()) => self.poll_handler(id, lent),
             Err(message) => {
                 self.panicked(id, &message);
-                self.ended(
-                    id,
-                    HandlerPoll {
-                        lent,
-                        ..HandlerPoll::default()
-                    },
-                )
+                Polled::Ended(HandlerPoll {
+                    lent,
+                    ..HandlerPoll::default()
+                })
             }
         }
     }
@@ -167,10 +179,25 @@ where
     /// Polls a handler until it waits, or until it ended and nothing is left to start another for.
     /// Returns the lent datagram's buffer if no receive took it.
     pub(super) fn drive(&mut self, id: SlotId, lent: Option<Lent>) -> Option<Lent> {
-        match self.poll_handler(id, lent) {
-            Polled::Waits(None) => None,
-            Polled::Waits(Some(lent)) => self.queue(id, lent, false),
-            Polled::Ended(left) => self.ended(id, left),
+        let polled = self.poll_handler(id, lent);
+        self.follow(id, polled)
+    }
+
+    /// Does what follows from a poll. A loop, since a backlog may be as long as the user wants.
+    fn follow(&mut self, mut id: SlotId, mut polled: Polled) -> Option<Lent> {
+        loop {
+            let left = match polled {
+                Polled::Waits(None) => return None,
+                Polled::Waits(Some(lent)) => return self.queue(id, lent, false),
+                Polled::Ended(left) => left,
+            };
+            match self.ended(id, left) {
+                After::Nothing(untaken) => return untaken,
+                After::Begin(next, lent) => {
+                    id = next;
+                    polled = self.begin(id, lent);
+                }
+            }
         }
     }
 
@@ -226,8 +253,8 @@ where
             .handler_panicked(self.dispatch.run(id).client.remote, message);
     }
 
-    /// A handler ended: starts the next one if more is queued, else forgets the client.
-    fn ended(&mut self, id: SlotId, mut left: HandlerPoll) -> Option<Lent> {
+    /// A handler ended: the next one begins if more is queued, else the client is forgotten.
+    fn ended(&mut self, id: SlotId, mut left: HandlerPoll) -> After {
         let cell = self.handlers.get(id);
         if let Err(message) = cell.clear() {
             self.report
@@ -250,12 +277,12 @@ where
         self.port.counters.discarded.add(ended.discarded.into());
         ended.wake.into_iter().for_each(panics::wake);
         match (ended.next, next) {
-            (Next::Start, _) => self.drive_new(id, None),
+            (Next::Start, _) => After::Begin(id, None),
             (Next::Forgotten(run), next) => {
                 self.vacate(id, run);
                 match next {
-                    Some(lent) => self.start(client, lent),
-                    None => untaken,
+                    Some(lent) => After::Begin(self.place(client), Some(lent)),
+                    None => After::Nothing(untaken),
                 }
             }
         }

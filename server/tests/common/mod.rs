@@ -22,7 +22,7 @@ use bytes::Bytes;
 use postbox_protocol::{DatagramProtocol, RawSerializer};
 use postbox_server::{
     BoxError, Client, MemoryNetwork, MemorySocket, Requests, ServeError, Server, ServerBuilder,
-    ServerHandle,
+    ServerHandle, Stats,
 };
 use tokio::task::JoinHandle;
 use tracing::field::{Field, Visit};
@@ -235,6 +235,24 @@ impl TestServer {
             addr,
             serving,
         }
+    }
+
+    /// Waits until the counters say so. For what leaves no other trace, such as a datagram in a postbox.
+    pub async fn stats_where(&self, what: impl Fn(&Stats) -> bool) -> Stats {
+        let begin = std::time::Instant::now();
+        loop {
+            let stats = self.handle.stats();
+            if what(&stats) {
+                return stats;
+            }
+            assert!(begin.elapsed() < HANG, "it never comes to that: {stats:#?}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until so many datagrams are queued.
+    pub async fn queued(&self, count: u64) {
+        self.stats_where(|stats| stats.queued == count).await;
     }
 
     /// Shuts down and returns what serving returned. The counters must add up then.
