@@ -3,7 +3,6 @@
 //! `Client<Response>` and `Requests<Request>` both are this one allocation, each seen through the half
 //! of the protocol that it needs. That half is the only virtual call of a packet.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -47,22 +46,13 @@ pub(crate) struct Peer<P> {
 }
 
 impl<P: Protocol> Peer<P> {
-    pub(crate) fn new(port: Arc<Port<P>>, client: ClientKey) -> Self {
+    pub(crate) fn new(port: Arc<Port<P>>, client: ClientKey, slot: SlotId) -> Self {
         Self {
             client,
-            slot: SlotId::MAX,
+            slot,
             mailbox: Mutex::default(),
             port,
         }
-    }
-
-    /// Makes this run, which nobody holds any more, one for another client.
-    pub(crate) fn renew(&mut self, client: ClientKey) {
-        self.client = client;
-        let mailbox = self.mailbox.get_mut();
-        mailbox
-            .unwrap_or_else(PoisonError::into_inner)
-            .restart(VecDeque::new());
     }
 
     /// What tells this run from others while it lives.
@@ -101,9 +91,9 @@ impl<P: Protocol> Run for Arc<Peer<P>> {
         &self.mailbox
     }
 
-    fn is_unshared(&self) -> bool {
-        // Nobody makes weak references, so a count of one can not grow behind the worker's back.
-        Arc::strong_count(self) == 1
+    fn unshared(&mut self) -> Option<&mut Mailbox> {
+        let mailbox = &mut Arc::get_mut(self)?.mailbox;
+        Some(mailbox.get_mut().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use crate::context::Values;
+use crate::dispatch::Hand;
 use crate::outbox::Outbox;
 
 /// A datagram lent to the polled handler, in the buffer it was received in.
@@ -60,12 +61,23 @@ pub(crate) struct HandlerPoll {
     pub(crate) closing: bool,
     /// Left by a receive: it waits, with the handler's own waker.
     pub(crate) parked: Option<Parked>,
-    /// Left by a receive: it took a datagram.
+    /// Left by a receive: it took the lent datagram.
     pub(crate) received: bool,
     /// Left by a receive: how many datagrams it handed out.
     pub(crate) handed_out: u64,
     /// Left by a shutdown: the handler waits for its own server to end.
     pub(crate) awaits_shutdown: bool,
+}
+
+impl HandlerPoll {
+    /// What became of the lent datagram.
+    pub(crate) fn hand(&self) -> Hand {
+        match self.lent {
+            Some(_) => Hand::Left,
+            None if self.received => Hand::Taken,
+            None => Hand::Empty,
+        }
+    }
 }
 
 /// How long a receive waits.

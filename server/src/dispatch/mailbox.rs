@@ -142,21 +142,21 @@ impl Mailbox {
         (dropped, self.waiting.take())
     }
 
-    /// The handler ended: what is left goes to the next run, this postbox is closed for good.
-    /// A run that never received discards the one datagram that it was started for.
-    pub(super) fn end(&mut self, received: bool, totals: &Totals) -> Remainder {
+    /// The handler ended: what is left goes to the next run, and every receive of this one answers
+    /// closed.
+    pub(super) fn end(&mut self) -> Remainder {
         self.closed = true;
-        let discarded = !(self.received || received) && self.pop(totals).is_some();
         self.bytes = 0;
         Remainder {
-            discarded,
+            received: self.received,
             queue: std::mem::take(&mut self.queue),
             waiting: self.waiting.take(),
         }
     }
 
-    /// Makes a fresh postbox that begins with what an earlier run left.
-    pub(crate) fn restart(&mut self, queue: VecDeque<Datagram>) {
+    /// Makes a fresh postbox that begins with what the run before left. The receives are numbered on,
+    /// since deadlines of that run's may still be under way.
+    pub(super) fn restart(&mut self, queue: VecDeque<Datagram>) {
         let bytes = queue.iter().map(Datagram::cost).sum();
         *self = Self {
             queue,
@@ -164,14 +164,6 @@ impl Mailbox {
             receive: next(self.receive),
             ..Self::default()
         };
-    }
-
-    pub(super) fn has_received(&self) -> bool {
-        self.received
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed
     }
 
     #[cfg(test)]
@@ -188,7 +180,7 @@ fn next(receive: u32) -> u32 {
 /// What an ended run leaves.
 #[derive(Debug)]
 pub(super) struct Remainder {
-    pub(super) discarded: bool,
+    pub(super) received: bool,
     pub(super) queue: VecDeque<Datagram>,
     pub(super) waiting: Option<Waker>,
 }

@@ -1,22 +1,28 @@
 //! Who gets which datagram, when a handler starts, starts again, or is forgotten.
 //!
 //! Everything that is decided about clients is decided here, by plain functions: no runtime, no
-//! sockets, no clock, no user code. Facts come in as arguments, decisions go out as values. One worker
-//! owns one [`Dispatch`]; only the [`Mailbox`] of a run is shared with other threads, behind its mutex.
+//! sockets, no clock, no user code but the admission check. Facts come in as arguments, decisions go out
+//! as values. One worker owns one [`Dispatch`]; only the [`Mailbox`] of a run is shared with other
+//! threads, behind its mutex.
 //!
 //! | what happens | the client has no handler | its handler waits in a receive | its handler is busy |
 //! |---|---|---|---|
 //! | a datagram arrives | [`Arrival::Start`] | [`Arrival::Deliver`] | [`Arrival::Queue`] |
 //! | ... and is refused | dropped: refused | (not asked) | (not asked) |
-//! | ... over a bound | dropped: clients | (nothing is queued) | dropped: client's or total bytes |
+//! | ... over a bound | dropped: clients | (nothing is queued) | dropped: client's bound or total |
+//! | ... and is not received by the poll that it is lent to | queued | queued | - |
 //! | the handler ends | - | forgotten | next datagram: a new run, else forgotten |
-//! | ... before it received | - | one datagram discarded, then as above | the same |
+//! | ... with the datagram still lent | discarded, forgotten | next datagram: a new run | - |
+//! | ... before it received anything | - | - | one datagram discarded, then as above |
 //! | the server closes | dropped: shutdown | receive answers closed | queue dropped: shutdown |
+//!
+//! A handler that waits in a receive has received before: its first datagram is there when it starts.
 
 mod mailbox;
 mod table;
 mod totals;
 
+use std::collections::VecDeque;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -34,8 +40,9 @@ pub(crate) trait Run {
     type Client: Eq + Hash;
     fn client(&self) -> &Self::Client;
     fn mailbox(&self) -> &Mutex<Mailbox>;
-    /// Nobody but the dispatcher holds this run: no `Client`, no `Requests`.
-    fn is_unshared(&self) -> bool;
+    /// The mailbox without its lock, where nobody but the dispatcher holds this run: no `Client`, no
+    /// `Requests`.
+    fn unshared(&mut self) -> Option<&mut Mailbox>;
 }
 
 /// Locks a mailbox. No user code runs under this lock, so a poisoned one is still consistent.
@@ -83,7 +90,19 @@ pub(crate) enum Queued {
     Dropped(DropReason),
 }
 
+/// What became of the datagram that a poll was lent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hand {
+    /// None was lent.
+    Empty,
+    /// A receive took it.
+    Taken,
+    /// It is still there.
+    Left,
+}
+
 /// What to do after a handler ended.
+#[derive(Debug)]
 pub(crate) struct Ended<R> {
     /// The datagram that started the handler was not received, and is discarded.
     pub(crate) discarded: bool,
@@ -92,10 +111,11 @@ pub(crate) struct Ended<R> {
     pub(crate) wake: Option<Waker>,
 }
 
+#[derive(Debug)]
 pub(crate) enum Next<R> {
     /// The client is forgotten. The run is handed back where nobody else holds it, to be used again.
     Forgotten(Option<R>),
-    /// More is queued: a new handler starts in the same slot.
+    /// More is there, lent or queued: a new handler starts on it in the same slot.
     Start,
 }
 
@@ -107,7 +127,7 @@ struct Slot<R> {
     parked: bool,
     /// Something may be in the mailbox.
     queued: bool,
-    /// A receive took a datagram without going through the mailbox.
+    /// A receive took a lent datagram. Those from the mailbox are the mailbox's to know.
     received: bool,
 }
 
@@ -151,29 +171,28 @@ impl<R: Run> Dispatch<R> {
     }
 
     /// A handler starts. It enters the table only when it has to wait ([`Self::waits`]): one that
-    /// answers at once leaves no trace.
-    pub(crate) fn start(&mut self, run: R) -> SlotId {
-        let slot = Slot {
-            run,
+    /// answers at once leaves no trace. `run` makes the run that belongs to the slot.
+    pub(crate) fn start(&mut self, run: impl FnOnce(SlotId) -> R) -> SlotId {
+        let id = self.free.pop().unwrap_or(self.slots.len() as SlotId);
+        let slot = Some(Slot {
+            run: run(id),
             listed: false,
             parked: false,
             queued: false,
             received: false,
-        };
-        if let Some(id) = self.free.pop() {
-            self.slots[id as usize] = Some(slot);
-            return id;
+        });
+        match self.slots.get_mut(id as usize) {
+            Some(place) => *place = slot,
+            None => self.slots.push(slot),
         }
-        self.slots.push(Some(slot));
-        (self.slots.len() - 1) as SlotId
+        id
     }
 
-    /// The handler was polled and has not ended. `parked`: it waits in a receive of its own;
-    /// `received`: a receive took the datagram in hand.
-    pub(crate) fn waits(&mut self, id: SlotId, parked: bool, received: bool, totals: &Totals) {
+    /// The handler was polled and has not ended. `parked`: it waits in a receive of its own.
+    pub(crate) fn waits(&mut self, id: SlotId, hand: Hand, parked: bool, totals: &Totals) {
         let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
         slot.parked = parked;
-        slot.received |= received;
+        slot.received |= hand == Hand::Taken;
         if parked {
             slot.queued = false; // a receive that waits has found the mailbox empty
         }
@@ -192,87 +211,88 @@ impl<R: Run> Dispatch<R> {
         let limits = self.limits;
         let slot = self.slot_mut(id);
         let pushed = lock(slot.run.mailbox()).push(datagram, limits, totals);
-        let first = !slot.queued;
-        match pushed {
+        let waiting = match pushed {
+            Ok(waiting) => waiting,
             Err(reason) => return Queued::Dropped(reason),
-            Ok(_) => {
-                slot.queued = true;
-                slot.parked = false;
-            }
-        }
-        match pushed {
-            Ok(Some(waker)) => Queued::Wake(waker),
-            _ if first => Queued::Poll,
-            _ => Queued::Nothing,
+        };
+        let told = std::mem::replace(&mut slot.queued, true);
+        slot.parked = false; // what comes next has to queue behind this
+        match waiting {
+            Some(waker) => Queued::Wake(waker),
+            None if told => Queued::Nothing,
+            None => Queued::Poll,
         }
     }
 
-    /// The handler ended: it returned, failed, panicked or was cancelled. `received`: a receive took
-    /// the datagram in hand during the last poll. Where more is queued and somebody still holds the
-    /// ended run, `renew` makes another for the same client.
+    /// The handler ended: it returned, failed, panicked or was cancelled. Where more is there and
+    /// somebody still holds the ended run, `renew` makes another for the same client and slot.
     pub(crate) fn end(
         &mut self,
         id: SlotId,
-        received: bool,
+        hand: Hand,
         totals: &Totals,
         renew: impl FnOnce(&R) -> R,
     ) -> Ended<R> {
         let slot = self.slot_mut(id);
-        let received = slot.received || received;
-        // A run that nobody shares and that never used its mailbox needs no lock.
-        if !slot.queued && slot.run.is_unshared() {
-            return Ended {
-                discarded: false,
-                next: self.forget(id, totals),
-                wake: None,
+        let (mut rest, unshared) = match slot.run.unshared() {
+            // The usual case: no lock, and the run can be used again.
+            Some(mailbox) => {
+                let rest = mailbox.end();
+                mailbox.restart(VecDeque::new());
+                (rest, true)
+            }
+            None => (lock(slot.run.mailbox()).end(), false),
+        };
+        let mut lent = hand == Hand::Left;
+        let discarded = !(rest.received || slot.received || hand == Hand::Taken)
+            && match rest.queue.pop_front() {
+                Some(datagram) => {
+                    totals.release(datagram.cost());
+                    true
+                }
+                None => std::mem::take(&mut lent),
             };
-        }
-        let rest = lock(slot.run.mailbox()).end(received, totals);
-        let next = if rest.queue.is_empty() {
-            self.forget(id, totals)
+        let next = if rest.queue.is_empty() && !lent {
+            let run = self.forget(id, totals);
+            Next::Forgotten(unshared.then_some(run))
         } else {
-            if !slot.run.is_unshared() {
+            slot.queued = !rest.queue.is_empty();
+            (slot.parked, slot.received) = (false, false);
+            if !unshared {
                 slot.run = renew(&slot.run);
             }
             lock(slot.run.mailbox()).restart(rest.queue);
-            (slot.queued, slot.parked, slot.received) = (true, false, false);
             Next::Start
         };
         Ended {
-            discarded: rest.discarded,
+            discarded,
             next,
             wake: rest.waiting,
         }
     }
 
-    fn forget(&mut self, id: SlotId, totals: &Totals) -> Next<R> {
+    fn forget(&mut self, id: SlotId, totals: &Totals) -> R {
         let slot = self.slots[id as usize].take().expect(OCCUPIED);
         if slot.listed {
             self.table.remove(id, slot.run.client());
             totals.remove_client();
         }
         self.free.push(id);
-        Next::Forgotten(slot.run.is_unshared().then_some(slot.run))
+        slot.run
     }
 
-    /// The server closes: every receive answers closed, everything queued is dropped.
-    /// Returns how many datagrams that were; `wake` is called for each receive in another task.
-    pub(crate) fn close(&mut self, totals: &Totals, mut wake: impl FnMut(Waker)) -> usize {
+    /// The server closes: every receive answers closed, everything queued is dropped. Returns how many
+    /// datagrams that were, and the receives in other tasks, to be woken.
+    pub(crate) fn close(&mut self, totals: &Totals) -> (usize, Vec<Waker>) {
         self.closing = true;
-        let mut dropped = 0;
+        let (mut dropped, mut wake) = (0, Vec::new());
         for slot in self.slots.iter_mut().flatten() {
-            let (count, waker) = lock(slot.run.mailbox()).close(totals);
+            let (count, waiting) = lock(slot.run.mailbox()).close(totals);
             dropped += count;
+            wake.extend(waiting);
             (slot.queued, slot.parked) = (true, false);
-            waker.into_iter().for_each(&mut wake);
         }
-        dropped
-    }
-
-    /// Whether a receive of this run took a datagram.
-    pub(crate) fn has_received(&self, id: SlotId) -> bool {
-        let slot = self.slot(id);
-        slot.received || lock(slot.run.mailbox()).has_received()
+        (dropped, wake)
     }
 
     fn find(&self, client: &R::Client) -> Option<SlotId> {
@@ -291,13 +311,6 @@ impl<R: Run> Dispatch<R> {
         &self.slot(id).run
     }
 
-    pub(crate) fn run_mut(&mut self, id: SlotId) -> Option<&mut R> {
-        self.slots
-            .get_mut(id as usize)?
-            .as_mut()
-            .map(|slot| &mut slot.run)
-    }
-
     /// Whether a handler occupies this slot: a late wake-up may name one that has ended.
     pub(crate) fn is_running(&self, id: SlotId) -> bool {
         self.slots.get(id as usize).is_some_and(Option::is_some)
@@ -311,11 +324,6 @@ impl<R: Run> Dispatch<R> {
     /// The slots in which handlers run.
     pub(crate) fn running(&self) -> impl Iterator<Item = SlotId> + '_ {
         (0..self.slots.len() as SlotId).filter(|id| self.is_running(*id))
-    }
-
-    /// How many handlers run.
-    pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
     }
 }
 

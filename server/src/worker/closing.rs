@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Worker;
 use crate::client::Client;
-use crate::dispatch::{Next, SlotId};
+use crate::dispatch::{Hand, Next, SlotId};
 use crate::panics;
 use crate::peer::Peer;
 use crate::requests::Requests;
@@ -59,8 +59,7 @@ where
         // A grace beyond the clock's range is as good as for ever.
         let end = end.unwrap_or_else(|| self.timers.now() + Duration::from_secs(u32::MAX.into()));
         self.phase = Phase::Closing(end);
-        let dropped = self.dispatch.close(&self.port.totals, panics::wake);
-        self.port.counters.shutdown.add(dropped as u64);
+        self.close_dispatch();
         for id in self.dispatch.running().collect::<Vec<_>>() {
             if self.dispatch.is_running(id) {
                 self.drive(id, None);
@@ -100,6 +99,12 @@ where
 }
 
 impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P, F, Fut> {
+    fn close_dispatch(&mut self) {
+        let (dropped, wake) = self.dispatch.close(&self.port.totals);
+        self.port.counters.shutdown.add(dropped as u64);
+        wake.into_iter().for_each(panics::wake);
+    }
+
     /// Drops every handler that still runs.
     fn cancel_handlers(&mut self) {
         for id in self.dispatch.running().collect::<Vec<_>>() {
@@ -110,7 +115,7 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
             }
             let totals = Arc::clone(&self.port.totals);
             let renew = |run: &Arc<Peer<P>>| Arc::clone(run);
-            let ended = self.dispatch.end(id, true, &totals, renew);
+            let ended = self.dispatch.end(id, Hand::Empty, &totals, renew);
             ended.wake.into_iter().for_each(panics::wake);
             debug_assert!(
                 matches!(ended.next, Next::Forgotten(_)),
@@ -122,8 +127,7 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
     /// Ends the worker, whatever its phase: nothing leaves, nobody is answered any more.
     pub(super) fn abandon(&mut self) {
         let outer = turn::enter(self.turn.take());
-        let dropped = self.dispatch.close(&self.port.totals, panics::wake);
-        self.port.counters.shutdown.add(dropped as u64);
+        self.close_dispatch();
         self.cancel_handlers();
         let mut mail = self.port.inbox.close();
         mail.outbox.abandon();

@@ -8,20 +8,12 @@ use postbox_protocol::{BoxError, Protocol};
 
 use super::{Phase, Worker};
 use crate::client::Client;
-use crate::dispatch::{Arrival, Datagram, DropReason, Next, Queued, SlotId};
+use crate::dispatch::{Arrival, Datagram, DropReason, Hand, Next, Queued, SlotId};
 use crate::panics;
 use crate::peer::{ClientKey, Peer, may_answer};
 use crate::requests::Requests;
 use crate::transport::Transport;
 use crate::turn::{self, HandlerPoll, Lent};
-
-/// What follows when a handler has ended.
-enum After {
-    /// A handler begins in this slot, with this datagram in hand if none is queued.
-    Begin(SlotId, Option<Lent>),
-    /// The lent datagram, if no receive took it.
-    Nothing(Option<Lent>),
-}
 
 /// What a poll of a handler came to.
 enum Polled {
@@ -135,32 +127,22 @@ where
 
     /// Starts a handler for a datagram.
     fn start(&mut self, client: ClientKey, lent: Lent) -> Option<Lent> {
-        let id = self.place(client);
+        let (spare, port) = (&mut self.spare, &self.port);
+        let id = self.dispatch.start(|slot| {
+            let spare = spare.pop().and_then(|mut run| {
+                let peer = Arc::get_mut(&mut run)?;
+                (peer.client, peer.slot) = (client, slot);
+                Some(run)
+            });
+            spare.unwrap_or_else(|| Arc::new(Peer::new(Arc::clone(port), client, slot)))
+        });
+        self.handlers.occupy(id, &self.port.inbox);
         let polled = self.begin(id, Some(lent));
         self.follow(id, polled)
     }
 
-    /// Makes a place for a handler.
-    fn place(&mut self, client: ClientKey) -> SlotId {
-        let mut run = match self.spare.pop() {
-            Some(run) => run,
-            None => Arc::new(Peer::new(Arc::clone(&self.port), client)),
-        };
-        // A spare run may still be held for an instant by a waker's clone in another thread.
-        match Arc::get_mut(&mut run) {
-            Some(peer) => peer.renew(client),
-            None => run = Arc::new(Peer::new(Arc::clone(&self.port), client)),
-        }
-        let id = self.dispatch.start(run);
-        self.handlers.occupy(id, &self.port.inbox);
-        id
-    }
-
     /// Calls the user's `handle`, then polls what it returned.
     fn begin(&mut self, id: SlotId, lent: Option<Lent>) -> Polled {
-        if let Some(run) = self.dispatch.run_mut(id).and_then(Arc::get_mut) {
-            run.slot = id;
-        }
         let run = self.dispatch.run(id);
         let (client, requests) = (Client::new(Arc::clone(run)), Requests::new(Arc::clone(run)));
         let (cell, make) = (self.handlers.get(id), &self.make);
@@ -183,19 +165,19 @@ where
         self.follow(id, polled)
     }
 
-    /// Does what follows from a poll. A loop, since a backlog may be as long as the user wants.
-    fn follow(&mut self, mut id: SlotId, mut polled: Polled) -> Option<Lent> {
+    /// Acts on what a poll came to. A loop, since a backlog may be long.
+    fn follow(&mut self, id: SlotId, mut polled: Polled) -> Option<Lent> {
         loop {
-            let left = match polled {
+            polled = match polled {
                 Polled::Waits(None) => return None,
                 Polled::Waits(Some(lent)) => return self.queue(id, lent, false),
-                Polled::Ended(left) => left,
-            };
-            match self.ended(id, left) {
-                After::Nothing(untaken) => return untaken,
-                After::Begin(next, lent) => {
-                    id = next;
-                    polled = self.begin(id, lent);
+                Polled::Ended(mut left) => {
+                    let hand = left.hand();
+                    let lent = left.lent.take();
+                    if !self.ended(id, hand) {
+                        return lent;
+                    }
+                    self.begin(id, lent)
                 }
             }
         }
@@ -227,9 +209,8 @@ where
                     cell.expired = false;
                     self.parked.push((id, parked));
                 }
-                let totals = &self.port.totals;
-                self.dispatch
-                    .waits(id, left.parked.is_some(), left.received, totals);
+                let (parked, totals) = (left.parked.is_some(), &self.port.totals);
+                self.dispatch.waits(id, left.hand(), parked, totals);
                 return Polled::Waits(left.lent.take());
             }
             Ok(Poll::Ready(Ok(()))) => self.port.counters.returned.add(1),
@@ -253,50 +234,33 @@ where
             .handler_panicked(self.dispatch.run(id).client.remote, message);
     }
 
-    /// A handler ended: the next one begins if more is queued, else the client is forgotten.
-    fn ended(&mut self, id: SlotId, mut left: HandlerPoll) -> After {
-        let cell = self.handlers.get(id);
-        if let Err(message) = cell.clear() {
+    /// A handler ended. Answers whether the next one is to begin in its slot.
+    fn ended(&mut self, id: SlotId, hand: Hand) -> bool {
+        if let Err(message) = self.handlers.get(id).clear() {
             self.report
                 .handler_panicked(self.dispatch.run(id).client.remote, &message);
         }
-        let mut next = None;
-        let mut untaken = left.lent.take();
-        if let Some(lent) = untaken.take() {
-            if left.received || self.dispatch.has_received(id) {
-                next = Some(lent);
-            } else {
-                self.port.counters.discarded.add(1);
-                untaken = Some(lent);
-            }
-        }
-        let client = self.dispatch.run(id).client;
-        let totals = Arc::clone(&self.port.totals);
-        let renew = |run: &Arc<Peer<P>>| Arc::new(Peer::new(Arc::clone(&run.port), run.client));
-        let ended = self.dispatch.end(id, left.received, &totals, renew);
+        let renew =
+            |run: &Arc<Peer<P>>| Arc::new(Peer::new(Arc::clone(&run.port), run.client, run.slot));
+        let ended = self.dispatch.end(id, hand, &self.port.totals, renew);
         self.port.counters.discarded.add(ended.discarded.into());
         ended.wake.into_iter().for_each(panics::wake);
-        match (ended.next, next) {
-            (Next::Start, _) => After::Begin(id, None),
-            (Next::Forgotten(run), next) => {
+        match ended.next {
+            Next::Start => true,
+            Next::Forgotten(run) => {
                 self.vacate(id, run);
-                match next {
-                    Some(lent) => After::Begin(self.place(client), Some(lent)),
-                    None => After::Nothing(untaken),
-                }
+                false
             }
         }
     }
 
     /// The slot is free; a run that nobody holds is kept for the next client.
-    pub(super) fn vacate(&mut self, id: SlotId, run: Option<Arc<Peer<P>>>) {
+    fn vacate(&mut self, id: SlotId, run: Option<Arc<Peer<P>>>) {
         let cell = self.handlers.get(id);
         self.timers.disarm(id, &mut cell.entry);
         self.handlers.vacate(id);
-        if let Some(run) = run
-            && self.spare.len() < KEPT_RUNS
-        {
-            self.spare.push(run);
+        if self.spare.len() < KEPT_RUNS {
+            self.spare.extend(run);
         }
     }
 
