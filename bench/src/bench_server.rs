@@ -121,6 +121,8 @@ async fn serve(args: Args) -> Result<(), BoxError> {
     server
         .serve_until(async { terminated.recv().await })
         .await?;
+    let stats = server.handle().stats();
+    println!("received {}, sent {}", stats.received, stats.sent);
     Ok(())
 }
 

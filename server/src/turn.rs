@@ -140,12 +140,21 @@ pub(crate) fn in_context<T>(values: &mut Values, code: impl FnOnce() -> T) -> T 
     struct Restore<'a>(&'a mut Values);
     impl Drop for Restore<'_> {
         fn drop(&mut self) {
-            with_context(|current| std::mem::swap(current, self.0));
+            swap_context(self.0);
         }
     }
-    with_context(|current| std::mem::swap(current, values));
+    swap_context(values);
     let _restore = Restore(values);
     code()
+}
+
+fn swap_context(values: &mut Values) {
+    with_context(|current| {
+        // Most handlers set nothing: two null pointers.
+        if !(current.is_empty() && values.is_empty()) {
+            std::mem::swap(current, values);
+        }
+    });
 }
 
 /// Runs `encode` on this thread's scratch buffer, which is empty.
