@@ -106,7 +106,6 @@ fn v9_a_multicast_address_takes_one_socket_alone() {
 /// Floods a port while the group opens. Whoever's datagrams were received must find all of them,
 /// earlier and later ones, on one socket.
 #[test]
-#[cfg(target_os = "linux")]
 fn v9_each_client_stays_on_one_socket_from_the_first_datagram_on() {
     let clients: Vec<_> = (0..100)
         .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())

@@ -234,3 +234,92 @@ impl<'a> Writer<'a> {
         self.len += space(size_of::<T>());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(asked: &str, reply_from: Option<&str>, interface: u32) -> LocalAddr {
+        LocalAddr {
+            asked: asked.parse().unwrap(),
+            reply_from: reply_from.map(|ip| ip.parse().unwrap()),
+            interface,
+        }
+    }
+
+    fn v6(ip: IpAddr) -> Ipv6Addr {
+        match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        }
+    }
+
+    #[test]
+    fn messages_are_found_among_others() {
+        let remote: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let mut room = Control::EMPTY;
+        let mut writer = Writer::new(&mut room);
+        writer.put(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 7_i32);
+        writer.put(libc::SOL_UDP, libc::UDP_GRO, 1200_i32);
+        let len = writer.len();
+        let notes = Notes::read(Messages(&room.0[..len]), &remote);
+        assert_eq!((notes.local, notes.segment), (None, Some(1200)));
+    }
+
+    #[test]
+    fn h13_what_is_written_to_send_from_an_address() {
+        for (local, remote, written) in [
+            (local("10.0.0.255", Some("10.0.0.1"), 0), "10.0.0.9:9", 1),
+            (
+                local("::ffff:10.0.0.1", Some("::ffff:10.0.0.1"), 0),
+                "[::ffff:10.0.0.9]:9",
+                1,
+            ),
+            (local("fe80::1", Some("fe80::1"), 3), "[fe80::9%3]:9", 1),
+            (local("ff02::1", None, 3), "[fe80::9%3]:9", 1),
+            (local("10.0.0.255", None, 0), "10.0.0.9:9", 0),
+        ] {
+            let remote: SocketAddr = remote.parse().unwrap();
+            let mut room = Control::EMPTY;
+            let mut writer = Writer::new(&mut room);
+            writer.source(&local, &remote);
+            let len = writer.len();
+            let messages: Vec<_> = Messages(&room.0[..len]).collect();
+            assert_eq!(messages.len(), written, "{local:?}");
+            // IPv4's form tells its source in the middle, IPv6's in front, then the interface.
+            for (level, _, data) in messages {
+                if level == libc::IPPROTO_IPV6 {
+                    let info: libc::in6_pktinfo = read(data).unwrap();
+                    let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                    assert_eq!(ip, local.reply_from.map_or(Ipv6Addr::UNSPECIFIED, v6));
+                    assert_eq!(info.ipi6_ifindex as u32, local.interface);
+                } else {
+                    let info: libc::in_pktinfo = read(data).unwrap();
+                    let ip = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
+                    assert_eq!(
+                        Some(IpAddr::V4(ip)),
+                        local.reply_from.map(|ip| ip.to_canonical())
+                    );
+                    assert_eq!(info.ipi_ifindex, 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_the_bytes_reading_ends_inside_them() {
+        // Every length that a first message can state, in every amount of room.
+        let remote: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        for stated in (0..100).chain([usize::MAX - 7, usize::MAX]) {
+            let mut room = Control::<64>::EMPTY;
+            room.0[..size_of::<usize>()].copy_from_slice(&stated.to_ne_bytes());
+            for len in 0..=64 {
+                let read: usize = Messages(&room.0[..len])
+                    .map(|(_, _, data)| data.len())
+                    .sum();
+                assert!(read <= len);
+                let _ = Notes::read(Messages(&room.0[..len]), &remote);
+            }
+        }
+    }
+}

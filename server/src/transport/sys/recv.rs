@@ -147,16 +147,16 @@ impl Receiver {
         if let Some(segment) = notes.segment {
             meta.segment = segment.min(len);
         }
-        // What was cut off may be the very message that tells how to read this datagram: without
-        // its local address it would belong to another client, without its segment size several
-        // datagrams would be taken for one.
-        if flags & libc::MSG_CTRUNC != 0 {
-            let lost_local = wanted.local && notes.local.is_none();
-            let lost_segment = wanted.segment && notes.segment.is_none();
-            meta.truncated |= lost_local || lost_segment;
-        }
+        meta.truncated |= flags & libc::MSG_CTRUNC != 0 && lacks(wanted, &notes);
         meta
     }
+}
+
+/// Tells whether control messages that were cut off may be the very ones that say how to read
+/// this datagram: without its local address it would belong to another client, without its
+/// segment size several datagrams would be taken for one.
+fn lacks(wanted: Wanted, notes: &Notes) -> bool {
+    (wanted.local && notes.local.is_none()) || (wanted.segment && notes.segment.is_none())
 }
 
 impl std::fmt::Debug for Receiver {
@@ -164,5 +164,28 @@ impl std::fmt::Debug for Receiver {
         f.debug_struct("Receiver")
             .field("slots", &self.slots())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::LocalAddr;
+
+    #[test]
+    fn l4_control_messages_that_were_cut_off_count_as_truncation() {
+        let ip = std::net::Ipv4Addr::LOCALHOST.into();
+        let local = Some(LocalAddr {
+            asked: ip,
+            reply_from: Some(ip),
+            interface: 0,
+        });
+        let notes = |local, segment| Notes { local, segment };
+        let wanted = |local, segment| Wanted { local, segment };
+        assert!(!lacks(wanted(false, false), &notes(None, None)));
+        assert!(lacks(wanted(true, false), &notes(None, Some(3))));
+        assert!(!lacks(wanted(true, false), &notes(local, None)));
+        assert!(lacks(wanted(true, true), &notes(local, None)));
+        assert!(!lacks(wanted(true, true), &notes(local, Some(3))));
     }
 }

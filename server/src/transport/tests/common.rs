@@ -1,7 +1,6 @@
 //! What every transport does, by one set of bodies.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::*;
 use crate::transport::{MemoryNetwork, MemorySocket, MemoryTransport, PlainTransport};
