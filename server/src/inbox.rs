@@ -180,10 +180,11 @@ impl HandlerWaker {
         }
     }
 
-    /// The worker is about to poll: later wake-ups count again.
+    /// The worker is about to poll: later wake-ups count again. Swapped, not stored: this poll has to see
+    /// what a thread did whose wake-up was passed over because another was already posted.
     pub(crate) fn polling(&self) {
         if self.posted.load(Ordering::Relaxed) {
-            self.posted.store(false, Ordering::Release);
+            self.posted.swap(false, Ordering::AcqRel);
         }
     }
 }

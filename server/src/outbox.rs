@@ -127,7 +127,12 @@ impl Outbox {
         for mark in self.marks.drain(..) {
             mark.flush.complete(Err(FlushError::Closed));
         }
-        *self = Self::default();
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.abandon(); // also where the worker itself panicked
     }
 }
 
