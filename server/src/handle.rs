@@ -10,6 +10,7 @@ use crate::error::StartError;
 use crate::server::{EndpointKind, Phase, Shared};
 use crate::socket::SocketOptions;
 use crate::stats::Stats;
+use crate::transport::Capabilities;
 use crate::turn;
 
 /// Controls a server from anywhere. Cheap to clone.
@@ -119,6 +120,12 @@ impl ServerHandle {
     /// The counters of all workers and servings so far.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
+    }
+
+    /// What this server's transport can tell and do: whether it knows the local address on a wildcard
+    /// bind, sees truncation, and so on.
+    pub fn capabilities(&self) -> Capabilities {
+        self.shared.capabilities()
     }
 
     /// The options of the server's sockets, one for each worker's socket; empty once it is closed.

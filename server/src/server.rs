@@ -24,7 +24,7 @@ use crate::requests::Requests;
 use crate::serve::{self, Application};
 use crate::socket::{SocketOptions, kernel_drops};
 use crate::stats::{Counters, Stats};
-use crate::transport::MemoryEndpoint;
+use crate::transport::{Capabilities, MemoryEndpoint, MemoryTransport, PlainTransport, Transport};
 use crate::worker::Admit;
 
 /// A UDP server: bound sockets, a protocol, a handler.
@@ -230,12 +230,14 @@ pub(crate) struct Shared {
     pub(crate) transport: TransportChoice,
     state: Mutex<State>,
     pub(crate) status: watch::Sender<Status>,
+    in_memory: bool,
     /// Of all sockets, also after they were closed.
     counters: Vec<Arc<Counters>>,
 }
 
 struct State {
     endpoints: Vec<Endpoint>,
+    drops_when_closed: Option<u64>,
     /// Tells the present serving to stop.
     stop: CancellationToken,
 }
@@ -276,6 +278,9 @@ impl Shared {
             .iter()
             .map(|endpoint| Arc::clone(&endpoint.counters))
             .collect();
+        let in_memory = endpoints
+            .iter()
+            .any(|e| matches!(e.kind, EndpointKind::Memory(_)));
         let status = Status {
             phase: Phase::Idle,
             begun: 0,
@@ -290,9 +295,11 @@ impl Shared {
             transport,
             state: Mutex::new(State {
                 endpoints,
+                drops_when_closed: None,
                 stop: CancellationToken::new(),
             }),
             status: watch::Sender::new(status),
+            in_memory,
             counters,
         }
     }
@@ -331,14 +338,55 @@ impl Shared {
         stats.queued = self.totals.datagrams() as u64;
         stats.queued_bytes = self.totals.bytes() as u64;
         stats.waiting_clients = self.totals.clients() as u64;
-        for endpoint in &self.lock().endpoints {
-            if let EndpointKind::Socket { socket, .. } = &endpoint.kind
-                && let Some(drops) = kernel_drops(socket)
-            {
-                *stats.kernel_drops.get_or_insert(0) += drops;
+        let state = self.lock();
+        let drops = |endpoint: &Endpoint| match &endpoint.kind {
+            EndpointKind::Socket { socket, .. } => kernel_drops(socket),
+            EndpointKind::Memory(memory) => Some(memory.lost()),
+        };
+        let drops = state
+            .endpoints
+            .iter()
+            .filter_map(drops)
+            .reduce(|a, b| a + b);
+        stats.kernel_drops = drops.or(state.drops_when_closed);
+        stats
+    }
+
+    /// What the transport of this server can tell and do.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        if self.in_memory {
+            return MemoryTransport::CAPABILITIES;
+        }
+        #[cfg(target_os = "linux")]
+        if !self.transport.plain {
+            let offloads = self.transport.offloads;
+            return Capabilities {
+                offloads,
+                ..crate::transport::UdpTransport::CAPABILITIES
+            };
+        }
+        PlainTransport::CAPABILITIES
+    }
+
+    /// Closes the sockets. The system calls of others that are under way on them end first, so that the
+    /// ports are free then.
+    fn close_endpoints(state: &mut State) {
+        let mut sockets = Vec::new();
+        for endpoint in state.endpoints.drain(..) {
+            let drops = match &endpoint.kind {
+                EndpointKind::Socket { socket, .. } => {
+                    sockets.push(Arc::downgrade(socket));
+                    kernel_drops(socket)
+                }
+                EndpointKind::Memory(memory) => Some(memory.lost()),
+            };
+            if let Some(drops) = drops {
+                *state.drops_when_closed.get_or_insert(0) += drops;
             }
         }
-        stats
+        while sockets.iter().any(|socket| socket.strong_count() > 0) {
+            std::thread::yield_now();
+        }
     }
 
     /// A serving begins, if none runs: its number, from 1, and the token that will stop it.
@@ -368,12 +416,9 @@ impl Shared {
         let mut state = self.lock();
         let status = *self.status.borrow();
         let last = status.ended + 1 == status.begun;
-        let endpoints = if last && status.closed {
-            std::mem::take(&mut state.endpoints)
-        } else {
-            Vec::new()
-        };
-        drop(endpoints);
+        if last && status.closed {
+            Self::close_endpoints(&mut state);
+        }
         self.status.send_modify(|status| {
             status.ended += 1;
             if last {
@@ -392,17 +437,14 @@ impl Shared {
 
     /// From now on the server is closed: its sockets are closed now, or when its serving ends.
     pub(crate) fn begin_close(&self) {
-        let mut endpoints = Vec::new();
-        {
-            let mut state = self.lock();
-            let idle = self.status.borrow().phase == Phase::Idle;
-            self.status
-                .send_if_modified(|status| !std::mem::replace(&mut status.closed, true));
-            if idle {
-                endpoints = std::mem::take(&mut state.endpoints);
-            }
+        let mut state = self.lock();
+        let idle = self.status.borrow().phase == Phase::Idle;
+        self.status
+            .send_if_modified(|status| !std::mem::replace(&mut status.closed, true));
+        if idle {
+            Self::close_endpoints(&mut state);
         }
-        drop(endpoints);
+        drop(state);
         self.request_stop();
     }
 }

@@ -45,7 +45,7 @@ pub(crate) const SEND_BATCH: usize = 64;
 /// Both directions are polled by one task. Each keeps the waker of its own latest call.
 pub(crate) trait Transport: Send + 'static {
     /// What this transport can tell and do.
-    fn capabilities(&self) -> Capabilities;
+    const CAPABILITIES: Capabilities;
 
     /// Fills `batch`, which it empties first, with at least one datagram.
     ///

@@ -30,14 +30,12 @@ impl PlainTransport {
 }
 
 impl Transport for PlainTransport {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            local_addr: false,
-            truncation: false,
-            icmp_errors: false,
-            offloads: false,
-        }
-    }
+    const CAPABILITIES: Capabilities = Capabilities {
+        local_addr: false,
+        truncation: false,
+        icmp_errors: false,
+        offloads: false,
+    };
 
     fn poll_recv(&mut self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<()>> {
         batch.clear();

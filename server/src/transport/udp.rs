@@ -168,14 +168,12 @@ impl UdpTransport {
 }
 
 impl Transport for UdpTransport {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            local_addr: true,
-            truncation: true,
-            icmp_errors: true,
-            offloads: true,
-        }
-    }
+    const CAPABILITIES: Capabilities = Capabilities {
+        local_addr: true,
+        truncation: true,
+        icmp_errors: true,
+        offloads: true,
+    };
 
     fn poll_recv(&mut self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<()>> {
         batch.clear();

@@ -37,14 +37,12 @@ impl MemoryTransport {
 }
 
 impl Transport for MemoryTransport {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            local_addr: true,
-            truncation: true,
-            icmp_errors: false,
-            offloads: false,
-        }
-    }
+    const CAPABILITIES: Capabilities = Capabilities {
+        local_addr: true,
+        truncation: true,
+        icmp_errors: false,
+        offloads: false,
+    };
 
     fn poll_recv(&mut self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<()>> {
         let MemoryEndpoint {
