@@ -1,0 +1,79 @@
+use std::io;
+
+use postbox_protocol::Protocol;
+use tokio::task::coop;
+
+use crate::scratch::Scratch;
+use crate::socket::{Socket, is_refusal};
+use crate::{RecvError, SendError, panics};
+
+/// What the clones of a client share: packets on one side, datagrams on the other.
+pub(crate) struct Shared<Sent, Received> {
+    pub(crate) socket: Socket,
+    protocol: Box<dyn Protocol<Sent = Sent, Received = Received>>,
+    scratch: Scratch,
+}
+
+impl<Sent: 'static, Received: 'static> Shared<Sent, Received> {
+    pub(crate) fn new(
+        socket: Socket,
+        protocol: Box<dyn Protocol<Sent = Sent, Received = Received>>,
+    ) -> Self {
+        Self {
+            socket,
+            protocol,
+            scratch: Scratch::default(),
+        }
+    }
+
+    pub(crate) async fn send(&self, packet: Sent, limit: usize) -> Result<(), SendError> {
+        let mut datagram = self.scratch.take_encoding();
+        let made = panics::catch(|| self.protocol.make_datagram(packet, &mut datagram));
+        let len = datagram.len();
+        let result = match made {
+            Ok(Ok(())) if len > limit => Err(SendError::TooLarge { len, limit }),
+            Ok(Ok(())) => self.socket.send(&datagram).await.map_err(SendError::Io),
+            Ok(Err(error)) => Err(SendError::Make(error)),
+            Err(message) => Err(SendError::Crashed { message }),
+        };
+        self.scratch.put_encoding(datagram);
+        result
+    }
+
+    pub(crate) async fn recv(&self) -> Result<Received, RecvError> {
+        // A server that sends without a pause must not keep the other tasks from running.
+        coop::consume_budget().await;
+        loop {
+            if let Some(result) = self.try_recv() {
+                return result;
+            }
+            self.socket.arrival().await.map_err(failure)?;
+        }
+    }
+
+    pub(crate) fn try_recv(&self) -> Option<Result<Received, RecvError>> {
+        let mut buffer = self.scratch.take_receiving();
+        let result = match self.socket.try_recv(&mut buffer) {
+            Ok(len) => Some(self.decode(&buffer[..len])),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => Some(Err(failure(error))),
+        };
+        self.scratch.put_receiving(buffer);
+        result
+    }
+
+    fn decode(&self, datagram: &[u8]) -> Result<Received, RecvError> {
+        match panics::catch(|| self.protocol.build_packet(datagram)) {
+            Ok(result) => result.map_err(RecvError::Parse),
+            Err(message) => Err(RecvError::Crashed { message }),
+        }
+    }
+}
+
+fn failure(error: io::Error) -> RecvError {
+    if is_refusal(&error) {
+        RecvError::Refused
+    } else {
+        RecvError::Io(error)
+    }
+}

@@ -1,0 +1,83 @@
+//! Serializers and converters that panic.
+#![allow(clippy::unwrap_used)] // also in the helpers of tests
+
+use bytes::{Bytes, BytesMut};
+use postbox_client::{RecvError, SendError, UdpClient};
+use postbox_protocol::{BoxError, DatagramProtocol, FnConverter, RawSerializer, Serializer};
+
+mod common;
+use common::*;
+
+/// Panics on the packet `bomb`, half-way.
+struct Fragile;
+
+impl Serializer for Fragile {
+    type Sent = Bytes;
+    type Received = Bytes;
+
+    fn serialize(&self, packet: &Bytes, datagram: &mut BytesMut) -> Result<(), BoxError> {
+        datagram.extend_from_slice(b"half of it");
+        assert_ne!(packet, "bomb", "the serializer panics");
+        datagram.clear();
+        datagram.extend_from_slice(packet);
+        Ok(())
+    }
+
+    fn deserialize(&self, datagram: &[u8]) -> Result<Bytes, BoxError> {
+        assert_ne!(datagram, b"bomb", "the deserializer panics");
+        Ok(Bytes::copy_from_slice(datagram))
+    }
+}
+
+async fn fragile_client(server: &Server) -> UdpClient<Bytes> {
+    let connected = UdpClient::connect(server.addr, DatagramProtocol::new(Fragile));
+    connected.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_panic_in_serialize_is_the_answer_of_send_and_later_sends_work() {
+    let server = Server::v4();
+    let client = fragile_client(&server).await;
+
+    match client.send(Bytes::from_static(b"bomb")).await {
+        Err(SendError::Crashed { message }) => assert!(message.contains("the serializer panics")),
+        other => panic!("{other:?}"),
+    }
+    client.send(Bytes::from_static(b"fine")).await.unwrap();
+    assert_eq!(server.hear(), b"fine", "and nothing before it");
+}
+
+#[tokio::test]
+async fn a_panic_in_deserialize_is_the_answer_of_that_receive_and_receiving_goes_on() {
+    let server = Server::v4();
+    let client = fragile_client(&server).await;
+    server.tell(client.local_addr(), "bomb");
+    server.tell(client.local_addr(), "fine");
+
+    match in_time(client.recv()).await {
+        Err(RecvError::Crashed { message }) => assert!(message.contains("the deserializer panics")),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(in_time(client.recv()).await.unwrap(), "fine");
+}
+
+#[tokio::test]
+async fn a_panic_in_a_converter_is_caught_too_whatever_it_carries() {
+    let server = Server::v4();
+    let converter = FnConverter::new(
+        |_: ()| -> Result<Bytes, BoxError> { std::panic::panic_any(7) },
+        |_: Bytes| -> Result<(), BoxError> { panic!("the converter panics") },
+    );
+    let protocol = DatagramProtocol::new(RawSerializer).with_converter(converter);
+    let client = UdpClient::connect(server.addr, protocol).await.unwrap();
+
+    match client.send(()).await {
+        Err(SendError::Crashed { message }) => assert_eq!(message, "a panic without a message"),
+        other => panic!("{other:?}"),
+    }
+    server.tell(client.local_addr(), "");
+    match in_time(client.recv()).await {
+        Err(RecvError::Crashed { message }) => assert_eq!(message, "the converter panics"),
+        other => panic!("{other:?}"),
+    }
+}
