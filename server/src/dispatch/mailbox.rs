@@ -167,6 +167,11 @@ impl Mailbox {
     }
 
     #[cfg(test)]
+    pub(super) fn number_receives_from(&mut self, receive: u32) {
+        self.receive = receive;
+    }
+
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }

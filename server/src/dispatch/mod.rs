@@ -22,6 +22,9 @@ mod mailbox;
 mod table;
 mod totals;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};

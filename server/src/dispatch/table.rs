@@ -53,4 +53,9 @@ impl Table {
             entry.remove();
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
 }

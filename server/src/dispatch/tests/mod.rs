@@ -1,0 +1,205 @@
+//! Tests of the rules about clients: each row of the table, then random scripts against a model.
+
+mod bounds;
+mod mailbox;
+mod model;
+mod rules;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Wake, Waker};
+
+use super::mailbox::DATAGRAM_OVERHEAD;
+use super::*;
+
+/// A client's address, as good as any.
+type Name = char;
+
+/// One run of a handler, as its dispatcher, its client object and its requests share it.
+#[derive(Debug)]
+struct Peer {
+    client: Name,
+    mailbox: Mutex<Mailbox>,
+}
+
+impl Peer {
+    fn new(client: Name) -> Arc<Self> {
+        Arc::new(Self {
+            client,
+            mailbox: Mutex::default(),
+        })
+    }
+
+    fn open(&self) -> MutexGuard<'_, Mailbox> {
+        lock(&self.mailbox)
+    }
+}
+
+impl Run for Arc<Peer> {
+    type Client = Name;
+
+    fn client(&self) -> &Name {
+        &self.client
+    }
+
+    fn mailbox(&self) -> &Mutex<Mailbox> {
+        &self.mailbox
+    }
+
+    fn unshared(&mut self) -> Option<&mut Mailbox> {
+        let mailbox = Arc::get_mut(self)?.mailbox.get_mut();
+        Some(mailbox.unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A waker that counts.
+#[derive(Debug, Default)]
+struct Bell(AtomicUsize);
+
+impl Bell {
+    fn new() -> (Arc<Self>, Waker) {
+        let bell = Arc::new(Self::default());
+        (Arc::clone(&bell), Waker::from(bell))
+    }
+
+    fn rings(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn datagram(text: &str) -> Datagram {
+    Datagram {
+        bytes: text.as_bytes().into(),
+        truncated: false,
+    }
+}
+
+/// A dispatcher and the totals it counts in, as a worker uses them.
+struct Bench {
+    dispatch: Dispatch<Arc<Peer>>,
+    totals: Totals,
+}
+
+/// How an ended handler was followed up.
+#[derive(Debug, PartialEq, Eq)]
+struct End {
+    discarded: bool,
+    /// Another handler starts.
+    next: bool,
+    /// The run was handed back.
+    handed_back: bool,
+    /// Another run was made for the next handler.
+    renewed: bool,
+    woken: bool,
+}
+
+/// The client is forgotten and its run handed back, nothing else.
+const FORGOTTEN: End = End {
+    discarded: false,
+    next: false,
+    handed_back: true,
+    renewed: false,
+    woken: false,
+};
+
+/// The next handler starts with the same run, nothing else.
+const NEXT: End = End {
+    next: true,
+    handed_back: false,
+    ..FORGOTTEN
+};
+
+impl Bench {
+    /// Bounds that nothing here reaches.
+    fn new() -> Self {
+        Self::bounded(100, 100_000, Totals::new(100, 100_000))
+    }
+
+    fn bounded(datagrams: usize, bytes: usize, totals: Totals) -> Self {
+        Self {
+            dispatch: Dispatch::new(MailboxLimits { datagrams, bytes }),
+            totals,
+        }
+    }
+
+    fn arrive(&self, client: Name) -> Arrival {
+        self.dispatch.arrive(&client, &self.totals, || true)
+    }
+
+    fn start(&mut self, client: Name) -> SlotId {
+        assert_eq!(self.arrive(client), Arrival::Start);
+        self.dispatch.start(|_| Peer::new(client))
+    }
+
+    /// The handler took its datagram, and is busy with something else.
+    fn start_busy(&mut self, client: Name) -> SlotId {
+        let id = self.start(client);
+        self.dispatch.waits(id, Hand::Taken, false, &self.totals);
+        id
+    }
+
+    /// The handler took its datagram, and waits in its next receive.
+    fn start_parked(&mut self, client: Name) -> SlotId {
+        let id = self.start(client);
+        self.dispatch.waits(id, Hand::Taken, true, &self.totals);
+        id
+    }
+
+    /// The handler is busy, and its first datagram waits unreceived in the mailbox.
+    fn start_unreceived(&mut self, client: Name, text: &str) -> SlotId {
+        let id = self.start(client);
+        self.dispatch.waits(id, Hand::Left, false, &self.totals);
+        assert!(matches!(self.queue(id, text), Queued::Poll));
+        id
+    }
+
+    fn queue(&mut self, id: SlotId, text: &str) -> Queued {
+        self.dispatch.queue(id, datagram(text), &self.totals)
+    }
+
+    /// Receives from the mailbox.
+    fn take(&self, id: SlotId) -> Taken {
+        self.dispatch.run(id).open().take(0, &self.totals)
+    }
+
+    /// The texts of all that is queued, received in order.
+    fn drain(&self, id: SlotId) -> Vec<String> {
+        let mut texts = Vec::new();
+        while let Taken::Datagram(datagram) = self.take(id) {
+            texts.push(String::from_utf8(datagram.bytes.into()).unwrap());
+        }
+        texts
+    }
+
+    fn end(&mut self, id: SlotId, hand: Hand) -> End {
+        let mut renewed = false;
+        let ended = self.dispatch.end(id, hand, &self.totals, |run| {
+            renewed = true;
+            Peer::new(run.client)
+        });
+        End {
+            discarded: ended.discarded,
+            next: matches!(ended.next, Next::Start),
+            handed_back: matches!(ended.next, Next::Forgotten(Some(_))),
+            renewed,
+            woken: ended.wake.is_some(),
+        }
+    }
+
+    /// Nobody is known, and nothing is counted.
+    fn assert_empty(&self) {
+        assert_eq!(self.dispatch.running().count(), 0, "handlers run");
+        assert_eq!(self.dispatch.table.len(), 0, "clients in the table");
+        let totals = &self.totals;
+        assert_eq!(
+            (totals.clients(), totals.datagrams(), totals.bytes()),
+            (0, 0, 0)
+        );
+    }
+}

@@ -1,0 +1,344 @@
+//! The table of the module's documentation, row by row, in both orders of "ended" and "arrived".
+
+use super::*;
+
+// A datagram arrives.
+
+#[test]
+fn h2_a_datagram_of_a_client_without_a_handler_starts_one() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.arrive('a'), Arrival::Start);
+    let a = bench.start_parked('a');
+    assert_eq!(bench.arrive('b'), Arrival::Start, "another client");
+    assert_eq!(bench.arrive('a'), Arrival::Deliver(a));
+}
+
+#[test]
+fn h3_a_datagram_for_a_handler_that_waits_in_a_receive_is_delivered() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.start_parked('a'), bench.start_parked('b'));
+    assert_eq!(bench.arrive('a'), Arrival::Deliver(a));
+    assert_eq!(bench.arrive('b'), Arrival::Deliver(b));
+    bench.dispatch.waits(a, Hand::Taken, true, &bench.totals);
+    assert_eq!(bench.arrive('a'), Arrival::Deliver(a), "it waits again");
+    bench.dispatch.waits(a, Hand::Taken, false, &bench.totals);
+    assert_eq!(bench.arrive('a'), Arrival::Queue(a), "it is busy now");
+}
+
+#[test]
+fn h3_a_datagram_for_a_busy_handler_is_queued_and_received_in_order() {
+    let mut bench = Bench::new();
+    let a = bench.start_busy('a');
+    for text in ["1", "2", "3"] {
+        assert_eq!(bench.arrive('a'), Arrival::Queue(a));
+        bench.queue(a, text);
+    }
+    assert_eq!(bench.totals.datagrams(), 3);
+    assert_eq!(bench.drain(a), ["1", "2", "3"]);
+    assert_eq!(bench.take(a), Taken::Empty);
+    assert_eq!(bench.totals.datagrams(), 0);
+}
+
+#[test]
+fn h3_a_lent_datagram_that_no_receive_took_is_queued_before_the_next() {
+    let mut bench = Bench::new();
+    let a = bench.start_unreceived('a', "lent");
+    assert_eq!(bench.arrive('a'), Arrival::Queue(a));
+    bench.queue(a, "next");
+    assert_eq!(bench.drain(a), ["lent", "next"]);
+
+    // The same where it was delivered to a waiting receive, which was given up in that poll.
+    let b = bench.start_parked('b');
+    assert_eq!(bench.arrive('b'), Arrival::Deliver(b));
+    bench.dispatch.waits(b, Hand::Left, false, &bench.totals);
+    bench.queue(b, "lent");
+    assert_eq!(bench.arrive('b'), Arrival::Queue(b));
+    bench.queue(b, "next");
+    assert_eq!(bench.drain(b), ["lent", "next"]);
+}
+
+#[test]
+fn h3_nothing_overtakes_what_is_queued() {
+    let mut bench = Bench::new();
+    let a = bench.start_parked('a');
+    bench.queue(a, "queued");
+    assert_eq!(bench.arrive('a'), Arrival::Queue(a));
+}
+
+#[test]
+fn h3_the_handler_is_told_of_the_first_queued_datagram_only() {
+    let mut bench = Bench::new();
+    let a = bench.start_busy('a');
+    assert!(!bench.dispatch.may_have_queued(a));
+    assert!(matches!(bench.queue(a, "1"), Queued::Poll));
+    assert!(bench.dispatch.may_have_queued(a));
+    assert!(matches!(bench.queue(a, "2"), Queued::Nothing));
+    bench.dispatch.waits(a, Hand::Empty, false, &bench.totals);
+    assert!(matches!(bench.queue(a, "3"), Queued::Nothing));
+    assert_eq!(bench.drain(a).len(), 3);
+    // A receive that waits has found the mailbox empty: the story begins anew.
+    bench.dispatch.waits(a, Hand::Empty, true, &bench.totals);
+    assert!(!bench.dispatch.may_have_queued(a));
+    bench.dispatch.waits(a, Hand::Empty, false, &bench.totals);
+    assert!(matches!(bench.queue(a, "4"), Queued::Poll));
+}
+
+#[test]
+fn h3_a_receive_in_another_task_is_woken_by_each_datagram_that_it_waits_for() {
+    let mut bench = Bench::new();
+    let a = bench.start_busy('a');
+    for text in ["1", "2"] {
+        let (bell, waker) = Bell::new();
+        bench.dispatch.run(a).open().begin_receive();
+        bench.dispatch.run(a).open().wait(waker);
+        match bench.queue(a, text) {
+            Queued::Wake(waker) => waker.wake(),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(bell.rings(), 1);
+        assert!(matches!(bench.queue(a, "more"), Queued::Nothing));
+        assert_eq!(bench.drain(a), [text, "more"]);
+    }
+}
+
+// The handler ends, having received: "ended" before "arrived", then "arrived" before "ended".
+
+#[test]
+fn h5_a_datagram_that_arrives_after_the_end_starts_a_new_handler() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.start_parked('a'), bench.start_busy('b'));
+    assert_eq!(bench.end(a, Hand::Taken), FORGOTTEN);
+    assert_eq!(bench.arrive('a'), Arrival::Start);
+    assert_eq!(bench.end(b, Hand::Empty), FORGOTTEN);
+    assert_eq!(bench.arrive('b'), Arrival::Start);
+    bench.assert_empty();
+}
+
+#[test]
+fn h5_a_datagram_that_arrived_before_the_end_starts_the_next_handler() {
+    let mut bench = Bench::new();
+    let a = bench.start_busy('a');
+    bench.queue(a, "1");
+    bench.queue(a, "2");
+    for left in [["1"], ["2"]] {
+        assert_eq!(bench.end(a, Hand::Empty), NEXT);
+        assert!(bench.dispatch.may_have_queued(a));
+        assert_eq!(bench.arrive('a'), Arrival::Queue(a));
+        let taken = bench.take(a);
+        assert_eq!(taken, Taken::Datagram(datagram(left[0])));
+    }
+    assert_eq!(bench.end(a, Hand::Empty), FORGOTTEN);
+    bench.assert_empty();
+}
+
+#[test]
+fn h5_a_lent_datagram_that_a_handler_left_at_its_end_starts_the_next() {
+    let mut bench = Bench::new();
+    let a = bench.start_parked('a');
+    assert_eq!(bench.arrive('a'), Arrival::Deliver(a));
+    assert_eq!(bench.end(a, Hand::Left), NEXT);
+    assert!(!bench.dispatch.may_have_queued(a), "it is lent again");
+    assert_eq!(bench.end(a, Hand::Taken), FORGOTTEN);
+    bench.assert_empty();
+}
+
+#[test]
+fn h5_the_next_handler_is_no_waiting_one() {
+    let mut bench = Bench::new();
+    let a = bench.start_parked('a');
+    assert_eq!(bench.end(a, Hand::Left), NEXT);
+    assert_eq!(bench.arrive('a'), Arrival::Queue(a));
+}
+
+#[test]
+fn h5_a_run_that_somebody_keeps_answers_closed_and_the_next_handler_gets_another() {
+    let mut bench = Bench::new();
+    let a = bench.start_busy('a');
+    bench.queue(a, "next");
+    let kept = Arc::clone(bench.dispatch.run(a));
+    let (bell, waker) = Bell::new();
+    kept.open().wait(waker);
+    let end = bench.end(a, Hand::Empty);
+    let expected = End {
+        renewed: true,
+        woken: true,
+        ..NEXT
+    };
+    assert_eq!(end, expected);
+    assert_eq!(bell.rings(), 0, "woken by the caller, outside the lock");
+    assert_eq!(kept.open().take(0, &bench.totals), Taken::Closed);
+    assert_eq!(bench.drain(a), ["next"]);
+}
+
+// ... before it received anything.
+
+#[test]
+fn h4_a_handler_that_ends_at_once_discards_the_datagram_that_it_was_lent() {
+    let mut bench = Bench::new();
+    let a = bench.start('a');
+    let discarded = End {
+        discarded: true,
+        ..FORGOTTEN
+    };
+    assert_eq!(bench.end(a, Hand::Left), discarded);
+    bench.assert_empty();
+    assert_eq!(bench.arrive('a'), Arrival::Start);
+}
+
+#[test]
+fn h4_a_handler_that_waited_first_discards_exactly_its_first_datagram() {
+    let mut bench = Bench::new();
+    let a = bench.start_unreceived('a', "first");
+    bench.queue(a, "second");
+    bench.queue(a, "third");
+    let discarded = End {
+        discarded: true,
+        ..NEXT
+    };
+    assert_eq!(bench.end(a, Hand::Empty), discarded);
+    assert_eq!(bench.totals.datagrams(), 2);
+    // The next handler is held to the same rule, whatever the one before received.
+    assert_eq!(bench.take(a), Taken::Datagram(datagram("second")));
+    bench.queue(a, "fourth");
+    assert_eq!(bench.end(a, Hand::Empty), NEXT);
+    assert_eq!(bench.end(a, Hand::Empty), discarded);
+    let last = End {
+        discarded: true,
+        ..FORGOTTEN
+    };
+    assert_eq!(bench.end(a, Hand::Empty), last);
+    bench.assert_empty();
+}
+
+#[test]
+fn h4_a_handler_that_received_in_whatever_way_discards_nothing() {
+    let mut bench = Bench::new();
+    // Lent, in an earlier poll.
+    let a = bench.start_busy('a');
+    bench.dispatch.waits(a, Hand::Empty, false, &bench.totals);
+    bench.queue(a, "kept");
+    assert_eq!(bench.end(a, Hand::Empty), NEXT);
+    // From the mailbox.
+    assert_eq!(bench.drain(a), ["kept"]);
+    bench.queue(a, "kept");
+    assert_eq!(bench.end(a, Hand::Empty), NEXT);
+    bench.drain(a);
+    assert_eq!(bench.end(a, Hand::Empty), FORGOTTEN);
+    // Lent, in the last poll.
+    let a = bench.start('a');
+    assert_eq!(bench.end(a, Hand::Taken), FORGOTTEN);
+    // From the mailbox, then the last datagram is lent and left.
+    let a = bench.start_unreceived('a', "first");
+    bench.drain(a);
+    bench.dispatch.waits(a, Hand::Empty, true, &bench.totals);
+    assert_eq!(bench.arrive('a'), Arrival::Deliver(a));
+    assert_eq!(bench.end(a, Hand::Left), NEXT);
+}
+
+#[test]
+fn h4_a_run_that_is_used_again_has_received_nothing() {
+    let mut bench = Bench::new();
+    let a = bench.start_unreceived('a', "1");
+    bench.drain(a);
+    let ended = bench
+        .dispatch
+        .end(a, Hand::Empty, &bench.totals, Arc::clone);
+    let Next::Forgotten(Some(run)) = ended.next else {
+        panic!("handed back")
+    };
+    let b = bench.dispatch.start(|_| run);
+    bench.dispatch.waits(b, Hand::Left, false, &bench.totals);
+    assert!(matches!(bench.queue(b, "2"), Queued::Poll), "it is open");
+    assert!(bench.end(b, Hand::Empty).discarded);
+    bench.assert_empty();
+}
+
+// What it costs.
+
+#[test]
+fn l2_a_handler_that_answers_at_once_enters_no_table() {
+    let mut bench = Bench::new();
+    let a = bench.start('a');
+    assert_eq!(bench.totals.clients(), 0);
+    assert_eq!(bench.dispatch.table.len(), 0);
+    assert_eq!(bench.end(a, Hand::Taken), FORGOTTEN);
+    bench.assert_empty();
+}
+
+#[test]
+fn l2_a_client_is_listed_once_however_often_its_handler_waits() {
+    let mut bench = Bench::new();
+    let a = bench.start_busy('a');
+    for parked in [true, false] {
+        bench.dispatch.waits(a, Hand::Empty, parked, &bench.totals);
+        assert_eq!((bench.totals.clients(), bench.dispatch.table.len()), (1, 1));
+    }
+    bench.queue(a, "next");
+    assert_eq!(bench.end(a, Hand::Empty), NEXT);
+    bench.dispatch.waits(a, Hand::Empty, false, &bench.totals);
+    assert_eq!((bench.totals.clients(), bench.dispatch.table.len()), (1, 1));
+    bench.drain(a);
+    assert_eq!(bench.end(a, Hand::Empty), FORGOTTEN);
+    bench.assert_empty();
+}
+
+#[test]
+fn l2_a_forgotten_clients_slot_is_used_again() {
+    let mut bench = Bench::new();
+    let ids: Vec<SlotId> = "abc".chars().map(|name| bench.start_busy(name)).collect();
+    assert_eq!(bench.dispatch.running().collect::<Vec<_>>(), ids);
+    let mut made_for = None;
+    assert_eq!(bench.end(ids[1], Hand::Empty), FORGOTTEN);
+    assert!(!bench.dispatch.is_running(ids[1]));
+    assert_eq!(
+        bench.dispatch.running().collect::<Vec<_>>(),
+        [ids[0], ids[2]]
+    );
+    let again = bench.dispatch.start(|slot| {
+        made_for = Some(slot);
+        Peer::new('d')
+    });
+    assert_eq!((again, made_for), (ids[1], Some(ids[1])));
+    assert_eq!(bench.dispatch.run(again).client, 'd');
+    assert!(bench.dispatch.is_running(again));
+    assert!(!bench.dispatch.is_running(3), "never used");
+}
+
+// The server closes.
+
+#[test]
+fn v4_closing_drops_what_is_queued_and_what_arrives() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.start_busy('a'), bench.start_parked('b'));
+    let other_task = bench.start_busy('c');
+    let (bell, waker) = Bell::new();
+    bench.dispatch.run(other_task).open().wait(waker);
+    bench.queue(a, "1");
+    bench.queue(a, "2");
+    let (dropped, wake) = bench.dispatch.close(&bench.totals);
+    assert_eq!((dropped, wake.len()), (2, 1));
+    wake.into_iter().for_each(Waker::wake);
+    assert_eq!(bell.rings(), 1);
+    assert_eq!((bench.totals.datagrams(), bench.totals.bytes()), (0, 0));
+    let shutdown = DropReason::Shutdown;
+    for client in ['a', 'b', 'x'] {
+        assert_eq!(bench.arrive(client), Arrival::Drop(shutdown));
+    }
+    for id in [a, b, other_task] {
+        assert!(bench.dispatch.may_have_queued(id), "a receive has to look");
+        assert_eq!(bench.take(id), Taken::Closed);
+        assert!(matches!(bench.queue(id, "late"), Queued::Dropped(reason) if reason == shutdown));
+        assert_eq!(bench.end(id, Hand::Empty), FORGOTTEN);
+    }
+    bench.assert_empty();
+    assert_eq!(bench.dispatch.close(&bench.totals).0, 0, "a second time");
+}
+
+#[test]
+fn v4_closing_leaves_no_datagram_to_discard() {
+    let mut bench = Bench::new();
+    let a = bench.start_unreceived('a', "first");
+    assert_eq!(bench.dispatch.close(&bench.totals).0, 1);
+    assert_eq!(bench.end(a, Hand::Empty), FORGOTTEN);
+    bench.assert_empty();
+}
