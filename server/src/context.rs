@@ -160,7 +160,10 @@ impl<T: Clone + Send + 'static> Value for T {
 
 /// The values of a context. Most handlers set none: then it is one null pointer.
 #[derive(Default)]
-pub(crate) struct Values(Option<Box<BTreeMap<usize, Option<Box<dyn Value>>>>>);
+pub(crate) struct Values(Option<Box<Map>>);
+
+/// By the address of the variable. A value is out of its place for the time of a clone.
+type Map = BTreeMap<usize, Option<Box<dyn Value>>>;
 
 impl Values {
     pub(crate) const fn none() -> Self {

@@ -38,7 +38,7 @@ impl ExitActions {
         let now = Instant::now();
         let deadline = now
             .checked_add(limit)
-            .unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+            .unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()));
         let server = self.server;
         while let Some(action) = self.actions.pop() {
             let result = match action {
@@ -55,7 +55,8 @@ impl ExitActions {
                         let result = timeout_at(deadline, polled).await;
                         let dropped = panics::drop_caught(future);
                         let result = result.unwrap_or_else(|_| Err(ExitTimeout(limit).into()));
-                        result.and(dropped.map_err(|message| Panicked(message).into()))
+                        let dropped = dropped.map_err(|message| Panicked(message).into());
+                        result.and(dropped)
                     }
                 },
             };

@@ -92,7 +92,7 @@ impl<P: Protocol> Run for Arc<Peer<P>> {
     }
 
     fn unshared(&mut self) -> Option<&mut Mailbox> {
-        let mailbox = &mut Arc::get_mut(self)?.mailbox;
+        let mailbox = &mut Self::get_mut(self)?.mailbox;
         Some(mailbox.get_mut().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -136,6 +136,26 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for () {}
     impl<E> Sealed for Result<(), E> {}
+    impl Sealed for super::Never {}
+}
+
+/// What a task that never ends answers. The type `!` has no name of its own yet.
+type Never = <fn() -> ! as Returns>::Output;
+
+#[doc(hidden)]
+#[expect(unnameable_types, reason = "only there to name a type")]
+pub trait Returns {
+    type Output;
+}
+
+impl<T> Returns for fn() -> T {
+    type Output = T;
+}
+
+impl Outcome for Never {
+    fn into_result(self) -> Result<(), BoxError> {
+        self
+    }
 }
 
 impl Outcome for () {

@@ -112,14 +112,14 @@ struct Seen {
 impl Seen {
     fn look(&mut self, beat: &Beat) {
         let polls = beat.polls();
-        if polls % 2 == 0 || polls != self.polls {
+        if polls.is_multiple_of(2) || polls != self.polls {
             *self = Self {
                 polls,
                 since: None,
                 named: false,
             };
         }
-        if polls % 2 == 0 {
+        if polls.is_multiple_of(2) {
             return;
         }
         let held = self.since.get_or_insert_with(Instant::now).elapsed();

@@ -78,7 +78,8 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Cell<Fut> {
         let dropped = panics::catch(|| turn::in_context(&mut context, || drop_future(future)));
         (self.expired, self.awaits_shutdown) = (false, false);
         (self.deadline, self.receive) = (NEVER, 0);
-        dropped.and(panics::drop_caught(context))
+        let context_dropped = panics::drop_caught(context);
+        dropped.and(context_dropped)
     }
 
     /// The address of what the handler is woken by.
