@@ -4,6 +4,8 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
+use crate::report::Text;
+
 /// Runs user code; a panic becomes its message.
 ///
 /// `AssertUnwindSafe`: what the closure touches is either dropped after a panic or the user's own.
@@ -19,7 +21,7 @@ pub(crate) fn drop_caught<T>(value: T) -> Result<(), String> {
 /// Wakes a task. A foreign waker may panic; that is no reason to end a worker.
 pub(crate) fn wake(waker: Waker) {
     if let Err(message) = catch(|| waker.wake()) {
-        tracing::error!("a waker panicked: {message}");
+        tracing::error!("a waker panicked: {}", Text(&message));
     }
 }
 

@@ -47,7 +47,7 @@ impl Run for Arc<Peer> {
     }
 
     fn unshared(&mut self) -> Option<&mut Mailbox> {
-        let mailbox = Arc::get_mut(self)?.mailbox.get_mut();
+        let mailbox = Self::get_mut(self)?.mailbox.get_mut();
         Some(mailbox.unwrap_or_else(PoisonError::into_inner))
     }
 }
