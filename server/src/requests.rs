@@ -218,8 +218,8 @@ impl<P: Protocol> Peer<P> {
             if poll.closing {
                 return Some(Here::Closed);
             }
-            if let Some(lent) = poll.lent.take() {
-                (poll.received, poll.handed_out) = (true, poll.handed_out + 1);
+            if let Some(lent) = turn.lent.take() {
+                poll.received = true;
                 return Some(Here::Lent(lent));
             }
             if poll.queued {
@@ -239,7 +239,7 @@ impl<P: Protocol> Peer<P> {
         Some(match here {
             Here::Lent(lent) => {
                 let result = self.decode(lent.bytes(), lent.truncated);
-                turn::with(|turn| turn.returned = Some(lent.buffer));
+                turn::with(|turn| turn.returned = lent.buffer);
                 Poll::Ready(result)
             }
             Here::Closed => Poll::Ready(Err(RecvError::Closed)),

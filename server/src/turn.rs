@@ -40,19 +40,31 @@ pub(crate) struct Turn {
     /// The address of the server's shared state.
     pub(crate) server: usize,
     pub(crate) outbox: Outbox,
+    /// The datagram in hand, until a receive takes it.
+    pub(crate) lent: Option<Lent>,
+    /// The buffer of one that a receive took, and is done with.
+    pub(crate) returned: Vec<u8>,
     pub(crate) poll: HandlerPoll,
-    /// A lent buffer that a receive is done with.
-    pub(crate) returned: Option<Vec<u8>>,
+}
+
+impl Turn {
+    /// What became of the datagram that the last poll was lent.
+    pub(crate) fn hand(&self, poll: &HandlerPoll) -> Hand {
+        match self.lent {
+            Some(_) => Hand::Left,
+            None if poll.received => Hand::Taken,
+            None => Hand::Empty,
+        }
+    }
 }
 
 /// One poll of a handler: what it is given, and what it leaves.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct HandlerPoll {
     /// The address of the polled handler's run; 0 while none is polled.
     pub(crate) run: usize,
     /// The data pointer of the waker that it is polled with.
     pub(crate) waker: usize,
-    pub(crate) lent: Option<Lent>,
     /// The mailbox may hold something.
     pub(crate) queued: bool,
     /// The deadline of its waiting receive has passed.
@@ -63,21 +75,8 @@ pub(crate) struct HandlerPoll {
     pub(crate) parked: Option<Parked>,
     /// Left by a receive: it took the lent datagram.
     pub(crate) received: bool,
-    /// Left by a receive: how many datagrams it handed out.
-    pub(crate) handed_out: u64,
     /// Left by a shutdown: the handler waits for its own server to end.
     pub(crate) awaits_shutdown: bool,
-}
-
-impl HandlerPoll {
-    /// What became of the lent datagram.
-    pub(crate) fn hand(&self) -> Hand {
-        match self.lent {
-            Some(_) => Hand::Left,
-            None if self.received => Hand::Taken,
-            None => Hand::Empty,
-        }
-    }
 }
 
 /// How long a receive waits.

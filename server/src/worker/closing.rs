@@ -62,7 +62,7 @@ where
         self.close_dispatch();
         for id in self.dispatch.running().collect::<Vec<_>>() {
             if self.dispatch.is_running(id) {
-                self.drive(id, None);
+                self.drive(id, false);
             }
         }
     }

@@ -13,15 +13,7 @@ use crate::panics;
 use crate::peer::{ClientKey, Peer, may_answer};
 use crate::requests::Requests;
 use crate::transport::Transport;
-use crate::turn::{self, HandlerPoll, Lent};
-
-/// What a poll of a handler came to.
-enum Polled {
-    /// It waits. The lent datagram, if it did not take it.
-    Waits(Option<Lent>),
-    /// It ended: in this slot, by this poll.
-    Ended(HandlerPoll),
-}
+use crate::turn::{self, HandlerPoll, Lent, Turn};
 
 impl<T, P, F, Fut> Worker<T, P, F, Fut>
 where
@@ -75,13 +67,16 @@ where
         loop {
             let end = (start + segment).min(len);
             // Only the last of coalesced datagrams can have been cut.
+            let truncated = truncated && end == len;
             let lent = Lent {
                 buffer,
                 start,
                 end,
-                truncated: truncated && end == len,
+                truncated,
             };
-            buffer = self.arrive(client, lent);
+            turn::with(|turn| turn.lent = Some(lent));
+            self.arrive(client, truncated);
+            buffer = take_back().unwrap_or_default();
             start = end;
             if start == len {
                 break;
@@ -90,15 +85,15 @@ where
         self.batch.put_buffer(index, buffer);
     }
 
-    /// One datagram has arrived. Returns the buffer it is in.
-    fn arrive(&mut self, client: ClientKey, lent: Lent) -> Vec<u8> {
+    /// One datagram has arrived, and is in hand.
+    fn arrive(&mut self, client: ClientKey, truncated: bool) {
         self.port.counters.received.add(1);
-        if lent.truncated {
+        if truncated {
             self.port.counters.truncated.add(1);
         }
         if !may_answer(&client.remote) {
             self.port.counters.source.add(1);
-            return lent.buffer;
+            return;
         }
         let (admit, report, now) = (&self.admit, &mut self.report, self.timers.now());
         let admit = || match admit {
@@ -108,25 +103,19 @@ where
                 false
             }),
         };
-        let untaken = match self.dispatch.arrive(&client, &self.port.totals, admit) {
-            Arrival::Start => self.start(client, lent),
-            Arrival::Deliver(id) => self.drive(id, Some(lent)),
-            Arrival::Queue(id) => self.queue(id, lent, true),
-            Arrival::Drop(reason) => {
-                self.count_drop(reason);
-                Some(lent)
+        match self.dispatch.arrive(&client, &self.port.totals, admit) {
+            Arrival::Start => {
+                let id = self.occupy(client);
+                self.drive(id, true);
             }
-        };
-        match untaken {
-            Some(lent) => lent.buffer,
-            None => turn::with(|turn| turn.returned.take())
-                .flatten()
-                .unwrap_or_default(),
+            Arrival::Deliver(id) => self.drive(id, false),
+            Arrival::Queue(id) => self.queue(id, true),
+            Arrival::Drop(reason) => self.count_drop(reason),
         }
     }
 
-    /// Starts a handler for a datagram.
-    fn start(&mut self, client: ClientKey, lent: Lent) -> Option<Lent> {
+    /// Takes a slot for a handler of a client that has none.
+    fn occupy(&mut self, client: ClientKey) -> SlotId {
         let (spare, port) = (&mut self.spare, &self.port);
         let id = self.dispatch.start(|slot| {
             let spare = spare.pop().and_then(|mut run| {
@@ -137,60 +126,42 @@ where
             spare.unwrap_or_else(|| Arc::new(Peer::new(Arc::clone(port), client, slot)))
         });
         self.handlers.occupy(id, &self.port.inbox);
-        let polled = self.begin(id, Some(lent));
-        self.follow(id, polled)
+        id
     }
 
-    /// Calls the user's `handle`, then polls what it returned.
-    fn begin(&mut self, id: SlotId, lent: Option<Lent>) -> Polled {
+    /// Polls the handler in a slot, after calling `handle` if it is a new one. If it ends, goes on with
+    /// the next one as long as something is left to start it for: a loop, since a backlog may be long.
+    pub(super) fn drive(&mut self, id: SlotId, mut new: bool) {
+        loop {
+            let begun = if new { self.begin(id) } else { None };
+            let Some(hand) = begun.or_else(|| self.poll_handler(id)) else {
+                return;
+            };
+            if !self.ended(id, hand) {
+                return;
+            }
+            new = true;
+        }
+    }
+
+    /// Calls the user's `handle`. Answers like [`Self::poll_handler`] if it panicked.
+    fn begin(&mut self, id: SlotId) -> Option<Hand> {
         let run = self.dispatch.run(id);
         let (client, requests) = (Client::new(Arc::clone(run)), Requests::new(Arc::clone(run)));
         let (cell, make) = (self.handlers.get(id), &self.make);
-        match cell.start(&self.context, || make(client, requests)) {
-            Ok(()) => self.poll_handler(id, lent),
-            Err(message) => {
-                self.panicked(id, &message);
-                Polled::Ended(HandlerPoll {
-                    lent,
-                    ..HandlerPoll::default()
-                })
-            }
-        }
+        let message = cell.start(&self.context, || make(client, requests)).err()?;
+        self.panicked(id, &message);
+        turn::with(|turn| turn.hand(&HandlerPoll::default()))
     }
 
-    /// Polls a handler until it waits, or until it ended and nothing is left to start another for.
-    /// Returns the lent datagram's buffer if no receive took it.
-    pub(super) fn drive(&mut self, id: SlotId, lent: Option<Lent>) -> Option<Lent> {
-        let polled = self.poll_handler(id, lent);
-        self.follow(id, polled)
-    }
-
-    /// Acts on what a poll came to. A loop, since a backlog may be long.
-    fn follow(&mut self, id: SlotId, mut polled: Polled) -> Option<Lent> {
-        loop {
-            polled = match polled {
-                Polled::Waits(None) => return None,
-                Polled::Waits(Some(lent)) => return self.queue(id, lent, false),
-                Polled::Ended(mut left) => {
-                    let hand = left.hand();
-                    let lent = left.lent.take();
-                    if !self.ended(id, hand) {
-                        return lent;
-                    }
-                    self.begin(id, lent)
-                }
-            }
-        }
-    }
-
-    fn poll_handler(&mut self, id: SlotId, lent: Option<Lent>) -> Polled {
+    /// Polls a handler. If it ended, answers what became of the datagram in hand.
+    fn poll_handler(&mut self, id: SlotId) -> Option<Hand> {
         let run = self.dispatch.run(id);
         let client = run.client.remote;
         let cell = self.handlers.get(id);
         let poll = HandlerPoll {
             run: run.address(),
             waker: cell.waker_address(),
-            lent,
             queued: self.dispatch.may_have_queued(id),
             expired: cell.expired,
             closing: !matches!(self.phase, Phase::Serving),
@@ -200,8 +171,14 @@ where
         self.beat.begin(client);
         let polled = cell.poll();
         self.beat.end();
-        let mut left = turn::with(|turn| std::mem::take(&mut turn.poll)).unwrap_or_default();
-        self.port.counters.handed_out.add(left.handed_out);
+        let left = turn::with(|turn| {
+            let left = std::mem::take(&mut turn.poll);
+            (left, turn.hand(&left))
+        });
+        let (left, hand) = left.unwrap_or((HandlerPoll::default(), Hand::Empty));
+        if left.received {
+            self.port.counters.handed_out.add(1);
+        }
         match polled {
             Ok(Poll::Pending) => {
                 cell.awaits_shutdown = left.awaits_shutdown;
@@ -210,8 +187,11 @@ where
                     self.parked.push((id, parked));
                 }
                 let (parked, totals) = (left.parked.is_some(), &self.port.totals);
-                self.dispatch.waits(id, left.hand(), parked, totals);
-                return Polled::Waits(left.lent.take());
+                self.dispatch.waits(id, hand, parked, totals);
+                if hand == Hand::Left {
+                    self.queue(id, false);
+                }
+                return None;
             }
             Ok(Poll::Ready(Ok(()))) => self.port.counters.returned.add(1),
             Ok(Poll::Ready(Err(error))) => {
@@ -225,7 +205,7 @@ where
             }
             Err(message) => self.panicked(id, &message),
         }
-        Polled::Ended(left)
+        Some(hand)
     }
 
     fn panicked(&mut self, id: SlotId, message: &str) {
@@ -264,21 +244,18 @@ where
         }
     }
 
-    /// The datagram has to wait: it is copied out of the receive buffer into memory of its own size.
-    fn queue(&mut self, id: SlotId, lent: Lent, poll: bool) -> Option<Lent> {
-        let datagram = Datagram {
-            bytes: lent.bytes().into(),
-            truncated: lent.truncated,
+    /// The datagram in hand has to wait: it is copied out of the receive buffer into memory of its own
+    /// size. With `poll`, its handler is let look if that is the first that waits.
+    fn queue(&mut self, id: SlotId, poll: bool) {
+        let Some(datagram) = turn::with(copy_of_lent).flatten() else {
+            return;
         };
         match self.dispatch.queue(id, datagram, &self.port.totals) {
             Queued::Wake(waker) => panics::wake(waker),
-            Queued::Poll if poll => {
-                self.drive(id, None);
-            }
+            Queued::Poll if poll => self.drive(id, false),
             Queued::Poll | Queued::Nothing => {}
             Queued::Dropped(reason) => self.count_drop(reason),
         }
-        Some(lent)
     }
 
     fn count_drop(&self, reason: DropReason) {
@@ -296,3 +273,22 @@ where
 
 /// Spare runs kept for new clients.
 const KEPT_RUNS: usize = 1024;
+
+/// Takes the datagram in hand out of it, into memory of its own size.
+fn copy_of_lent(turn: &mut Turn) -> Option<Datagram> {
+    let lent = turn.lent.take()?;
+    let bytes = lent.bytes().into();
+    turn.returned = lent.buffer;
+    Some(Datagram {
+        bytes,
+        truncated: lent.truncated,
+    })
+}
+
+/// The receive buffer, whether its datagram was taken or not.
+fn take_back() -> Option<Vec<u8>> {
+    turn::with(|turn| match turn.lent.take() {
+        Some(lent) => lent.buffer,
+        None => std::mem::take(&mut turn.returned),
+    })
+}

@@ -98,7 +98,7 @@ where
         let mut ready = std::mem::take(&mut self.mail.ready);
         for id in ready.drain(..) {
             if self.dispatch.is_running(id) {
-                self.drive(id, None);
+                self.drive(id, false);
             }
         }
         self.mail.ready = ready;
@@ -158,7 +158,7 @@ where
             match cell.receive {
                 0 => {
                     cell.expired = true;
-                    self.drive(id, None);
+                    self.drive(id, false);
                 }
                 receive => {
                     let waker = dispatch::lock(&self.dispatch.run(id).mailbox).expire(receive);
