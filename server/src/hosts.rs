@@ -99,3 +99,74 @@ pub(crate) async fn resolve(hosts: Vec<Host>) -> Result<Vec<SocketAddr>, BindErr
     }
     Ok(addrs)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn resolved(hosts: impl Hosts) -> Vec<String> {
+        let addrs = resolve(hosts.hosts()).await.unwrap();
+        addrs.iter().map(SocketAddr::to_string).collect()
+    }
+
+    #[tokio::test]
+    async fn v1_a_host_is_written_in_many_ways() {
+        let v4 = ["127.0.0.1:9000"];
+        assert_eq!(resolved("127.0.0.1:9000").await, v4);
+        assert_eq!(resolved(String::from("127.0.0.1:9000")).await, v4);
+        assert_eq!(resolved(&String::from("127.0.0.1:9000")).await, v4);
+        assert_eq!(resolved(SocketAddr::from(([127, 0, 0, 1], 9000))).await, v4);
+        assert_eq!(resolved(("127.0.0.1", 9000)).await, v4);
+        assert_eq!(resolved((String::from("127.0.0.1"), 9000)).await, v4);
+        assert_eq!(resolved((IpAddr::from([127, 0, 0, 1]), 9000)).await, v4);
+        assert_eq!(resolved((Ipv4Addr::LOCALHOST, 9000)).await, v4);
+        let v6 = ["[::1]:9000"];
+        assert_eq!(resolved("[::1]:9000").await, v6);
+        assert_eq!(resolved(("::1", 9000)).await, v6);
+        assert_eq!(resolved((Ipv6Addr::LOCALHOST, 9000)).await, v6);
+    }
+
+    #[tokio::test]
+    async fn v1_several_hosts_are_bound_in_order_without_duplicates() {
+        let two = ["127.0.0.1:1", "127.0.0.1:2"];
+        assert_eq!(resolved(two).await, two);
+        assert_eq!(resolved(&two[..]).await, two);
+        assert_eq!(resolved(Vec::from(two)).await, two);
+        let again = [
+            ("127.0.0.1", 2),
+            ("::1", 2),
+            ("127.0.0.1", 2),
+            ("127.0.0.1", 1),
+        ];
+        assert_eq!(
+            resolved(again).await,
+            ["127.0.0.1:2", "[::1]:2", "127.0.0.1:1"]
+        );
+        assert!(resolved(Vec::<SocketAddr>::new()).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn v1_a_name_stands_for_all_its_addresses() {
+        let expected = tokio::net::lookup_host("localhost:9000").await.unwrap();
+        let mut expected: Vec<String> = expected.map(|addr| addr.to_string()).collect();
+        expected.dedup();
+        assert!(!expected.is_empty());
+        assert_eq!(resolved("localhost:9000").await, expected);
+        assert_eq!(resolved(("localhost", 9000)).await, expected);
+        assert_eq!(
+            resolved(["localhost:9000", "localhost:9000"]).await,
+            expected
+        );
+    }
+
+    #[tokio::test]
+    async fn v1_a_host_that_is_none_is_named_by_the_error() {
+        for host in ["no port", "127.0.0.1:70000", ""] {
+            let error = resolve(["127.0.0.1:9000", host].hosts()).await.unwrap_err();
+            match error {
+                BindError::Resolve { host: named, .. } => assert_eq!(named, host),
+                error => panic!("{error}"),
+            }
+        }
+    }
+}

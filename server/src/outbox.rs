@@ -1,5 +1,8 @@
 //! Encoded datagrams on their way out of a worker, in the order in which they were sent.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -133,3 +133,65 @@ impl Seen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v4_the_handler_that_holds_its_worker_is_named_by_its_clients_address() {
+        let beat = Beat::default();
+        for client in [
+            "192.0.2.1:9",
+            "0.0.0.0:65535",
+            "255.255.255.255:1",
+            "[::ffff:192.0.2.1]:9",
+            "[::]:1",
+            "[::1]:65535",
+            "[2001:db8:1:2:3:4:5:6]:443",
+            "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
+        ] {
+            let client: SocketAddr = client.parse().unwrap();
+            beat.begin(client);
+            assert_eq!(beat.client(), client);
+            beat.end();
+        }
+    }
+
+    #[test]
+    fn v4_each_poll_has_a_number_of_its_own_odd_while_it_lasts() {
+        let beat = Beat::default();
+        let client = "192.0.2.1:9".parse().unwrap();
+        let mut numbers = vec![beat.polls()];
+        for _ in 0..2 {
+            beat.begin(client);
+            numbers.push(beat.polls());
+            beat.end();
+            numbers.push(beat.polls());
+        }
+        assert_eq!(numbers, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn v4_a_poll_is_named_once_and_only_if_it_is_still_the_same() {
+        let beat = Beat::default();
+        let client = "192.0.2.1:9".parse().unwrap();
+        let mut seen = Seen::default();
+        seen.look(&beat);
+        assert!(seen.since.is_none(), "no handler is polled");
+        beat.begin(client);
+        seen.look(&beat);
+        assert!(seen.since.is_some() && !seen.named, "not for long yet");
+        beat.end();
+        beat.begin(client);
+        seen.since = seen.since.and_then(|since| since.checked_sub(TOO_LONG));
+        seen.look(&beat);
+        assert!(!seen.named, "another poll");
+        seen.since = seen.since.and_then(|since| since.checked_sub(TOO_LONG));
+        seen.look(&beat);
+        assert!(seen.named);
+        beat.end();
+        seen.look(&beat);
+        assert!(seen.since.is_none() && !seen.named);
+    }
+}
