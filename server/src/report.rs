@@ -195,7 +195,7 @@ mod tests {
 
     /// An error with a message and perhaps a cause.
     #[derive(Debug)]
-    struct Failure(String, Option<Box<Failure>>);
+    struct Failure(String, Option<Box<Self>>);
 
     impl fmt::Display for Failure {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

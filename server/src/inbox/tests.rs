@@ -184,7 +184,7 @@ fn h7_a_handler_is_made_ready_once_until_it_is_polled() {
     };
     handler.polling();
     waker.wake_by_ref();
-    waker.clone().wake();
+    Waker::clone(&waker).wake_by_ref();
     assert_eq!(ready(), [3]);
     waker.wake_by_ref();
     assert!(ready().is_empty(), "it has not been polled since");
