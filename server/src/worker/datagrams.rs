@@ -175,7 +175,7 @@ where
             let left = std::mem::take(&mut turn.poll);
             (left, turn.hand(&left))
         });
-        let (left, hand) = left.unwrap_or((HandlerPoll::default(), Hand::Empty));
+        let (left, hand) = left.unwrap_or_else(|| (HandlerPoll::default(), Hand::Empty));
         if left.received {
             self.port.counters.handed_out.add(1);
         }

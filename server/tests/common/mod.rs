@@ -12,6 +12,7 @@
 //! Nothing here sleeps to wait for something: a test waits for datagrams, notifications or log records.
 //! [`HANG`] only bounds a test that would hang.
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
+#![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -113,6 +114,7 @@ macro_rules! contract_test {
         $crate::contract_test! { [memory, udp, plain] $name $world $body }
     };
     ([$($kind:ident),+] $name:ident $world:ident $body:block) => {
+        #[allow(clippy::unwrap_used)]
         mod $name {
             #[allow(unused_imports)]
             use super::*;
