@@ -16,10 +16,11 @@ use crate::{ConnectError, RecvError, SendError};
 /// A client of one UDP server: sends `Sent` to it, and receives `Received` from it.
 ///
 /// Its socket is connected, so datagrams from anybody else are ignored. It takes `&self` and can be
-/// cloned: one task can send while another receives. Clones share the socket; each datagram is received
-/// by one of them.
+/// cloned: one task can send while another receives. Clones share the socket; each datagram is
+/// received by one of them.
 ///
-/// It is also a [`Stream`](futures_core::Stream) of what [`recv`](Self::recv) answers, without an end.
+/// It is also a [`Stream`](futures_core::Stream) of what [`recv`](Self::recv) answers, without an
+/// end.
 ///
 /// # Cancel safety
 ///
@@ -36,8 +37,9 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
     /// Opens a socket of its own for a server, of which `protocol` is the other side
     /// ([`flip`](postbox_protocol::Flip::flip) gives it).
     ///
-    /// The addresses of a name are tried in order, and the first that can be connected to is used. That
-    /// shows only that this machine has a route to it: UDP tells nobody that a client is there.
+    /// The addresses of a name are tried in order, and the first that can be connected to is used.
+    /// That shows only that this machine has a route to it: UDP tells nobody that a client is
+    /// there.
     ///
     /// # Errors
     ///
@@ -79,24 +81,24 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
         }
     }
 
-    /// Sets the largest datagram that this client and its future clones send, in bytes. A larger packet is an
-    /// error of [`send`](Self::send).
+    /// Sets the largest datagram that this client and its future clones send, in bytes. A larger
+    /// packet is an error of [`send`](Self::send).
     ///
-    /// Default 65,507 over IPv4 and 65,527 over IPv6, the most that UDP can carry. RFC 8085 section 3.2
-    /// advises to stay below the path's MTU (1,200 bytes are safe on the Internet).
+    /// Default 65,507 over IPv4 and 65,527 over IPv6, the most that UDP can carry. RFC 8085 section
+    /// 3.2 advises to stay below the path's MTU (1,200 bytes are safe on the Internet).
     #[must_use]
     pub fn with_send_limit(mut self, bytes: usize) -> Self {
         self.send_limit = bytes.min(self.shared.socket.max_payload());
         self
     }
 
-    /// Encodes a packet and sends it, as exactly one datagram. Waits while the system's send buffer is
-    /// full.
+    /// Encodes a packet and sends it, as exactly one datagram. Waits while the system's send buffer
+    /// is full.
     ///
     /// # Errors
     ///
-    /// [`SendError`] speaks of this packet only. That nobody listens at the server's address is learnt
-    /// later, and told by a receive.
+    /// [`SendError`] speaks of this packet only. That nobody listens at the server's address is
+    /// learnt later, and told by a receive.
     ///
     /// # Cancel safety
     ///
@@ -120,8 +122,8 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
 
     /// Receives and decodes the next packet, waiting for it at most `limit`.
     ///
-    /// Zero answers [`RecvError::TimedOut`] at once if nothing has arrived, and delivers if something
-    /// has; [`Duration::MAX`] waits for ever. The answer never comes early.
+    /// Zero answers [`RecvError::TimedOut`] at once if nothing has arrived, and delivers if
+    /// something has; [`Duration::MAX`] waits for ever. The answer never comes early.
     ///
     /// # Errors
     ///
@@ -154,8 +156,8 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
         self.shared.try_recv()
     }
 
-    /// Returns an iterator over what has arrived already. It ends when nothing more is there, and after a
-    /// failure of the socket; parse errors do not end it.
+    /// Returns an iterator over what has arrived already. It ends when nothing more is there, and
+    /// after a failure of the socket; parse errors do not end it.
     pub fn drain(&self) -> Drain<'_, Sent, Received> {
         Drain::new(self)
     }

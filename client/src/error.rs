@@ -15,8 +15,8 @@ pub enum ConnectError {
     #[error("no address was given or found")]
     NoAddress,
 
-    /// None of the addresses could be connected to. For UDP that is a matter of this machine: it has
-    /// no route to that address, or no socket left.
+    /// None of the addresses could be connected to. For UDP that is a matter of this machine: it
+    /// has no route to that address, or no socket left.
     #[error("cannot connect to {addr}")]
     Connect {
         /// The address that was tried last.
@@ -30,8 +30,8 @@ pub enum ConnectError {
     Socket(#[source] io::Error),
 }
 
-/// Why a packet was not sent. It speaks of this packet alone: nothing of it was sent, and later sends
-/// work.
+/// Why a packet was not sent. It speaks of this packet alone: nothing of it was sent, and later
+/// sends work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -48,7 +48,8 @@ pub enum SendError {
         limit: usize,
     },
 
-    /// The protocol object panicked while it encoded the packet: a bug in a serializer or converter.
+    /// The protocol object panicked while it encoded the packet: a bug in a serializer or
+    /// converter.
     #[error("the protocol panicked while encoding: {message}")]
     Crashed {
         /// The panic's message.
@@ -68,7 +69,8 @@ pub enum RecvError {
     #[error("the server's datagram is not a valid packet")]
     Parse(#[from] DatagramParseError),
 
-    /// The protocol object panicked while it decoded the datagram: a bug in a serializer or converter.
+    /// The protocol object panicked while it decoded the datagram: a bug in a serializer or
+    /// converter.
     #[error("the protocol panicked while decoding: {message}")]
     Crashed {
         /// The panic's message.
@@ -79,8 +81,9 @@ pub enum RecvError {
     #[error("no datagram came in time")]
     TimedOut,
 
-    /// Nobody listened at the server's address when an earlier datagram came there, and its system said
-    /// so (by ICMP). Many networks keep that word back, so a server that is gone may also just be silent.
+    /// Nobody listened at the server's address when an earlier datagram came there, and its system
+    /// said so (by ICMP). Many networks keep that word back, so a server that is gone may also just
+    /// be silent.
     #[error("refused: nobody listens at the server's address")]
     Refused,
 

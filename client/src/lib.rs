@@ -1,8 +1,8 @@
 //! A small typed UDP client for Postbox protocol objects.
 //!
-//! [`UdpClient`] sends packets to one server and receives packets from it, through the other side of
-//! that server's protocol object. It adds nothing to UDP: a datagram can be lost, come twice or come
-//! out of order, and no answer comes from a server that is gone. Ask again after a timeout.
+//! [`UdpClient`] sends packets to one server and receives packets from it, through the other side
+//! of that server's protocol object. It adds nothing to UDP: a datagram can be lost, come twice or
+//! come out of order, and no answer comes from a server that is gone. Ask again after a timeout.
 //!
 //! # Examples
 //!

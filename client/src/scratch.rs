@@ -7,8 +7,8 @@ const LONGER_THAN_ANY_DATAGRAM: usize = 65_535;
 
 /// The buffers that a client keeps from one packet to the next.
 ///
-/// They are taken out for use, so no lock is held while a protocol object runs, and two tasks at once
-/// simply have a buffer each.
+/// They are taken out for use, so no lock is held while a protocol object runs, and two tasks at
+/// once simply have a buffer each.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     encoding: Mutex<Option<BytesMut>>,

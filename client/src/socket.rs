@@ -11,13 +11,15 @@ use tokio::sync::Notify;
 
 use crate::ConnectError;
 
-/// How often a send is tried again that met the refusals of earlier datagrams. Each attempt takes one
-/// away, so more are only met if other tasks send to nobody at the same time.
+/// How often a send is tried again that met the refusals of earlier datagrams. Each attempt takes
+/// one away, so more are only met if other tasks send to nobody at the same time.
 const ATTEMPTS: usize = 8;
 
-/// The largest UDP payload over IPv4: 65,535 - 20 (IP header) - 8 (UDP header), RFC 791 and RFC 768.
+/// The largest UDP payload over IPv4: 65,535 - 20 (IP header) - 8 (UDP header), RFC 791 and RFC
+/// 768.
 const MAX_PAYLOAD_V4: usize = 65_507;
-/// The largest UDP payload over IPv6 without jumbograms: 65,535 - 8, RFC 8200 section 3 and RFC 768.
+/// The largest UDP payload over IPv6 without jumbograms: 65,535 - 8, RFC 8200 section 3 and RFC
+/// 768.
 const MAX_PAYLOAD_V6: usize = 65_527;
 
 /// A connected socket: the system gives it only what its peer has sent.

@@ -6,8 +6,8 @@ use futures_core::Stream;
 
 use crate::{RecvError, UdpClient};
 
-/// A receive that has begun. It is one future over all its polls, so that several clones can wait at
-/// the same time.
+/// A receive that has begun. It is one future over all its polls, so that several clones can wait
+/// at the same time.
 pub(crate) type Wait<Received> =
     Option<Pin<Box<dyn Future<Output = Result<Received, RecvError>> + Send + Sync>>>;
 

@@ -1,1 +1,1 @@
-//! The examples of Postbox: see `README.md` beside this file.
+//! The examples of Postbox are beside this folder: see `README.md` there.
