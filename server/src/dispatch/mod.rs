@@ -289,11 +289,10 @@ impl<R: Run> Dispatch<R> {
     pub(crate) fn close(&mut self, totals: &Totals) -> (usize, Vec<Waker>) {
         self.closing = true;
         let (mut dropped, mut wake) = (0, Vec::new());
-        for slot in self.slots.iter_mut().flatten() {
+        for slot in self.slots.iter().flatten() {
             let (count, waiting) = lock(slot.run.mailbox()).close(totals);
             dropped += count;
             wake.extend(waiting);
-            (slot.queued, slot.parked) = (true, false);
         }
         (dropped, wake)
     }
