@@ -40,12 +40,13 @@ impl ServerHandle {
     ///
     /// Once begun, the shutdown goes on if the future is dropped.
     pub async fn shutdown(&self) {
-        let status = *self.shared.status.borrow();
-        if status.phase == Phase::Idle || turn::is_exiting(self.shared.address()) {
+        if turn::is_exiting(self.shared.address()) {
             return;
         }
-        self.shared.request_stop();
-        self.ended(status.begun).await;
+        let status = self.shared.request_stop();
+        if status.phase != Phase::Idle {
+            self.ended(status.begun).await;
+        }
     }
 
     /// Shuts down, then closes the sockets, for good. When it returns the ports can be bound again,
@@ -55,8 +56,7 @@ impl ServerHandle {
     ///
     /// Once begun, the close is completed also if the future is dropped.
     pub async fn close(&self) {
-        let status = *self.shared.status.borrow();
-        self.shared.begin_close();
+        let status = self.shared.begin_close();
         if status.phase != Phase::Idle && !turn::is_exiting(self.shared.address()) {
             self.ended(status.begun).await;
         }

@@ -22,8 +22,8 @@ pub(crate) struct Inbox {
     has_mail: AtomicBool,
     /// Datagrams of other threads are in `mail`: what the worker's own handlers send goes behind them.
     has_sends: AtomicBool,
-    /// The server is shutting down.
-    closing: AtomicBool,
+    /// The server is shutting down. Known to all its workers at once.
+    closing: Arc<AtomicBool>,
     /// Bytes that the outbox still has room for. Fair: waiting senders are served in order.
     pub(crate) room: Semaphore,
 }
@@ -63,12 +63,12 @@ pub(crate) enum After {
 }
 
 impl Inbox {
-    pub(crate) fn new(outbox_bytes: usize) -> Self {
+    pub(crate) fn new(outbox_bytes: usize, closing: Arc<AtomicBool>) -> Self {
         Self {
             mail: Mutex::default(),
             has_mail: AtomicBool::new(false),
             has_sends: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
+            closing,
             room: Semaphore::new(outbox_bytes.min(Semaphore::MAX_PERMITS)),
         }
     }
@@ -140,23 +140,34 @@ impl Inbox {
         true
     }
 
-    pub(crate) fn set_closing(&self) {
-        self.closing.store(true, Ordering::Release);
-    }
-
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// The worker ended: later sends and waiting senders answer closed. What was posted and not
+    /// The worker ends: later sends and waiting senders answer closed. What was posted and not
     /// taken is handed back.
     pub(crate) fn close(&self) -> Mail {
-        self.set_closing();
-        self.room.close();
-        let mut mail = self.lock();
-        let rest = std::mem::take(&mut *mail);
-        mail.closed = true;
+        self.closing.store(true, Ordering::Release);
+        let rest = {
+            let mut mail = self.lock();
+            let rest = std::mem::take(&mut *mail);
+            mail.closed = true;
+            self.has_mail.store(false, Ordering::Relaxed);
+            self.has_sends.store(false, Ordering::Relaxed);
+            rest
+        };
+        // It wakes the senders, whose wakers are foreign and may panic.
+        if let Err(message) = panics::catch(|| self.room.close()) {
+            tracing::error!("a waker panicked: {message}");
+        }
         rest
+    }
+
+    /// Gives room back, and wakes those who have waited for it longest.
+    pub(crate) fn add_room(&self, bytes: usize) {
+        if let Err(message) = panics::catch(|| self.room.add_permits(bytes)) {
+            tracing::error!("a waker panicked: {message}");
+        }
     }
 }
 

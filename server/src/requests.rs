@@ -215,7 +215,7 @@ impl<P: Protocol> Peer<P> {
             if poll.run != self.address() {
                 return None;
             }
-            if poll.closing {
+            if self.port.inbox.is_closing() {
                 return Some(Here::Closed);
             }
             if let Some(lent) = turn.lent.take() {
@@ -259,6 +259,9 @@ impl<P: Protocol> Peer<P> {
         timeout: Option<Duration>,
         wait: &mut Wait,
     ) -> Poll<Result<P::Received, RecvError>> {
+        if self.port.inbox.is_closing() {
+            return Poll::Ready(Err(RecvError::Closed));
+        }
         let own = self.is_own_waker(cx);
         let waker = cx.waker().clone(); // user code: before the lock
         let mut mailbox = dispatch::lock(&self.mailbox);

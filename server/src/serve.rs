@@ -9,7 +9,6 @@ use postbox_protocol::{BoxError, Protocol};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::context::Values;
 use crate::error::{Panicked, ServeError};
@@ -18,7 +17,7 @@ use crate::handler::Handler;
 use crate::inbox::Inbox;
 use crate::panics;
 use crate::peer::Port;
-use crate::server::{Endpoint, EndpointKind, Phase, Shared};
+use crate::server::{Endpoint, EndpointKind, Phase, Shared, Stop};
 use crate::service::{Service, Tasks};
 use crate::transport::{MemoryTransport, PlainTransport};
 use crate::turn;
@@ -111,7 +110,7 @@ where
 /// The right to serve. Given back when dropped.
 pub(crate) struct Claim {
     shared: Arc<Shared>,
-    stop: CancellationToken,
+    stop: Stop,
     /// The servings are numbered from 1.
     number: u64,
 }
@@ -178,6 +177,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         if let Some(left) = self.left.take() {
             left.claim.shared.set_phase(Phase::Dropped);
+            left.claim.stop.request();
             // On a runtime that is gone, the future is dropped at once, and does what can be done then.
             self.runtime.spawn(left.clean_up());
         }
@@ -213,7 +213,7 @@ impl Left {
     async fn init(&mut self, shared: &Shared) -> Result<Option<Values>, ServeError> {
         let mut context = Values::none();
         let stop = self.claim.stop.clone();
-        let mut stopped = pin!(stop.cancelled());
+        let mut stopped = pin!(stop.requested());
         let service = &mut self.service;
         let begin = || turn::in_context(&mut context, move || shared.app.service_init(service));
         let mut init = match panics::catch(begin) {
@@ -257,6 +257,7 @@ impl Left {
             let beat = Arc::new(Beat::default());
             let inbox = Arc::new(Inbox::new(
                 shared.limits.outbox_bytes.max(crate::limits::MIN_OUTBOX),
+                Arc::clone(&self.claim.stop.closing),
             ));
             let context = panics::catch(|| context.copy())
                 .map_err(|message| ServeError::ServiceInit(Panicked(message).into()))?;
@@ -293,7 +294,7 @@ impl Left {
         failures: &mut mpsc::UnboundedReceiver<BoxError>,
     ) -> Result<(), ServeError> {
         let stop = self.claim.stop.clone();
-        let mut stopped = pin!(stop.cancelled());
+        let mut stopped = pin!(stop.requested());
         let shared = &self.claim.shared;
         let workers = &mut self.workers;
         let mut all_started = pin!(async {
@@ -324,9 +325,8 @@ impl Left {
     /// Shuts the workers down, with grace.
     async fn stop_workers(&mut self, shared: &Shared) -> Result<(), ServeError> {
         shared.set_phase(Phase::Ending);
-        self.claim.stop.cancel();
+        self.claim.stop.request();
         for inbox in &self.inboxes {
-            inbox.set_closing();
             let _ = inbox.post(|mail| mail.close = Some(shared.limits.grace));
         }
         let mut result = Ok(());
@@ -340,7 +340,7 @@ impl Left {
 
     /// Ends a serving whose future was dropped: no grace, but in order.
     async fn clean_up(mut self) {
-        self.claim.stop.cancel();
+        self.claim.stop.request();
         self.workers.shutdown().await;
         let limit = self.claim.shared.limits.exit;
         self.service.exits.run(limit).await;

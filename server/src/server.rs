@@ -4,14 +4,14 @@ use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use postbox_protocol::{BoxError, Protocol};
 use socket2::Socket;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use crate::builder::ServerBuilder;
 use crate::client::Client;
@@ -133,7 +133,7 @@ impl Server {
             match ended.await {
                 Some(result) => result,
                 None => {
-                    handle.shared.request_stop();
+                    let _ = handle.shared.request_stop();
                     serving.await
                 }
             }
@@ -156,7 +156,7 @@ impl fmt::Debug for Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.shared.begin_close();
+        let _ = self.shared.begin_close();
     }
 }
 
@@ -238,8 +238,34 @@ pub(crate) struct Shared {
 struct State {
     endpoints: Vec<Endpoint>,
     drops_when_closed: Option<u64>,
-    /// Tells the present serving to stop.
-    stop: CancellationToken,
+    /// Of the present serving.
+    stop: Stop,
+}
+
+/// Tells one serving to stop.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop {
+    token: CancellationToken,
+    /// The same, for those who ask at each datagram.
+    pub(crate) closing: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// From now on every receive answers closed; the rest follows.
+    pub(crate) fn request(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.token.cancel();
+    }
+
+    /// Waits until it was requested.
+    pub(crate) fn requested(&self) -> WaitForCancellationFuture<'_> {
+        self.token.cancelled()
+    }
+
+    /// What is cancelled when it is requested.
+    pub(crate) fn child_token(&self) -> CancellationToken {
+        self.token.child_token()
+    }
 }
 
 /// Where a server is in its life.
@@ -296,7 +322,7 @@ impl Shared {
             state: Mutex::new(State {
                 endpoints,
                 drops_when_closed: None,
-                stop: CancellationToken::new(),
+                stop: Stop::default(),
             }),
             status: watch::Sender::new(status),
             in_memory,
@@ -389,8 +415,8 @@ impl Shared {
         }
     }
 
-    /// A serving begins, if none runs: its number, from 1, and the token that will stop it.
-    pub(crate) fn begin_serving(&self) -> Result<(u64, CancellationToken), ServeError> {
+    /// A serving begins, if none runs: its number, from 1, and what will stop it.
+    pub(crate) fn begin_serving(&self) -> Result<(u64, Stop), ServeError> {
         let mut state = self.lock();
         let mut result = Err(ServeError::AlreadyRunning);
         self.status.send_if_modified(|status| {
@@ -399,7 +425,7 @@ impl Shared {
             } else if matches!(status.phase, Phase::Idle | Phase::Dropped) {
                 status.phase = Phase::Starting;
                 status.begun += 1;
-                state.stop = CancellationToken::new();
+                state.stop = Stop::default();
                 result = Ok((status.begun, state.stop.clone()));
             }
             result.is_ok()
@@ -429,14 +455,21 @@ impl Shared {
         });
     }
 
-    /// Asks the present serving, if there is one, to stop.
-    pub(crate) fn request_stop(&self) {
-        let stop = self.lock().stop.clone();
-        stop.cancel();
+    /// Asks the present serving, if there is one, to stop. Answers where the server was then: its
+    /// serving is the one that was asked, never one that began meanwhile.
+    pub(crate) fn request_stop(&self) -> Status {
+        let (status, stop) = {
+            let state = self.lock();
+            (*self.status.borrow(), state.stop.clone())
+        };
+        if status.phase != Phase::Idle {
+            stop.request();
+        }
+        status
     }
 
     /// From now on the server is closed: its sockets are closed now, or when its serving ends.
-    pub(crate) fn begin_close(&self) {
+    pub(crate) fn begin_close(&self) -> Status {
         let mut state = self.lock();
         let idle = self.status.borrow().phase == Phase::Idle;
         self.status
@@ -445,6 +478,6 @@ impl Shared {
             Self::close_endpoints(&mut state);
         }
         drop(state);
-        self.request_stop();
+        self.request_stop()
     }
 }

@@ -69,8 +69,6 @@ pub(crate) struct HandlerPoll {
     pub(crate) queued: bool,
     /// The deadline of its waiting receive has passed.
     pub(crate) expired: bool,
-    /// The server is shutting down.
-    pub(crate) closing: bool,
     /// Left by a receive: it waits, with the handler's own waker.
     pub(crate) parked: Option<Parked>,
     /// Left by a receive: it took the lent datagram.

@@ -297,6 +297,11 @@ impl<R: Run> Dispatch<R> {
         (dropped, wake)
     }
 
+    /// Whether it was closed.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
     fn find(&self, client: &R::Client) -> Option<SlotId> {
         self.table.find(client, |id| self.slot(id).run.client())
     }

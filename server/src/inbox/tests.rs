@@ -46,7 +46,7 @@ impl Wake for Bell {
 
 #[test]
 fn h9_a_sleeping_worker_is_woken_once_by_what_is_left_for_it() {
-    let inbox = Inbox::new(1000);
+    let inbox = Inbox::new(1000, Arc::default());
     let (bell, waker) = Bell::new();
     assert!(inbox.sleep(&waker));
     assert!(inbox.sleep(&waker), "again, with the same waker");
@@ -68,7 +68,7 @@ fn h9_a_sleeping_worker_is_woken_once_by_what_is_left_for_it() {
 
 #[test]
 fn h9_a_worker_that_moved_to_another_task_is_woken_there() {
-    let inbox = Inbox::new(1000);
+    let inbox = Inbox::new(1000, Arc::default());
     let ((old, waker), (new, moved)) = (Bell::new(), Bell::new());
     assert!(inbox.sleep(&waker));
     assert!(inbox.sleep(&moved));
@@ -78,7 +78,7 @@ fn h9_a_worker_that_moved_to_another_task_is_woken_there() {
 
 #[test]
 fn h9_what_another_thread_sent_before_goes_before() {
-    let inbox = Inbox::new(1000);
+    let inbox = Inbox::new(1000, Arc::default());
     let mut outbox = Outbox::default();
     outbox.push(&client(1), b"before");
     send(&inbox, 2);
@@ -91,7 +91,7 @@ fn h9_what_another_thread_sent_before_goes_before() {
 
 #[test]
 fn v7_a_flush_alone_is_brought_to_the_outbox_too() {
-    let inbox = Inbox::new(1000);
+    let inbox = Inbox::new(1000, Arc::default());
     let flush = Arc::new(Flush::default());
     let posted = inbox.post(|mail| mail.outbox.push_mark(client(1), flush));
     posted.unwrap();
@@ -102,7 +102,7 @@ fn v7_a_flush_alone_is_brought_to_the_outbox_too() {
 
 #[test]
 fn v4_all_that_is_left_is_taken_and_nothing_twice() {
-    let inbox = Inbox::new(1000);
+    let inbox = Inbox::new(1000, Arc::default());
     let mut mail = Mail::default();
     assert!(!inbox.has_mail());
     let alarm = |receive| Alarm {
@@ -132,7 +132,7 @@ fn v4_all_that_is_left_is_taken_and_nothing_twice() {
 
 #[test]
 fn v4_datagrams_that_are_not_taken_yet_still_count_as_mail() {
-    let inbox = Inbox::new(1000);
+    let inbox = Inbox::new(1000, Arc::default());
     send(&inbox, 1);
     inbox.take_mail(&mut Mail::default());
     assert!(
@@ -146,7 +146,7 @@ fn v4_datagrams_that_are_not_taken_yet_still_count_as_mail() {
 
 #[test]
 fn v4_once_the_worker_has_ended_everybody_is_told_closed() {
-    let inbox = Inbox::new(1000);
+    let inbox = Inbox::new(1000, Arc::default());
     assert!(!inbox.is_closing());
     send(&inbox, 1);
     let rest = inbox.close();
@@ -155,26 +155,56 @@ fn v4_once_the_worker_has_ended_everybody_is_told_closed() {
     let late = inbox.post(|_| panic!("nothing is written any more"));
     assert!(late.is_err());
     assert!(inbox.close().ready.is_empty(), "a second time");
+    assert!(!inbox.has_mail(), "it was handed back");
 }
 
 #[test]
 fn v4_a_server_that_closes_still_takes_what_is_sent() {
-    let inbox = Inbox::new(1000);
-    inbox.set_closing();
+    let closing = Arc::default();
+    let inbox = Inbox::new(1000, Arc::clone(&closing));
+    closing.store(true, Ordering::Release);
     assert!(inbox.is_closing());
     send(&inbox, 1);
+    assert_eq!(ports(&inbox.close().outbox), [1]);
 }
 
 #[test]
 fn l1_the_room_of_an_outbox_is_what_was_asked_for() {
-    assert_eq!(Inbox::new(1000).room.available_permits(), 1000);
-    let most = Inbox::new(usize::MAX);
+    assert_eq!(
+        Inbox::new(1000, Arc::default()).room.available_permits(),
+        1000
+    );
+    let most = Inbox::new(usize::MAX, Arc::default());
     assert_eq!(most.room.available_permits(), Semaphore::MAX_PERMITS);
 }
 
 #[test]
+fn l1_a_foreign_waker_that_panics_does_not_end_the_worker() {
+    struct Bad;
+    impl Wake for Bad {
+        fn wake(self: Arc<Self>) {
+            panic!("a bad waker");
+        }
+    }
+    for close in [false, true] {
+        let inbox = Inbox::new(0, Arc::default());
+        let mut room = std::pin::pin!(inbox.room.acquire());
+        let waker = Waker::from(Arc::new(Bad));
+        let waits = room
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(&waker));
+        assert!(waits.is_pending());
+        if close {
+            inbox.close();
+        } else {
+            inbox.add_room(1);
+        }
+    }
+}
+
+#[test]
 fn h7_a_handler_is_made_ready_once_until_it_is_polled() {
-    let inbox = Arc::new(Inbox::new(1000));
+    let inbox = Arc::new(Inbox::new(1000, Arc::default()));
     let handler = Arc::new(HandlerWaker::new(Arc::clone(&inbox), 3));
     let waker = Waker::from(Arc::clone(&handler));
     let ready = || {

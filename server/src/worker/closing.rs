@@ -59,7 +59,7 @@ where
         // A grace beyond the clock's range is as good as for ever.
         let end = end.unwrap_or_else(|| self.timers.now() + Duration::from_secs(u32::MAX.into()));
         self.phase = Phase::Closing(end);
-        self.close_dispatch();
+        self.close_postboxes();
         for id in self.dispatch.running().collect::<Vec<_>>() {
             if self.dispatch.is_running(id) {
                 self.drive(id, false);
@@ -80,11 +80,17 @@ where
                 true
             }
             Phase::Draining(end) => {
+                let late = self.timers.now() >= end;
                 let done = self.outbox_is_empty() && !self.port.inbox.has_mail();
-                if !done && self.timers.now() < end {
+                if !done && !late {
                     return false;
                 }
-                self.phase = Phase::Over;
+                // Closed before the last look: whatever a send has accepted leaves.
+                let mut rest = self.port.inbox.close();
+                turn::with(|turn| turn.outbox.append(&mut rest.outbox));
+                if late || self.outbox_is_empty() {
+                    self.phase = Phase::Over;
+                }
                 true
             }
         }
@@ -99,7 +105,16 @@ where
 }
 
 impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P, F, Fut> {
-    fn close_dispatch(&mut self) {
+    /// A shutdown has begun, perhaps in the middle of a turn: nothing is queued or started any more. The
+    /// grace begins when word of it comes by mail.
+    pub(super) fn close_if_asked(&mut self) {
+        if self.port.inbox.is_closing() && !self.dispatch.is_closing() {
+            self.close_postboxes();
+        }
+    }
+
+    /// Drops and counts what is queued; every receive answers closed.
+    fn close_postboxes(&mut self) {
         let (dropped, wake) = self.dispatch.close(&self.port.totals);
         self.port.counters.shutdown.add(dropped as u64);
         wake.into_iter().for_each(panics::wake);
@@ -127,7 +142,7 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
     /// Ends the worker, whatever its phase: nothing leaves, nobody is answered any more.
     pub(super) fn abandon(&mut self) {
         let outer = turn::enter(self.turn.take());
-        self.close_dispatch();
+        self.close_postboxes();
         self.cancel_handlers();
         let mut mail = self.port.inbox.close();
         mail.outbox.abandon();

@@ -5,8 +5,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use postbox_protocol::{BoxError, Protocol};
+use tokio::time::Instant;
 
-use super::{Phase, Worker};
+use super::Worker;
 use crate::client::Client;
 use crate::dispatch::{Arrival, Datagram, DropReason, Hand, Next, Queued, SlotId};
 use crate::panics;
@@ -24,13 +25,12 @@ where
 {
     /// Receives one batch, unless answers have to leave first.
     pub(super) fn receive(&mut self, cx: &mut Context<'_>) -> bool {
-        let paused = self
-            .receive_again
-            .is_some_and(|again| again > self.timers.now());
-        if !matches!(self.phase, Phase::Serving) || paused || self.outbox_is_full() {
+        let now = self.timers.now();
+        self.receive_again = self.receive_again.filter(|again| *again > now);
+        let paused = self.receive_again.is_some();
+        if self.port.inbox.is_closing() || paused || self.outbox_is_full() {
             return false;
         }
-        self.receive_again = None;
         match self.transport.poll_recv(cx, &mut self.batch) {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) => {
@@ -41,17 +41,25 @@ where
             }
             Poll::Ready(Err(error)) => {
                 self.port.counters.receive_errors.add(1);
-                self.report
-                    .receive_failed(self.port.bound, &error, self.timers.now());
-                // The first error is usually about one datagram; repeated ones must not burn the CPU.
-                let pause = Duration::from_millis(10 << self.receive_errors.min(6));
-                if self.receive_errors > 0 {
-                    self.receive_again = Some(self.timers.now() + pause);
-                }
-                self.receive_errors += 1;
+                self.report.receive_failed(self.port.bound, &error, now);
+                self.pause_if_repeated(now);
             }
         }
         true
+    }
+
+    /// Receiving has failed. The first error is usually about one datagram, and the next receive works;
+    /// repeated ones must not burn the CPU.
+    fn pause_if_repeated(&mut self, now: Instant) {
+        let recent = |last: Instant| now.duration_since(last) <= FORGET_ERROR;
+        if !self.last_receive_error.replace(now).is_some_and(recent) {
+            self.receive_errors = 0;
+        }
+        if self.receive_errors > 0 {
+            let pause = FIRST_PAUSE * (1 << (self.receive_errors - 1).min(6));
+            self.receive_again = Some(now + pause);
+        }
+        self.receive_errors += 1;
     }
 
     /// Takes the datagrams out of one receive buffer: several where the kernel has coalesced them.
@@ -95,6 +103,7 @@ where
             self.port.counters.source.add(1);
             return;
         }
+        self.close_if_asked();
         let (admit, report, now) = (&self.admit, &mut self.report, self.timers.now());
         let admit = || match admit {
             None => true,
@@ -164,7 +173,6 @@ where
             waker: cell.waker_address(),
             queued: self.dispatch.may_have_queued(id),
             expired: cell.expired,
-            closing: !matches!(self.phase, Phase::Serving),
             ..HandlerPoll::default()
         };
         turn::with(|turn| turn.poll = poll);
@@ -215,10 +223,15 @@ where
     }
 
     /// A handler ended. Answers whether the next one is to begin in its slot.
-    fn ended(&mut self, id: SlotId, hand: Hand) -> bool {
+    fn ended(&mut self, id: SlotId, mut hand: Hand) -> bool {
         if let Err(message) = self.handlers.get(id).clear() {
             self.report
                 .handler_panicked(self.dispatch.run(id).client.remote, &message);
+        }
+        self.close_if_asked();
+        if hand == Hand::Left && self.dispatch.is_closing() {
+            self.count_drop(DropReason::Shutdown);
+            hand = Hand::Empty;
         }
         let renew =
             |run: &Arc<Peer<P>>| Arc::new(Peer::new(Arc::clone(&run.port), run.client, run.slot));
@@ -270,6 +283,12 @@ where
         .add(1);
     }
 }
+
+/// The pause after the second receive error in a row. Each further one doubles it, up to 64 times.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// An error this long after the last one is not taken for the same again: longer than any pause.
+const FORGET_ERROR: Duration = Duration::from_secs(1);
 
 /// Spare runs kept for new clients.
 const KEPT_RUNS: usize = 1024;

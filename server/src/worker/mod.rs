@@ -95,6 +95,7 @@ struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     sleep: Pin<Box<Sleep>>,
     /// Receiving pauses after repeated errors.
     receive_errors: u32,
+    last_receive_error: Option<Instant>,
     receive_again: Option<Instant>,
     phase: Phase,
     admit: Option<Arc<Admit>>,
@@ -137,6 +138,7 @@ where
             parked: Vec::new(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             receive_errors: 0,
+            last_receive_error: None,
             receive_again: None,
             phase: Phase::Serving,
             admit: setup.admit,
@@ -201,8 +203,10 @@ where
         self.port.inbox.sleep(cx.waker())
     }
 
+    /// Whether another of the largest answers would have to wait. Not while nothing waits to leave: then
+    /// nothing would end that, as the room is held by senders who do not use it.
     fn outbox_is_full(&self) -> bool {
-        self.port.inbox.room.available_permits() < MIN_OUTBOX
+        self.port.inbox.room.available_permits() < MIN_OUTBOX && !self.outbox_is_empty()
     }
 }
 

@@ -64,7 +64,7 @@ where
         turn::with(|turn| turn.outbox = outbox);
         // Both wake others, so the outbox is back in its place.
         if room > 0 {
-            self.port.inbox.room.add_permits(room);
+            self.port.inbox.add_room(room);
         }
         for (client, flush) in completed {
             flush.complete(self.refusals.take(&client));

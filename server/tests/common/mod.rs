@@ -61,20 +61,33 @@ where
     F: FnOnce(World) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let logs = Logs::default();
-    let dispatch = tracing::Dispatch::new(logs.clone());
-    let on_threads = dispatch.clone();
     let mut builder = match rt {
         Rt::Current => tokio::runtime::Builder::new_current_thread(),
         Rt::Multi => tokio::runtime::Builder::new_multi_thread(),
     };
+    let logs = Logs::default();
+    let on_threads = tracing::Dispatch::new(logs.clone());
     builder
         .enable_all()
         .worker_threads(2)
         .on_thread_start(move || {
             std::mem::forget(tracing::dispatcher::set_default(&on_threads));
         });
-    let runtime = builder.build().unwrap();
+    run_on(builder.build().unwrap(), kind, rt, HANG, &logs, body);
+}
+
+fn run_on<F, Fut>(
+    runtime: tokio::runtime::Runtime,
+    kind: Kind,
+    rt: Rt,
+    hang: Duration,
+    logs: &Logs,
+    body: F,
+) where
+    F: FnOnce(World) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let dispatch = tracing::Dispatch::new(logs.clone());
     let world = World {
         kind,
         rt,
@@ -85,7 +98,7 @@ where
         let body = body(world);
         runtime.block_on(async {
             // Spawned, so that it runs where a server's user's code would.
-            let ended = tokio::time::timeout(HANG, tokio::spawn(body)).await;
+            let ended = tokio::time::timeout(hang, tokio::spawn(body)).await;
             match ended.expect("the test hangs") {
                 Ok(()) => {}
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -95,6 +108,72 @@ where
     });
     let left = logs.take();
     assert!(left.is_empty(), "unexpected log records: {left:#?}");
+}
+
+/// Runs a test body on the memory transport with tokio's clock paused: time passes only when everybody
+/// waits, at once, and to the next deadline.
+pub fn run_paused<F, Fut>(body: F)
+where
+    F: FnOnce(World) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    // In a thread: a server that is busy for ever lets no time pass, and has to be given up.
+    let (ended, has_ended) = std::sync::mpsc::channel();
+    let test = std::thread::spawn(move || {
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run_clockless(body)));
+        ended.send(()).unwrap();
+        caught
+    });
+    assert!(
+        has_ended.recv_timeout(HANG).is_ok(),
+        "the test hangs, busily"
+    );
+    if let Err(panic) = test.join().unwrap() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn run_clockless<F, Fut>(body: F)
+where
+    F: FnOnce(World) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build();
+    let logs = Logs::default();
+    run_on(
+        runtime.unwrap(),
+        Kind::Memory,
+        Rt::Current,
+        PAUSED_HANG,
+        &logs,
+        body,
+    );
+}
+
+/// How far a paused clock goes before a test counts as hanging.
+const PAUSED_HANG: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Declares tests with a paused clock, `name::memory_paused`: see [`run_paused`].
+///
+/// A [`Peer`] that waits for an answer lets [`HANG`] pass at most, so wait for longer times with
+/// `tokio::time::sleep`.
+#[macro_export]
+macro_rules! paused {
+    ($($(#[doc = $doc:literal])* async fn $name:ident($world:ident: World) $body:block)*) => {$(
+        #[allow(clippy::unwrap_used)]
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+            async fn body($world: $crate::common::World) $body
+            #[test]
+            fn memory_paused() {
+                $crate::common::run_paused(body);
+            }
+        }
+    )*};
 }
 
 /// Declares tests: see the module's documentation.
