@@ -3,14 +3,18 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use postbox_protocol::BoxError;
+use tokio::runtime;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{ExitTimeout, Panicked};
 use crate::panics;
 use crate::report::Chain;
+use crate::service::Tasks;
 use crate::turn;
 
 pub(crate) type ExitFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
@@ -18,62 +22,126 @@ pub(crate) type ExitFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> +
 pub(crate) enum ExitAction {
     Sync(Box<dyn FnOnce() -> Result<(), BoxError> + Send>),
     Async(Box<dyn FnOnce() -> ExitFuture + Send>),
+    /// Stops the background tasks.
+    Stop(Arc<Tasks>),
 }
 
 /// A stack of exit actions. None is forgotten: dropping the stack still runs those that need no runtime.
-#[derive(Default)]
 pub(crate) struct ExitActions {
-    actions: Vec<ExitAction>,
+    stack: Mutex<Stack>,
     /// The server, so that an exit action which shuts it down does not wait for itself.
-    pub(crate) server: usize,
+    server: usize,
+}
+
+#[derive(Default)]
+struct Stack {
+    waiting: Vec<ExitAction>,
+    /// What was begun. It is here so that another [`ExitActions::run`] goes on with it where one is dropped.
+    begun: Option<ExitFuture>,
 }
 
 impl ExitActions {
-    pub(crate) fn push(&mut self, action: ExitAction) {
-        self.actions.push(action);
+    pub(crate) fn new(server: usize) -> Self {
+        Self {
+            stack: Mutex::default(),
+            server,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stack> {
+        self.stack.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn push(&self, action: ExitAction) {
+        self.lock().waiting.push(action);
     }
 
     /// Runs all in reverse order, within `limit` altogether. A failing one is logged.
-    pub(crate) async fn run(&mut self, limit: Duration) {
+    pub(crate) async fn run(&self, limit: Duration) {
         let now = Instant::now();
         let deadline = now
             .checked_add(limit)
             .unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()));
-        let server = self.server;
-        while let Some(action) = self.actions.pop() {
-            let result = match action {
-                ExitAction::Sync(action) => run_sync(action, server),
-                ExitAction::Async(action) => match begin(action, server) {
-                    Err(error) => Err(error),
-                    Ok(mut future) => {
-                        let polled = poll_fn(|cx| {
-                            let poll = || turn::exiting(server, || future.as_mut().poll(cx));
-                            panics::catch(poll).unwrap_or_else(|message| {
-                                std::task::Poll::Ready(Err(Panicked(message).into()))
-                            })
-                        });
-                        let result = timeout_at(deadline, polled).await;
-                        let dropped = panics::drop_caught(future);
-                        let result = result.unwrap_or_else(|_| Err(ExitTimeout(limit).into()));
-                        let dropped = dropped.map_err(|message| Panicked(message).into());
-                        result.and(dropped)
-                    }
-                },
-            };
+        while self.begin_next() {
+            if runtime::Handle::try_current().is_err() {
+                return; // somebody polls a server whose runtime is gone: the drop does what it can
+            }
+            let ended = timeout_at(deadline, poll_fn(|cx| self.poll_begun(cx))).await;
+            let result = ended.unwrap_or_else(|_| {
+                let late = self.lock().begun.take();
+                log(panics::drop_caught(late).map_err(panicked));
+                Err(ExitTimeout(limit).into())
+            });
             log(result);
         }
+    }
+
+    /// Runs synchronous actions up to one that waits for something, and answers whether there is one.
+    fn begin_next(&self) -> bool {
+        loop {
+            let mut stack = self.lock();
+            if stack.begun.is_some() {
+                return true;
+            }
+            let action = stack.waiting.pop();
+            drop(stack);
+            let begun = match action {
+                None => return false,
+                Some(ExitAction::Sync(action)) => {
+                    log(self.call(action).and_then(|result| result));
+                    continue;
+                }
+                Some(ExitAction::Async(action)) => self.call(action),
+                Some(ExitAction::Stop(tasks)) => Ok(Box::pin(async move {
+                    tasks.stop().await;
+                    Ok(())
+                }) as ExitFuture),
+            };
+            match begun {
+                Ok(future) => self.lock().begun = Some(future),
+                Err(error) => log(Err(error)),
+            }
+        }
+    }
+
+    fn poll_begun(&self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let taken = self.lock().begun.take();
+        let Some(mut future) = taken else {
+            return Poll::Ready(Ok(()));
+        };
+        let result = match self.call(|| future.as_mut().poll(cx)) {
+            Ok(Poll::Pending) => {
+                self.lock().begun = Some(future);
+                return Poll::Pending;
+            }
+            Ok(Poll::Ready(result)) => result,
+            Err(error) => Err(error),
+        };
+        let dropped = panics::drop_caught(future).map_err(panicked);
+        Poll::Ready(result.and(dropped))
+    }
+
+    /// Calls code of the user's.
+    fn call<T>(&self, code: impl FnOnce() -> T) -> Result<T, BoxError> {
+        panics::catch(|| turn::exiting(self.server, code)).map_err(panicked)
     }
 }
 
 impl Drop for ExitActions {
     fn drop(&mut self) {
-        while let Some(action) = self.actions.pop() {
+        let Stack { waiting, begun } = std::mem::take(&mut *self.lock());
+        if let Some(begun) = begun {
+            tracing::error!("an exit action was not run to its end: no runtime is left to run it");
+            log(panics::drop_caught(begun).map_err(panicked));
+        }
+        for action in waiting.into_iter().rev() {
             match action {
-                ExitAction::Sync(action) => log(run_sync(action, self.server)),
+                ExitAction::Sync(action) => log(self.call(action).and_then(|result| result)),
                 ExitAction::Async(action) => {
                     tracing::error!("an exit action was not run: no runtime is left to run it");
-                    log(panics::drop_caught(action).map_err(|message| Panicked(message).into()));
+                    log(panics::drop_caught(action).map_err(panicked));
                 }
+                ExitAction::Stop(tasks) => tasks.begin_stop(),
             }
         }
     }
@@ -82,24 +150,13 @@ impl Drop for ExitActions {
 impl fmt::Debug for ExitActions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ExitActions")
-            .field(&self.actions.len())
+            .field(&self.lock().waiting.len())
             .finish()
     }
 }
 
-fn run_sync(
-    action: Box<dyn FnOnce() -> Result<(), BoxError> + Send>,
-    server: usize,
-) -> Result<(), BoxError> {
-    panics::catch(|| turn::exiting(server, action))
-        .unwrap_or_else(|message| Err(Panicked(message).into()))
-}
-
-fn begin(
-    action: Box<dyn FnOnce() -> ExitFuture + Send>,
-    server: usize,
-) -> Result<ExitFuture, BoxError> {
-    panics::catch(|| turn::exiting(server, action)).map_err(|message| Panicked(message).into())
+fn panicked(message: String) -> BoxError {
+    Panicked(message).into()
 }
 
 fn log(result: Result<(), BoxError>) {

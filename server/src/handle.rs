@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use crate::error::StartError;
-use crate::server::{EndpointKind, Phase, Shared};
+use crate::server::{Phase, Shared, Status};
 use crate::socket::SocketOptions;
 use crate::stats::Stats;
 use crate::transport::Capabilities;
@@ -43,9 +43,8 @@ impl ServerHandle {
         if turn::is_exiting(self.shared.address()) {
             return;
         }
-        let status = self.shared.request_stop();
-        if status.phase != Phase::Idle {
-            self.ended(status.begun).await;
+        if let Some(serving) = self.shared.request_stop() {
+            self.ended(serving).await;
         }
     }
 
@@ -56,17 +55,19 @@ impl ServerHandle {
     ///
     /// Once begun, the close is completed also if the future is dropped.
     pub async fn close(&self) {
-        let status = self.shared.begin_close();
-        if status.phase != Phase::Idle && !turn::is_exiting(self.shared.address()) {
-            self.ended(status.begun).await;
+        if let Some(serving) = self.shared.begin_close() {
+            self.ended(serving).await;
         }
     }
 
-    /// Waits until the first `count` servings have ended.
-    async fn ended(&self, count: u64) {
-        let mut status = self.shared.status.subscribe();
-        let mut ended = pin!(status.wait_for(|status| status.ended >= count));
+    /// Waits until a serving has ended, by its number, and those before.
+    async fn ended(&self, serving: u64) {
         let server = self.shared.address();
+        if turn::is_exiting(server) {
+            return; // an exit action would wait for itself
+        }
+        let mut state = self.shared.state.subscribe();
+        let mut ended = pin!(state.wait_for(|state| state.status.ended >= serving));
         poll_fn(|cx| {
             // A handler that waits for its own server must not be waited for.
             turn::with(|turn| turn.poll.awaits_shutdown |= turn.server == server);
@@ -85,16 +86,19 @@ impl ServerHandle {
     ///
     /// Dropping the future changes nothing.
     pub async fn started(&self) -> Result<(), StartError> {
-        let mut status = self.shared.status.subscribe();
-        let before = status.borrow().ended;
-        let ready = status
-            .wait_for(|status| {
-                let ended = status.phase == Phase::Idle && status.ended > 0;
-                status.phase == Phase::Serving || status.closed || ended || status.ended > before
-            })
-            .await
-            .map(|status| *status);
-        match ready {
+        // The present serving, or the last one, which has ended, or the first one to come.
+        let serving = self.shared.status().begun.max(1);
+        let mut state = self.shared.state.subscribe();
+        let settled = state.wait_for(|state| {
+            let Status {
+                phase,
+                ended,
+                closed,
+                ..
+            } = state.status;
+            closed || phase == Phase::Serving || ended >= serving
+        });
+        match settled.await.map(|state| state.status) {
             Ok(status) if status.closed => Err(StartError::Closed),
             Ok(status) if status.phase == Phase::Serving => Ok(()),
             _ => Err(StartError::Ended),
@@ -103,12 +107,12 @@ impl ServerHandle {
 
     /// Whether the sockets are open.
     pub fn is_listening(&self) -> bool {
-        !self.shared.status.borrow().closed
+        !self.shared.status().closed
     }
 
     /// Whether the sockets are open and datagrams are being handled.
     pub fn is_serving(&self) -> bool {
-        let status = self.shared.status.borrow();
+        let status = self.shared.status();
         status.phase == Phase::Serving && !status.closed
     }
 
@@ -132,14 +136,7 @@ impl ServerHandle {
     ///
     /// A socket made here can be set, not read or closed.
     pub fn sockets(&self) -> Vec<SocketOptions> {
-        let endpoints = self.shared.endpoints();
-        endpoints
-            .into_iter()
-            .filter_map(|endpoint| match endpoint.kind {
-                EndpointKind::Socket { options, .. } => Some(options),
-                EndpointKind::Memory(_) => None,
-            })
-            .collect()
+        self.shared.socket_options()
     }
 }
 

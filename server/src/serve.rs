@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use postbox_protocol::{BoxError, Protocol};
 use tokio::runtime;
@@ -12,13 +12,14 @@ use tokio::task::JoinSet;
 
 use crate::context::Values;
 use crate::error::{Panicked, ServeError};
+use crate::exit::ExitActions;
 use crate::handle::ServerHandle;
 use crate::handler::Handler;
 use crate::inbox::Inbox;
 use crate::panics;
 use crate::peer::Port;
 use crate::server::{Endpoint, EndpointKind, Phase, Shared, Stop};
-use crate::service::{Service, Tasks};
+use crate::service::{self, Service, Tasks};
 use crate::transport::{MemoryTransport, PlainTransport};
 use crate::turn;
 use crate::watchdog::{Beat, Watchdog};
@@ -130,41 +131,55 @@ impl Drop for Claim {
     }
 }
 
+/// What comes last, in this order. Every worker has a share in it: where no runtime is left to see to the
+/// end, the exit actions still wait for the last handler to be dropped.
+pub(crate) struct Ending {
+    pub(crate) exits: ExitActions,
+    claim: Claim,
+}
+
 /// Serves, from service initialization to the last exit action.
 pub(crate) async fn serve(claim: Claim) -> Result<(), ServeError> {
+    let shared = Arc::clone(&claim.shared);
     // An earlier serving that was dropped may still be cleaning up.
-    let mut status = claim.shared.status.subscribe();
-    let _ = status
-        .wait_for(|status| status.ended + 1 >= claim.number)
-        .await;
-    drop(status);
-    if claim.shared.status.borrow().closed {
+    let earlier = claim.number - 1;
+    let closed = {
+        let mut state = shared.state.subscribe();
+        let ended = state.wait_for(|state| state.status.ended >= earlier).await;
+        ended.is_ok_and(|state| state.status.closed)
+    };
+    if closed {
         return Err(ServeError::Closed);
     }
 
-    let shared = Arc::clone(&claim.shared);
-    let (tasks, failures) = Tasks::new(claim.stop.child_token());
+    let (tasks, mut failures) = Tasks::new(claim.stop.child_token());
+    let ending = Arc::new(Ending {
+        exits: ExitActions::new(shared.address()),
+        claim,
+    });
     let handle = ServerHandle::new(Arc::clone(&shared));
-    let mut service = Service::new(handle, tasks);
-    service.exits.server = shared.address();
     let mut serving = InFlight {
         runtime: runtime::Handle::current(),
         left: Some(Left {
             workers: JoinSet::new(),
             inboxes: Vec::new(),
-            service,
-            claim,
+            watchdog: None,
+            service: Service::new(handle, tasks, Arc::clone(&ending)),
+            ending,
         }),
     };
-    let result = match &mut serving.left {
-        Some(left) => left.serve(&shared, failures).await,
-        None => Ok(()),
+    let Some(left) = &mut serving.left else {
+        return Ok(());
     };
-    if let Some(left) = &mut serving.left {
-        left.service.exits.run(shared.limits.exit).await;
+    let result = left.serve(&shared, &mut failures).await;
+    failures.close(); // what fails from now on did not end serving: it is logged
+    while let Some(error) = failures.recv().await {
+        service::log_failed(&error);
     }
+    let stopped = left.stop_workers(&shared).await;
+    left.ending.exits.run(shared.limits.exit).await;
     serving.left = None;
-    result
+    result.and(stopped)
 }
 
 /// A serving that has begun. Dropping it before its end is a shutdown without grace.
@@ -176,43 +191,49 @@ struct InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         if let Some(left) = self.left.take() {
-            left.claim.shared.set_phase(Phase::Dropped);
-            left.claim.stop.request();
-            // On a runtime that is gone, the future is dropped at once, and does what can be done then.
+            left.ending.claim.shared.set_phase(Phase::Dropped);
+            left.ending.claim.stop.request();
+            // On a runtime that is gone, this drops the future, and with it all that is left.
             self.runtime.spawn(left.clean_up());
         }
     }
 }
 
-/// Everything that a serving has started, in the order in which it ends when simply dropped.
+/// Everything that a serving has started.
 struct Left {
     workers: JoinSet<()>,
     inboxes: Vec<Arc<Inbox>>,
+    watchdog: Option<Watchdog>,
     service: Service,
-    claim: Claim,
+    ending: Arc<Ending>,
 }
 
 impl Left {
+    /// Serves until a shutdown, or until something fails.
     async fn serve(
         &mut self,
         shared: &Arc<Shared>,
-        mut failures: mpsc::UnboundedReceiver<BoxError>,
+        failures: &mut mpsc::UnboundedReceiver<BoxError>,
     ) -> Result<(), ServeError> {
-        let Some(context) = self.init(shared).await? else {
+        let Some(context) = self.init(shared, failures).await? else {
             return Ok(());
         };
-        let (started, watchdog) = self.start_workers(shared, &context)?;
+        let started = self.start_workers(shared, &context)?;
         drop(context);
-        let result = self.run(started, &mut failures).await;
-        let stopped = self.stop_workers(shared).await;
-        drop(watchdog);
-        result.and(stopped)
+        self.run(started, failures).await
     }
 
     /// Runs `service_init`. Answers the context that it set, or `None` if a shutdown cancelled it.
-    async fn init(&mut self, shared: &Shared) -> Result<Option<Values>, ServeError> {
+    async fn init(
+        &mut self,
+        shared: &Shared,
+        failures: &mut mpsc::UnboundedReceiver<BoxError>,
+    ) -> Result<Option<Values>, ServeError> {
+        let stop = &self.ending.claim.stop;
+        if stop.is_requested() {
+            return Ok(None);
+        }
         let mut context = Values::none();
-        let stop = self.claim.stop.clone();
         let mut stopped = pin!(stop.requested());
         let service = &mut self.service;
         let begin = || turn::in_context(&mut context, move || shared.app.service_init(service));
@@ -222,27 +243,26 @@ impl Left {
         };
         let result = poll_fn(|cx| {
             if stopped.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(None);
+                return Poll::Ready(Ok(None));
+            }
+            if let Poll::Ready(Some(error)) = failures.poll_recv(cx) {
+                return Poll::Ready(Err(ServeError::BackgroundTask(error)));
             }
             let Some(init) = &mut init else {
                 return Poll::Pending;
             };
             match panics::catch(|| turn::in_context(&mut context, || init.as_mut().poll(cx))) {
-                Ok(poll) => poll.map(Some),
-                Err(message) => Poll::Ready(Some(Err(Panicked(message).into()))),
+                Ok(Poll::Pending) => Poll::Pending,
+                Ok(Poll::Ready(Ok(()))) => Poll::Ready(Ok(Some(()))),
+                Ok(Poll::Ready(Err(error))) => Poll::Ready(Err(ServeError::ServiceInit(error))),
+                Err(message) => Poll::Ready(Err(ServeError::ServiceInit(Panicked(message).into()))),
             }
         })
         .await;
         let dropped = panics::catch(|| turn::in_context(&mut context, || drop(init.take())));
-        let result = match dropped {
-            Ok(()) => result,
-            Err(message) => Some(Err(Panicked(message).into())),
-        };
-        match result {
-            None => Ok(None),
-            Some(Ok(())) => Ok(Some(context)),
-            Some(Err(error)) => Err(ServeError::ServiceInit(error)),
-        }
+        let dropped = dropped.map_err(|message| ServeError::ServiceInit(Panicked(message).into()));
+        let done = result.and_then(|done| dropped.map(|()| done))?;
+        Ok(done.map(|()| context))
     }
 
     /// Starts a worker for each socket.
@@ -250,14 +270,14 @@ impl Left {
         &mut self,
         shared: &Arc<Shared>,
         context: &Values,
-    ) -> Result<(Vec<oneshot::Receiver<()>>, Watchdog), ServeError> {
+    ) -> Result<Vec<oneshot::Receiver<()>>, ServeError> {
         let (mut beats, mut ready, mut futures) = (Vec::new(), Vec::new(), Vec::new());
         for endpoint in shared.endpoints() {
             let (started, has_started) = oneshot::channel();
             let beat = Arc::new(Beat::default());
             let inbox = Arc::new(Inbox::new(
                 shared.limits.outbox_bytes.max(crate::limits::MIN_OUTBOX),
-                Arc::clone(&self.claim.stop.closing),
+                Arc::clone(&self.ending.claim.stop.closing),
             ));
             let context = panics::catch(|| context.copy())
                 .map_err(|message| ServeError::ServiceInit(Panicked(message).into()))?;
@@ -282,36 +302,42 @@ impl Left {
             self.inboxes.push(inbox);
         }
         for future in futures {
-            self.workers.spawn(future);
+            self.workers.spawn(WorkerTask {
+                future,
+                _ending: Arc::clone(&self.ending),
+            });
         }
-        Ok((ready, Watchdog::start(beats)))
+        self.watchdog = Some(Watchdog::start(beats));
+        Ok(ready)
     }
 
-    /// Serves until a shutdown, or until something fails.
+    /// Sees to it that all workers run, until a shutdown or until something fails.
     async fn run(
         &mut self,
         started: Vec<oneshot::Receiver<()>>,
         failures: &mut mpsc::UnboundedReceiver<BoxError>,
     ) -> Result<(), ServeError> {
-        let stop = self.claim.stop.clone();
-        let mut stopped = pin!(stop.requested());
-        let shared = &self.claim.shared;
+        let Claim { shared, stop, .. } = &self.ending.claim;
         let workers = &mut self.workers;
+        let mut stopped = pin!(stop.requested());
         let mut all_started = pin!(async {
             for started in started {
-                let _ = started.await; // a worker that died is told by its task
+                if started.await.is_err() {
+                    std::future::pending().await // that worker died, which its task tells
+                }
             }
         });
         let mut starting = true;
         poll_fn(|cx| {
+            // First: what a shutdown makes fail has not ended serving.
+            if stopped.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
             if let Poll::Ready(Some(error)) = failures.poll_recv(cx) {
                 return Poll::Ready(Err(ServeError::BackgroundTask(error)));
             }
             if let Poll::Ready(Some(died)) = workers.poll_join_next(cx) {
                 return Poll::Ready(Err(worker_died(died)));
-            }
-            if stopped.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(()));
             }
             if starting && all_started.as_mut().poll(cx).is_ready() {
                 starting = false;
@@ -325,7 +351,7 @@ impl Left {
     /// Shuts the workers down, with grace.
     async fn stop_workers(&mut self, shared: &Shared) -> Result<(), ServeError> {
         shared.set_phase(Phase::Ending);
-        self.claim.stop.request();
+        self.ending.claim.stop.request();
         for inbox in &self.inboxes {
             let _ = inbox.post(|mail| mail.close = Some(shared.limits.grace));
         }
@@ -335,15 +361,29 @@ impl Left {
                 result = Err(worker_died(ended));
             }
         }
+        self.watchdog = None;
         result
     }
 
     /// Ends a serving whose future was dropped: no grace, but in order.
     async fn clean_up(mut self) {
-        self.claim.stop.request();
         self.workers.shutdown().await;
-        let limit = self.claim.shared.limits.exit;
-        self.service.exits.run(limit).await;
+        let limit = self.ending.claim.shared.limits.exit;
+        self.ending.exits.run(limit).await;
+    }
+}
+
+/// A worker, and its share in the ending: the handlers are dropped first.
+struct WorkerTask {
+    future: WorkerFuture,
+    _ending: Arc<Ending>,
+}
+
+impl Future for WorkerTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.future.as_mut().poll(cx)
     }
 }
 
@@ -352,7 +392,7 @@ fn worker_died(ended: Result<(), tokio::task::JoinError>) -> ServeError {
         Ok(()) => String::from("it ended by itself"),
         Err(error) => match error.try_into_panic() {
             Ok(payload) => panics::message(payload),
-            Err(error) => error.to_string(),
+            Err(_) => String::from("its runtime has gone"),
         },
     };
     ServeError::WorkerDied { message }

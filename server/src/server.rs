@@ -4,8 +4,8 @@ use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use postbox_protocol::{BoxError, Protocol};
@@ -228,14 +228,16 @@ pub(crate) struct Shared {
     pub(crate) totals: Arc<Totals>,
     pub(crate) admit: Option<Arc<Admit>>,
     pub(crate) transport: TransportChoice,
-    state: Mutex<State>,
-    pub(crate) status: watch::Sender<Status>,
+    /// No user code runs under its lock.
+    pub(crate) state: watch::Sender<State>,
     in_memory: bool,
     /// Of all sockets, also after they were closed.
     counters: Vec<Arc<Counters>>,
 }
 
-struct State {
+/// What changes over a server's life. Whoever waits for a change is told.
+pub(crate) struct State {
+    pub(crate) status: Status,
     endpoints: Vec<Endpoint>,
     drops_when_closed: Option<u64>,
     /// Of the present serving.
@@ -255,6 +257,10 @@ impl Stop {
     pub(crate) fn request(&self) {
         self.closing.store(true, Ordering::Release);
         self.token.cancel();
+    }
+
+    pub(crate) fn is_requested(&self) -> bool {
+        self.token.is_cancelled()
     }
 
     /// Waits until it was requested.
@@ -319,19 +325,19 @@ impl Shared {
             limits: Arc::new(limits),
             admit,
             transport,
-            state: Mutex::new(State {
+            state: watch::Sender::new(State {
+                status,
                 endpoints,
                 drops_when_closed: None,
                 stop: Stop::default(),
             }),
-            status: watch::Sender::new(status),
             in_memory,
             counters,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn status(&self) -> Status {
+        self.state.borrow().status
     }
 
     /// What tells this server from others while it lives.
@@ -340,20 +346,31 @@ impl Shared {
     }
 
     pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
-        self.lock().endpoints.clone()
+        self.state.borrow().endpoints.clone()
     }
 
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let state = self.state.borrow();
         let mut addresses: Vec<SocketAddr> = Vec::new();
-        if self.status.borrow().closed {
+        if state.status.closed {
             return addresses;
         }
-        for endpoint in &self.lock().endpoints {
+        for endpoint in &state.endpoints {
             if !addresses.contains(&endpoint.addr) {
                 addresses.push(endpoint.addr);
             }
         }
         addresses
+    }
+
+    /// Those of each socket, which they do not keep open.
+    pub(crate) fn socket_options(&self) -> Vec<SocketOptions> {
+        let state = self.state.borrow();
+        let options = state.endpoints.iter().filter_map(|one| match &one.kind {
+            EndpointKind::Socket { options, .. } => Some(options.clone()),
+            EndpointKind::Memory(_) => None,
+        });
+        options.collect()
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -364,7 +381,7 @@ impl Shared {
         stats.queued = self.totals.datagrams() as u64;
         stats.queued_bytes = self.totals.bytes() as u64;
         stats.waiting_clients = self.totals.clients() as u64;
-        let state = self.lock();
+        let state = self.state.borrow();
         let drops = |endpoint: &Endpoint| match &endpoint.kind {
             EndpointKind::Socket { socket, .. } => kernel_drops(socket),
             EndpointKind::Memory(memory) => Some(memory.lost()),
@@ -417,9 +434,9 @@ impl Shared {
 
     /// A serving begins, if none runs: its number, from 1, and what will stop it.
     pub(crate) fn begin_serving(&self) -> Result<(u64, Stop), ServeError> {
-        let mut state = self.lock();
         let mut result = Err(ServeError::AlreadyRunning);
-        self.status.send_if_modified(|status| {
+        self.state.send_if_modified(|state| {
+            let status = &mut state.status;
             if status.closed {
                 result = Err(ServeError::Closed);
             } else if matches!(status.phase, Phase::Idle | Phase::Dropped) {
@@ -434,50 +451,46 @@ impl Shared {
     }
 
     pub(crate) fn set_phase(&self, phase: Phase) {
-        self.status.send_modify(|status| status.phase = phase);
+        self.state.send_modify(|state| state.status.phase = phase);
     }
 
     /// A serving has ended, and everything it started. Closes the sockets if that was asked for.
     pub(crate) fn end_serving(&self, number: u64) {
-        let mut state = self.lock();
-        let status = *self.status.borrow();
-        let last = status.ended + 1 == status.begun;
-        if last && status.closed {
-            Self::close_endpoints(&mut state);
-        }
-        self.status.send_modify(|status| {
+        self.state.send_modify(|state| {
+            let status = &mut state.status;
             status.ended += 1;
-            if last {
+            if status.ended == status.begun {
                 status.phase = Phase::Idle;
+                if status.closed {
+                    Self::close_endpoints(state);
+                }
             } else if number == status.begun {
                 status.phase = Phase::Dropped; // an earlier one is still being cleaned up
             }
         });
     }
 
-    /// Asks the present serving, if there is one, to stop. Answers where the server was then: its
-    /// serving is the one that was asked, never one that began meanwhile.
-    pub(crate) fn request_stop(&self) -> Status {
+    /// Asks the present serving to stop. Answers its number, if there is one.
+    pub(crate) fn request_stop(&self) -> Option<u64> {
         let (status, stop) = {
-            let state = self.lock();
-            (*self.status.borrow(), state.stop.clone())
+            let state = self.state.borrow();
+            (state.status, state.stop.clone())
         };
-        if status.phase != Phase::Idle {
-            stop.request();
+        if status.phase == Phase::Idle {
+            return None;
         }
-        status
+        stop.request();
+        Some(status.begun)
     }
 
     /// From now on the server is closed: its sockets are closed now, or when its serving ends.
-    pub(crate) fn begin_close(&self) -> Status {
-        let mut state = self.lock();
-        let idle = self.status.borrow().phase == Phase::Idle;
-        self.status
-            .send_if_modified(|status| !std::mem::replace(&mut status.closed, true));
-        if idle {
-            Self::close_endpoints(&mut state);
-        }
-        drop(state);
+    pub(crate) fn begin_close(&self) -> Option<u64> {
+        self.state.send_if_modified(|state| {
+            if state.status.phase == Phase::Idle {
+                Self::close_endpoints(state);
+            }
+            !std::mem::replace(&mut state.status.closed, true)
+        });
         self.request_stop()
     }
 }

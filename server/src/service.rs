@@ -2,21 +2,22 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 
 use postbox_protocol::BoxError;
 use tokio::runtime;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::error::Panicked;
-use crate::exit::{ExitAction, ExitActions};
+use crate::exit::ExitAction;
 use crate::handle::ServerHandle;
 use crate::panics;
 use crate::report::Chain;
+use crate::serve::Ending;
 
 /// The scope of one serving: everything that is started here ends with it.
 ///
@@ -43,17 +44,17 @@ use crate::report::Chain;
 /// ```
 pub struct Service {
     handle: ServerHandle,
-    pub(crate) tasks: Arc<Tasks>,
-    pub(crate) exits: ExitActions,
+    tasks: Arc<Tasks>,
+    ending: Arc<Ending>,
     stops_tasks: bool,
 }
 
 impl Service {
-    pub(crate) fn new(handle: ServerHandle, tasks: Arc<Tasks>) -> Self {
+    pub(crate) fn new(handle: ServerHandle, tasks: Arc<Tasks>, ending: Arc<Ending>) -> Self {
         Self {
             handle,
             tasks,
-            exits: ExitActions::default(),
+            ending,
             stops_tasks: false,
         }
     }
@@ -73,13 +74,8 @@ impl Service {
     pub fn spawner(&mut self) -> Spawner {
         if !self.stops_tasks {
             self.stops_tasks = true;
-            let tasks = Arc::clone(&self.tasks);
-            self.exits.push(ExitAction::Async(Box::new(move || {
-                Box::pin(async move {
-                    tasks.stop().await;
-                    Ok(())
-                })
-            })));
+            let stop = ExitAction::Stop(Arc::clone(&self.tasks));
+            self.ending.exits.push(stop);
         }
         Spawner {
             tasks: Arc::clone(&self.tasks),
@@ -95,8 +91,8 @@ impl Service {
     /// Registers an exit action. Exit actions run when serving stops, after the last handler has ended,
     /// in reverse order. One that fails or panics is logged, and the others still run.
     pub fn on_exit<R: Outcome>(&mut self, action: impl FnOnce() -> R + Send + 'static) {
-        self.exits
-            .push(ExitAction::Sync(Box::new(move || action().into_result())));
+        let action = ExitAction::Sync(Box::new(move || action().into_result()));
+        self.ending.exits.push(action);
     }
 
     /// Registers an exit action that waits for something. All exit actions together have
@@ -105,10 +101,11 @@ impl Service {
     where
         F: Future<Output: Outcome> + Send + 'static,
     {
-        self.exits.push(ExitAction::Async(Box::new(move || {
+        let action = ExitAction::Async(Box::new(move || {
             let action = action();
             Box::pin(async move { action.await.into_result() })
-        })));
+        }));
+        self.ending.exits.push(action);
     }
 
     /// The server's handle.
@@ -120,12 +117,12 @@ impl Service {
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Service")
-            .field("exits", &self.exits)
+            .field("exits", &self.ending.exits)
             .finish_non_exhaustive()
     }
 }
 
-/// What a background task or an exit action may answer: nothing, or a result.
+/// What a background task or an exit action may answer: nothing, a result, or never anything.
 pub trait Outcome: sealed::Sealed {
     #[doc(hidden)]
     fn into_result(self) -> Result<(), BoxError>;
@@ -205,11 +202,12 @@ type BoxTask = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 /// The background tasks of one serving.
 #[derive(Debug)]
 pub(crate) struct Tasks {
-    /// `None` once they have been stopped.
-    running: Mutex<Option<JoinSet<()>>>,
+    running: TaskTracker,
+    stopped: CancellationToken,
     runtime: runtime::Handle,
     failures: mpsc::UnboundedSender<BoxError>,
-    pub(crate) cancellation: CancellationToken,
+    /// For the user.
+    cancellation: CancellationToken,
 }
 
 impl Tasks {
@@ -218,51 +216,53 @@ impl Tasks {
         cancellation: CancellationToken,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<BoxError>) {
         let (failures, failed) = mpsc::unbounded_channel();
-        let running = Mutex::new(Some(JoinSet::new()));
-        let runtime = runtime::Handle::current();
-        (
-            Arc::new(Self {
-                running,
-                runtime,
-                failures,
-                cancellation,
-            }),
-            failed,
-        )
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<JoinSet<()>>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        let tasks = Self {
+            running: TaskTracker::new(),
+            stopped: CancellationToken::new(),
+            runtime: runtime::Handle::current(),
+            failures,
+            cancellation,
+        };
+        (Arc::new(tasks), failed)
     }
 
     fn spawn(&self, mut task: BoxTask, keep_serving: bool) {
-        let failures = self.failures.clone();
+        let (stopped, failures) = (self.stopped.clone(), self.failures.clone());
         let task = async move {
-            let result = poll_fn(|cx| match panics::catch(|| task.as_mut().poll(cx)) {
-                Ok(poll) => poll,
-                Err(message) => Poll::Ready(Err(Panicked(message).into())),
+            let mut stopped = pin!(stopped.cancelled());
+            let result = poll_fn(|cx| {
+                if stopped.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Ok(()));
+                }
+                panics::catch(|| task.as_mut().poll(cx))
+                    .unwrap_or_else(|message| Poll::Ready(Err(Panicked(message).into())))
             });
-            match result.await {
+            let result = result.await;
+            let dropped = panics::drop_caught(task).map_err(|message| Panicked(message).into());
+            match result.and(dropped) {
                 Ok(()) => {}
-                Err(error) if keep_serving => {
-                    tracing::error!("a background task failed: {}", Chain(&*error));
-                }
-                Err(error) => {
-                    let _ = failures.send(error);
-                }
+                Err(error) if keep_serving => log_failed(&error),
+                // What ends serving is told by its result, what comes later by the log.
+                Err(error) => failures.send(error).unwrap_or_else(|e| log_failed(&e.0)),
             }
         };
-        if let Some(running) = &mut *self.lock() {
-            while running.try_join_next().is_some() {} // forget the ended ones
-            running.spawn_on(task, &self.runtime);
-        }
+        self.running.spawn_on(task, &self.runtime);
     }
 
-    /// Cancels all tasks and waits until they are gone.
-    pub(crate) async fn stop(&self) {
-        let running = self.lock().take();
-        if let Some(mut running) = running {
-            running.shutdown().await;
-        }
+    /// Asks all tasks to end where they wait. None starts any more.
+    pub(crate) fn begin_stop(&self) {
+        self.stopped.cancel();
+        self.running.close();
     }
+
+    /// Stops all tasks and waits until they are gone.
+    pub(crate) async fn stop(&self) {
+        self.begin_stop();
+        self.running.wait().await;
+    }
+}
+
+/// A background task failed, and that does not end serving.
+pub(crate) fn log_failed(error: &BoxError) {
+    tracing::error!("a background task failed: {}", Chain(&**error));
 }

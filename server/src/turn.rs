@@ -91,7 +91,7 @@ struct Thread {
     context: RefCell<Values>,
     /// Packets are encoded here, whoever sends them.
     scratch: Cell<BytesMut>,
-    /// The server whose exit actions, or service initialization, are being polled.
+    /// The server whose exit actions are being polled.
     exiting: Cell<usize>,
 }
 
@@ -107,7 +107,10 @@ thread_local! {
 /// Puts a turn in place for the worker that polls now, and returns the one that was there: a handler
 /// may itself run another server on this thread.
 pub(crate) fn enter(turn: Option<Box<Turn>>) -> Option<Box<Turn>> {
-    THREAD.with(|thread| thread.turn.replace(turn))
+    // A runtime may be dropped with its thread, after this thread's own locals.
+    THREAD
+        .try_with(|thread| thread.turn.replace(turn))
+        .unwrap_or_default()
 }
 
 /// Calls `step` with the turn of the worker that polls on this thread, if one does. `step` must not
@@ -174,7 +177,8 @@ pub(crate) fn exiting<T>(server: usize, code: impl FnOnce() -> T) -> T {
             let _ = THREAD.try_with(|thread| thread.exiting.set(self.0));
         }
     }
-    let _restore = Restore(THREAD.with(|thread| thread.exiting.replace(server)));
+    let outer = THREAD.try_with(|thread| thread.exiting.replace(server));
+    let _restore = Restore(outer.unwrap_or_default());
     code()
 }
 

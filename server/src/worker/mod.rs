@@ -60,7 +60,7 @@ pub(crate) struct Setup<P> {
     /// What `service_init` set.
     pub(crate) context: Values,
     pub(crate) beat: Arc<Beat>,
-    /// Told when the first turn begins.
+    /// Told after the first turn.
     pub(crate) started: oneshot::Sender<()>,
 }
 
@@ -152,13 +152,13 @@ where
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(started) = self.started.take() {
-            let _ = started.send(());
-        }
         for _ in 0..TURNS {
             let entered = Entered::new(self.turn.take());
             let progressed = self.turn(cx);
             self.turn = entered.leave();
+            if let Some(started) = self.started.take() {
+                let _ = started.send(());
+            }
             if self.phase.is_over() {
                 self.abandon();
                 return Poll::Ready(());
