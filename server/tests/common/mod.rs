@@ -16,9 +16,11 @@
 
 pub mod service;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -431,6 +433,15 @@ impl Peer {
             PeerSocket::Udp(socket) => socket.try_recv_from(&mut [0; 64]).is_err(),
         }
     }
+}
+
+/// Begins a future without waiting for it.
+pub async fn begin<F: Future>(future: &mut Pin<&mut F>) {
+    poll_fn(|cx| {
+        assert!(future.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// The raw protocol: packets are the datagrams' bytes.
