@@ -14,7 +14,7 @@ use crate::error::RecvError;
 use crate::inbox::{After, Alarm};
 use crate::panics;
 use crate::peer::Peer;
-use crate::turn::{self, Lent, Parked};
+use crate::turn::{self, HandlerPoll, Lent, Parked};
 
 /// The requests of one client, in the order in which they arrived, for one run of its handler.
 ///
@@ -74,12 +74,18 @@ impl<Request> Requests<Request> {
     }
 
     fn begin(&mut self, timeout: Option<Duration>) -> Recv<'_, Request> {
-        self.stream = Wait::default();
+        self.stream.stop(&*self.run);
         Recv {
             requests: self,
             timeout,
             wait: Wait::default(),
         }
+    }
+}
+
+impl<Request> Drop for Requests<Request> {
+    fn drop(&mut self) {
+        self.stream.stop(&*self.run);
     }
 }
 
@@ -96,7 +102,7 @@ impl<Request> Stream for Requests<Request> {
         let this = self.get_mut();
         let timeout = this.run.idle();
         let result = ready!(this.run.poll_recv(cx, timeout, &mut this.stream));
-        this.stream = Wait::default();
+        this.stream.stop(&*this.run);
         match result {
             Err(RecvError::Closed) => Poll::Ready(None),
             result => Poll::Ready(Some(result)),
@@ -134,19 +140,28 @@ impl<Request> Future for Recv<'_, Request> {
 
 impl<Request> Drop for Recv<'_, Request> {
     fn drop(&mut self) {
-        if self.wait.parked || self.wait.number != 0 {
-            self.requests.run.stop(&self.wait);
-        }
+        self.wait.stop(&*self.requests.run);
     }
 }
 
 /// Where one receive has left word that it waits.
 #[derive(Debug, Default)]
 pub(crate) struct Wait {
-    /// In the mailbox, under this number, unless 0.
+    /// In the mailbox, under this number, unless 0. A receive that was there once stays there, whoever
+    /// polls it: its deadline is kept under that number.
     number: u32,
     /// With its worker, which knows its deadline.
     parked: bool,
+}
+
+impl Wait {
+    /// The receive is over, or dropped.
+    fn stop<Request>(&mut self, run: &dyn Receive<Request>) {
+        let wait = std::mem::take(self);
+        if wait.parked || wait.number != 0 {
+            run.stop(&wait);
+        }
+    }
 }
 
 /// The half of a handler run that receives: decode only.
@@ -157,7 +172,7 @@ trait Receive<Request>: Send + Sync {
         timeout: Option<Duration>,
         wait: &mut Wait,
     ) -> Poll<Result<Request, RecvError>>;
-    /// The receive is dropped.
+    /// A receive that waited is over, or dropped.
     fn stop(&self, wait: &Wait);
     fn idle(&self) -> Option<Duration>;
 }
@@ -190,11 +205,13 @@ impl<P: Protocol> Receive<P::Received> for Peer<P> {
             let waker = dispatch::lock(&self.mailbox).stop_waiting(wait.number);
             drop(waker);
         }
-        turn::with(|turn| {
-            if turn.poll.run == self.address() {
-                turn.poll.parked = None;
-            }
-        });
+        if wait.parked {
+            turn::with(|turn| {
+                if turn.poll.run == self.address() {
+                    turn.poll.parked = None;
+                }
+            });
+        }
     }
 
     fn idle(&self) -> Option<Duration> {
@@ -222,7 +239,7 @@ impl<P: Protocol> Peer<P> {
                 poll.received = true;
                 return Some(Here::Lent(lent));
             }
-            if poll.queued {
+            if poll.queued || wait.number != 0 {
                 // The mailbox answers whoever asks. Its own mutex is no user code.
                 return None;
             }
@@ -232,8 +249,7 @@ impl<P: Protocol> Peer<P> {
             if cx.waker().data().addr() != poll.waker {
                 return Some(Here::OtherWaker);
             }
-            poll.parked = Some(parked(timeout, wait));
-            Some(Here::Parked)
+            Some(park(poll, timeout, wait))
         })
         .flatten()?;
         Some(match here {
@@ -244,10 +260,7 @@ impl<P: Protocol> Peer<P> {
             }
             Here::Closed => Poll::Ready(Err(RecvError::Closed)),
             Here::TimedOut => Poll::Ready(Err(RecvError::TimedOut)),
-            Here::Parked => {
-                wait.parked = true;
-                Poll::Pending
-            }
+            Here::Parked => Poll::Pending,
             Here::OtherWaker => return None,
         })
     }
@@ -262,11 +275,15 @@ impl<P: Protocol> Peer<P> {
         if self.port.inbox.is_closing() {
             return Poll::Ready(Err(RecvError::Closed));
         }
-        let own = self.is_own_waker(cx);
+        let (here, own) = self.polled_here(cx);
+        let own = own && wait.number == 0;
         let waker = cx.waker().clone(); // user code: before the lock
         let mut mailbox = dispatch::lock(&self.mailbox);
         let taken = mailbox.take(wait.number, &self.port.totals);
-        let waits = taken == Taken::Empty && timeout != Some(Duration::ZERO);
+        // From elsewhere, the datagram that the handler was started for may not be here yet: then the
+        // worker has to say whether there is one.
+        let at_once = timeout == Some(Duration::ZERO) && (here || !mailbox.is_unused());
+        let waits = taken == Taken::Empty && !at_once;
         let mut begins = false;
         let mut replaced = None;
         if waits && !own {
@@ -296,10 +313,14 @@ impl<P: Protocol> Peer<P> {
         }
     }
 
-    /// Whether the handler itself waits here, polled by its worker.
-    fn is_own_waker(&self, cx: &Context<'_>) -> bool {
+    /// Whether the handler is being polled by its worker, on this thread, and whether with its own waker.
+    fn polled_here(&self, cx: &Context<'_>) -> (bool, bool) {
         let (run, waker) = (self.address(), cx.waker().data().addr());
-        turn::with(|turn| turn.poll.run == run && turn.poll.waker == waker).unwrap_or(false)
+        turn::with(|turn| {
+            let here = turn.poll.run == run;
+            (here, here && turn.poll.waker == waker)
+        })
+        .unwrap_or_default()
     }
 
     /// The handler's own receive found the mailbox empty: now it can wait without it.
@@ -308,17 +329,14 @@ impl<P: Protocol> Peer<P> {
         timeout: Option<Duration>,
         wait: &mut Wait,
     ) -> Poll<Result<P::Received, RecvError>> {
-        let expired = turn::with(|turn| {
+        let here = turn::with(|turn| {
             turn.poll.queued = false;
-            let expired = wait.parked && turn.poll.expired;
-            turn.poll.parked = (!expired).then_some(parked(timeout, wait));
-            expired
+            park(&mut turn.poll, timeout, wait)
         });
-        if expired == Some(true) {
-            return Poll::Ready(Err(RecvError::TimedOut));
+        match here {
+            Some(Here::TimedOut) => Poll::Ready(Err(RecvError::TimedOut)),
+            _ => Poll::Pending,
         }
-        wait.parked = true;
-        Poll::Pending
     }
 
     fn set_alarm(&self, timeout: Option<Duration>, wait: &Wait) {
@@ -351,11 +369,17 @@ impl<P: Protocol> Peer<P> {
     }
 }
 
-/// What a receive that waits tells its worker: a new deadline, or the one that it already has.
-fn parked(timeout: Option<Duration>, wait: &Wait) -> Parked {
-    match timeout {
-        None => Parked::ForEver,
-        Some(_) if wait.parked => Parked::Still,
-        Some(timeout) => Parked::For(timeout),
+/// The handler's own receive leaves word with its worker that it waits, unless its deadline has passed.
+fn park(poll: &mut HandlerPoll, timeout: Option<Duration>, wait: &mut Wait) -> Here {
+    if wait.parked && poll.expired {
+        return Here::TimedOut;
     }
+    if std::mem::replace(&mut wait.parked, true) {
+        // It may have begun in this very poll, and what it said then is still to be read.
+        poll.parked.get_or_insert(Parked::Still);
+    } else {
+        poll.expired = false; // that was another receive's
+        poll.parked = Some(timeout.map_or(Parked::ForEver, Parked::For));
+    }
+    Here::Parked
 }

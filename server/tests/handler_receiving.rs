@@ -1,5 +1,7 @@
 //! H2 and H6: the handler's own receive parses, and yields requests and errors.
 
+#![allow(clippy::unwrap_used)] // also in helpers
+
 mod common;
 
 use std::future::poll_fn;

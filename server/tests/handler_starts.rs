@@ -1,5 +1,7 @@
 //! H1 and H3: one handler for all clients, at most one run of it for each.
 
+#![allow(clippy::unwrap_used)] // also in helpers
+
 mod common;
 
 use std::collections::HashMap;

@@ -113,13 +113,24 @@ impl Mailbox {
         self.waiting.replace(waker)
     }
 
-    /// A receive was dropped before it completed: nobody waits any more.
+    /// A receive is over: nobody waits any more, and its number counts no more.
     pub(crate) fn stop_waiting(&mut self, receive: u32) -> Option<Waker> {
-        if self.receive == receive {
-            self.waiting.take()
-        } else {
-            None
+        if !self.is_receiving(receive) {
+            return None;
         }
+        self.receive = next(receive);
+        self.expired = false;
+        self.waiting.take()
+    }
+
+    /// Whether receive number `receive` still goes on. What is said about it may come late.
+    pub(crate) fn is_receiving(&self, receive: u32) -> bool {
+        self.receive == receive
+    }
+
+    /// Whether no receive has taken a datagram from here. Then the first one may still be in hand.
+    pub(crate) fn is_unused(&self) -> bool {
+        !self.received
     }
 
     /// The deadline of receive number `receive` has passed.

@@ -1,10 +1,11 @@
 //! Datagrams out, and what else a turn sees to: mail, wake-ups, deadlines.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use postbox_protocol::{BoxError, Protocol};
 
-use super::timers::NEVER;
+use super::timers::{NEVER, NOW};
 use super::{Phase, Worker};
 use crate::client::Client;
 use crate::dispatch;
@@ -80,6 +81,9 @@ where
         }
         self.port.inbox.take_mail(&mut self.mail);
         let mut alarms = std::mem::take(&mut self.mail.alarms);
+        if !alarms.is_empty() {
+            self.timers.read_clock(); // after they were posted, so that none comes early
+        }
         for alarm in alarms.drain(..) {
             self.set_alarm(&alarm);
         }
@@ -106,14 +110,21 @@ where
     }
 
     fn set_alarm(&mut self, alarm: &Alarm) {
-        let same = |run: &std::sync::Arc<crate::peer::Peer<P>>| run.address() == alarm.run;
-        if !self.dispatch.is_running(alarm.slot) || !same(self.dispatch.run(alarm.slot)) {
+        if !self.dispatch.is_running(alarm.slot) {
+            return;
+        }
+        let run = self.dispatch.run(alarm.slot);
+        // What is said of a receive may come when it is over, and the handler's own waits by now.
+        if run.address() != alarm.run || !dispatch::lock(&run.mailbox).is_receiving(alarm.receive) {
             return;
         }
         let cell = self.handlers.get(alarm.slot);
         cell.receive = alarm.receive;
-        if let After::Duration(delay) = alarm.after {
-            cell.deadline = self.timers.tick_after(delay);
+        match alarm.after {
+            After::Duration(Duration::ZERO) => cell.deadline = NOW,
+            After::Duration(delay) => cell.deadline = self.timers.tick_after(delay),
+            After::Unchanged if std::mem::take(&mut cell.expired) => cell.deadline = NOW,
+            After::Unchanged => {}
         }
         self.timers.arm(alarm.slot, cell.deadline, &mut cell.entry);
     }

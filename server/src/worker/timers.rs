@@ -13,6 +13,9 @@ use crate::dispatch::SlotId;
 /// Milliseconds since the worker started.
 pub(super) type Tick = u64;
 
+/// A deadline that has passed.
+pub(super) const NOW: Tick = 0;
+
 /// No deadline.
 pub(super) const NEVER: Tick = Tick::MAX;
 

@@ -14,7 +14,11 @@
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
+mod poll;
 pub mod service;
+
+#[allow(unused_imports)]
+pub use poll::*;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;

@@ -119,10 +119,7 @@ impl Script {
                     (taken, next) => panic!("{taken:?}, expected {next:?}"),
                 }
             } else {
-                assert!(
-                    self.handlers[&client].1.queue.is_empty(),
-                    "nothing is overlooked"
-                );
+                assert_eq!(self.handlers[&client].1.queue, [], "nothing is overlooked");
                 return true;
             }
         }

@@ -1,0 +1,397 @@
+//! H7: receives with a deadline, on a clock that stands still unless all wait.
+
+#![allow(clippy::unwrap_used)] // also in helpers
+
+mod common;
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::*;
+use futures_core::Stream;
+use postbox_server::{Client, Limits, RecvError, Requests};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval, sleep};
+
+/// How late an answer may come: what `recv_timeout` states.
+const TICK: Duration = Duration::from_millis(2);
+
+const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// Serves one client in memory, on a paused clock: `handle` runs after its first datagram was received.
+struct Case<T> {
+    server: TestServer,
+    peer: Peer,
+    answers: mpsc::UnboundedReceiver<T>,
+}
+
+impl<T: Send + 'static> Case<T> {
+    async fn new<F, Fut>(world: &World, limits: Limits, handle: F) -> Self
+    where
+        F: Fn(Client<Bytes>, Requests<Bytes>) -> Fut + Send + Sync + Copy + 'static,
+        Fut: Future<Output = T> + Send + 'static,
+    {
+        let (told, answers) = mpsc::unbounded_channel();
+        let builder = raw_server(move |client, mut requests| {
+            let told = told.clone();
+            async move {
+                requests.recv().await?;
+                let answer = handle(client, requests).await;
+                told.send(answer).map_err(|_| "nobody listens")?;
+                Ok(())
+            }
+        });
+        let server = world.serve(builder.limits(limits)).await;
+        let peer = world.peer(server.addr).await;
+        peer.send("first").await;
+        Self {
+            server,
+            peer,
+            answers,
+        }
+    }
+
+    async fn stop(mut self) -> T {
+        let answer = self.answers.recv().await.unwrap();
+        self.server.stop().await.unwrap();
+        answer
+    }
+}
+
+/// Runs `handle` as a handler that was just told its first datagram, on a paused clock.
+fn after_the_first<F, Fut>(handle: F)
+where
+    F: Fn(Client<Bytes>, Requests<Bytes>) -> Fut + Send + Sync + Copy + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    run_paused(move |world| async move {
+        Case::new(&world, Limits::default(), handle)
+            .await
+            .stop()
+            .await;
+    });
+}
+
+#[track_caller]
+fn assert_timed_out(result: &Result<Bytes, RecvError>, begin: Instant, timeout: Duration) {
+    assert!(matches!(result, Err(RecvError::TimedOut)), "{result:?}");
+    let took = begin.elapsed();
+    assert!(took >= timeout, "early: {took:?} for {timeout:?}");
+    assert!(took <= timeout + TICK, "late: {took:?} for {timeout:?}");
+}
+
+#[test]
+fn h7_a_receive_times_out_never_early_and_at_most_a_tick_late() {
+    after_the_first(|_, mut requests| async move {
+        for micros in [1, 999, 1_000, 1_001, 20_000, 1_234_567, 3_600_000_000] {
+            let (begin, timeout) = (Instant::now(), Duration::from_micros(micros));
+            let result = requests.recv_timeout(timeout).await;
+            assert_timed_out(&result, begin, timeout);
+            sleep(Duration::from_micros(333)).await; // begin at odd times too
+        }
+    });
+}
+
+#[test]
+fn h7_the_deadlines_of_many_clients_are_kept_apart() {
+    run_paused(|world| async move {
+        let builder = raw_server(|client, mut requests| async move {
+            let millis = std::str::from_utf8(&requests.recv().await?)?.parse()?;
+            let begin = Instant::now();
+            let result = requests.recv_timeout(ms(millis)).await;
+            assert_timed_out(&result, begin, ms(millis));
+            client.send(Bytes::from(millis.to_string())).await?;
+            Ok(())
+        });
+        let server = world.serve(builder).await;
+        let mut peers = Vec::new();
+        for millis in [70, 10, 3_000, 10, 500, 1] {
+            let peer = world.peer(server.addr).await;
+            peer.send(millis.to_string()).await;
+            peers.push((peer, millis));
+        }
+        for (peer, millis) in peers {
+            assert_eq!(peer.recv_text().await, millis.to_string());
+        }
+        server.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn h7_a_zero_timeout_answers_timed_out_at_once_if_nothing_is_queued() {
+    after_the_first(|_, mut requests| async move {
+        let begin = Instant::now();
+        for _ in 0..3 {
+            let result = poll_once(&mut requests.recv_timeout(Duration::ZERO)).await;
+            assert!(matches!(result, Poll::Ready(Err(RecvError::TimedOut))));
+        }
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+    });
+}
+
+#[test]
+fn h7_a_timeout_after_earlier_receives_counts_from_its_own_start() {
+    run_paused(|world| async move {
+        let builder = raw_server(|client, mut requests| async move {
+            loop {
+                let begin = Instant::now();
+                let Ok(request) = requests.recv_timeout(ms(100)).await else {
+                    assert_timed_out(&Err(RecvError::TimedOut), begin, ms(100));
+                    client.send(Bytes::from("late")).await?;
+                    return Ok(());
+                };
+                client.send(request).await?;
+            }
+        });
+        let server = world.serve(builder).await;
+        let peer = world.peer(server.addr).await;
+        for _ in 0..3 {
+            assert_eq!(peer.ask("in time").await, "in time");
+            sleep(ms(95)).await;
+        }
+        assert_eq!(peer.ask("in time").await, "in time");
+        assert_eq!(peer.recv_text().await, "late");
+        server.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn h7_a_longer_deadline_after_a_shorter_one_and_the_other_way_round() {
+    after_the_first(|_, mut requests| async move {
+        for millis in [50, 500, 5, 5_000, 1, 50] {
+            let begin = Instant::now();
+            let result = requests.recv_timeout(ms(millis)).await;
+            assert_timed_out(&result, begin, ms(millis));
+            // One that is given up leaves nothing behind.
+            assert!(
+                poll_once(&mut requests.recv_timeout(ms(20)))
+                    .await
+                    .is_pending()
+            );
+        }
+    });
+}
+
+#[test]
+fn h7_the_largest_duration_means_none() {
+    run_paused(|world| async move {
+        let limits = Limits {
+            idle: Some(ms(50)),
+            ..Limits::default()
+        };
+        let huge = [
+            Duration::MAX,
+            Duration::MAX - Duration::from_nanos(1),
+            Duration::from_secs(u64::MAX),
+            Duration::from_millis(u64::MAX),
+            Duration::from_secs(u64::MAX / 2),
+        ];
+        for timeout in huge {
+            let builder = raw_server(move |client, mut requests| async move {
+                requests.recv().await?;
+                client.send(Bytes::from("waiting")).await?;
+                client.send(requests.recv_timeout(timeout).await?).await?;
+                Ok(())
+            });
+            let server = world.serve(builder.limits(limits.clone())).await;
+            let peer = world.peer(server.addr).await;
+            assert_eq!(peer.ask("first").await, "waiting");
+            sleep(Duration::from_secs(30 * 24 * 3600)).await;
+            assert_eq!(peer.ask("still there").await, "still there");
+            server.stop().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn h7_a_receive_polled_again_in_a_loop_keeps_its_deadline() {
+    after_the_first(|_, mut requests| async move {
+        let (begin, mut ticks) = (Instant::now(), interval(ms(7)));
+        let mut receive = pin!(requests.recv_timeout(ms(100)));
+        let result = loop {
+            tokio::select! {
+                biased;
+                result = &mut receive => break result,
+                _ = ticks.tick() => {}
+            }
+        };
+        assert_timed_out(&result, begin, ms(100));
+    });
+}
+
+#[test]
+fn h7_a_receive_not_polled_at_each_wake_up_keeps_its_deadline() {
+    after_the_first(|_, mut requests| async move {
+        let (begin, mut ticks) = (Instant::now(), interval(ms(7)));
+        let mut receive = pin!(requests.recv_timeout(ms(100)));
+        let result = loop {
+            tokio::select! {
+                biased;
+                _ = ticks.tick() => {}
+                result = &mut receive => break result,
+            }
+        };
+        assert_timed_out(&result, begin, ms(100));
+    });
+}
+
+#[test]
+fn h7_a_deadline_that_passed_unnoticed_is_told_at_the_next_poll() {
+    after_the_first(|_, mut requests| async move {
+        let begin = Instant::now();
+        let mut receive = requests.recv_timeout(ms(10));
+        assert!(poll_once(&mut receive).await.is_pending());
+        sleep(ms(50)).await;
+        assert_timed_out(&receive.await, begin, ms(50));
+    });
+}
+
+#[test]
+fn h7_a_deadline_that_passed_unnoticed_is_not_the_next_receives() {
+    after_the_first(|_, mut requests| async move {
+        let mut receive = requests.recv_timeout(ms(10));
+        assert!(poll_once(&mut receive).await.is_pending());
+        sleep(ms(50)).await;
+        drop(receive);
+        let begin = Instant::now();
+        let mut receive = requests.recv_timeout(ms(100));
+        assert!(poll_once(&mut receive).await.is_pending());
+        assert_timed_out(&receive.await, begin, ms(100));
+    });
+}
+
+#[test]
+fn h7_a_deadline_works_among_futures_with_wakers_of_their_own() {
+    after_the_first(|_, mut requests| async move {
+        for millis in [100, 10] {
+            let (begin, mut ticks) = (Instant::now(), interval(ms(7)));
+            let mut receive = Member::new(requests.recv_timeout(ms(millis)));
+            let result = loop {
+                tokio::select! {
+                    result = receive.ready() => break result,
+                    _ = ticks.tick() => {}
+                }
+            };
+            assert_timed_out(&result, begin, ms(millis));
+        }
+        let begin = Instant::now();
+        assert_timed_out(&requests.recv_timeout(ms(50)).await, begin, ms(50));
+    });
+}
+
+#[test]
+fn h7_a_receive_polled_by_nobody_in_particular_leaves_no_deadline_behind() {
+    after_the_first(|_, mut requests| async move {
+        for first in [ms(60_000), Duration::MAX, ms(1)] {
+            assert!(poll_now(&mut requests.recv_timeout(first)).is_pending());
+            let begin = Instant::now();
+            assert_timed_out(&requests.recv_timeout(ms(100)).await, begin, ms(100));
+        }
+    });
+}
+
+#[test]
+fn h7_a_deadline_counts_from_the_first_poll_whoever_polls_next() {
+    after_the_first(|_, mut requests| async move {
+        let begin = Instant::now();
+        let mut receive = requests.recv_timeout(ms(100));
+        assert!(poll_now(&mut receive).is_pending());
+        sleep(ms(50)).await;
+        assert_timed_out(&receive.await, begin, ms(100));
+
+        let begin = Instant::now();
+        let mut receive = requests.recv_timeout(ms(100));
+        assert!(poll_now(&mut receive).is_pending());
+        assert_timed_out(&receive.await, begin, ms(100));
+
+        let begin = Instant::now();
+        let mut receive = requests.recv_timeout(ms(100));
+        assert!(poll_once(&mut receive).await.is_pending());
+        sleep(ms(50)).await;
+        assert_timed_out(&Member::new(receive).ready().await, begin, ms(100));
+    });
+}
+
+#[test]
+fn h7_a_deadline_works_in_another_task() {
+    after_the_first(|_, mut requests| async move {
+        let elsewhere = tokio::spawn(async move {
+            for millis in [50, 1, 500, 5] {
+                let begin = Instant::now();
+                let result = requests.recv_timeout(ms(millis)).await;
+                assert_timed_out(&result, begin, ms(millis));
+                assert!(
+                    poll_once(&mut requests.recv_timeout(ms(1)))
+                        .await
+                        .is_pending()
+                );
+                let begin = Instant::now();
+                let result = requests.recv_timeout(Duration::ZERO).await;
+                assert_timed_out(&result, begin, Duration::ZERO);
+            }
+            requests
+        });
+        let mut requests = elsewhere.await.unwrap();
+        let begin = Instant::now(); // and back at home
+        assert_timed_out(&requests.recv_timeout(ms(50)).await, begin, ms(50));
+    });
+}
+
+#[test]
+fn h7_a_receive_moved_to_another_task_keeps_its_deadline() {
+    after_the_first(|_, mut requests| async move {
+        for (asleep, timeout) in [(ms(50), ms(100)), (ms(0), ms(100)), (ms(150), ms(100))] {
+            let begin = Instant::now();
+            let mut receive = Box::pin(async move {
+                let result = requests.recv_timeout(timeout).await;
+                (requests, result)
+            });
+            assert!(poll_once(&mut receive).await.is_pending());
+            sleep(asleep).await;
+            let (back, result) = tokio::spawn(receive).await.unwrap();
+            assert_timed_out(&result, begin, timeout.max(asleep));
+            requests = back;
+        }
+    });
+}
+
+#[test]
+fn h7_the_items_of_the_stream_come_before_the_idle_limit_or_time_out() {
+    run_paused(|world| async move {
+        let limits = Limits {
+            idle: Some(ms(100)),
+            ..Limits::default()
+        };
+        let case = Case::new(&world, limits, |client, mut requests| async move {
+            for _ in 0..2 {
+                let (begin, mut ticks) = (Instant::now(), interval(ms(7)));
+                let item = loop {
+                    tokio::select! {
+                        item = next(&mut requests) => break item,
+                        _ = ticks.tick() => {}
+                    }
+                };
+                assert_timed_out(&item.unwrap(), begin, ms(100));
+            }
+            client.send(Bytes::from("go on")).await.unwrap();
+            assert_eq!(next(&mut requests).await.unwrap().unwrap(), "an item");
+            client.send(Bytes::from("thanks")).await.unwrap();
+            next(&mut requests).await.is_none()
+        })
+        .await;
+        assert_eq!(case.peer.recv_text().await, "go on");
+        assert_eq!(case.peer.ask("an item").await, "thanks");
+        case.server.handle.shutdown().await;
+        assert!(case.stop().await, "it ends where `recv` answers closed");
+    });
+}
+
+/// The next item of a stream.
+async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+    poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx)).await
+}
