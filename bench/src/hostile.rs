@@ -258,9 +258,10 @@ fn resident_bytes() -> Result<u64, BoxError> {
 fn main() -> Result<(), BoxError> {
     let mut args = std::env::args().skip(1);
     let count: u64 = args.next().map_or(Ok(1_000_000), |arg| arg.parse())?;
-    let seed: u64 = args
-        .next()
-        .map_or(Ok(std::process::id().into()), |arg| arg.parse())?;
+    let seed: u64 = match args.next() {
+        Some(seed) => seed.parse()?,
+        None => std::process::id().into(),
+    };
     println!("{count} datagrams from {ATTACKERS} addresses, seed {seed}");
     // The handlers' own panics are part of the attack; their messages are not worth printing.
     std::panic::set_hook(Box::new(|_| {}));

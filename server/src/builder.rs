@@ -9,12 +9,14 @@ use std::time::Duration;
 use postbox_protocol::Protocol;
 use socket2::Socket;
 
+use crate::endpoint::{Endpoint, EndpointKind, TransportChoice};
 use crate::error::BindError;
 use crate::handler::Handler;
 use crate::hosts::{self, Hosts};
 use crate::limits::Limits;
 use crate::serve::{App, Application};
-use crate::server::{Endpoint, EndpointKind, Server, Shared, TransportChoice};
+use crate::server::Server;
+use crate::shared::Shared;
 use crate::socket::{MulticastGroup, SocketConfig, SocketOptions, open_group};
 use crate::transport::MemoryNetwork;
 use crate::worker::Admit;

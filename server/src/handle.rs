@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use crate::error::StartError;
-use crate::server::{Phase, Shared, Status};
+use crate::shared::{Phase, Shared, Status};
 use crate::socket::SocketOptions;
 use crate::stats::Stats;
 use crate::transport::Capabilities;

@@ -32,32 +32,34 @@
 //! The modules, in the order in which a datagram meets them:
 
 // What the user configures, owns and shares.
-mod blocking;
 mod builder;
-mod handle;
 mod hosts;
 mod limits;
 mod server;
+mod shared;
+mod handle;
+mod blocking;
 
 // One serving.
-mod exit;
 mod serve;
 mod service;
+mod exit;
 mod watchdog;
 
 // The data path: in, to a handler, out.
-mod client;
-mod context;
-mod dispatch;
-mod handler;
-mod inbox;
-mod outbox;
-mod peer;
-mod requests;
 mod socket;
+mod endpoint;
 mod transport;
-mod turn;
 mod worker;
+mod dispatch;
+mod peer;
+mod turn;
+mod handler;
+mod context;
+mod requests;
+mod client;
+mod outbox;
+mod inbox;
 
 // What is told.
 mod error;

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::context::Values;
+use crate::endpoint::{Endpoint, EndpointKind};
 use crate::error::{Panicked, ServeError};
 use crate::exit::ExitActions;
 use crate::handle::ServerHandle;
@@ -18,8 +19,8 @@ use crate::handler::Handler;
 use crate::inbox::Inbox;
 use crate::panics;
 use crate::peer::Port;
-use crate::server::{Endpoint, EndpointKind, Phase, Shared, Stop};
 use crate::service::{self, Service, Tasks};
+use crate::shared::{Phase, Shared, Stop};
 use crate::transport::{MemoryTransport, PlainTransport};
 use crate::turn;
 use crate::watchdog::{Beat, Watchdog};

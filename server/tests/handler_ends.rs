@@ -1,7 +1,7 @@
 //! H4 and H5: what a handler's end means for the datagrams of its client. (`postboxes.rs` has more: memory
 //! used again, long backlogs.)
 
-#![allow(clippy::unwrap_used)] // also in helpers
+#![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 mod common;
 
