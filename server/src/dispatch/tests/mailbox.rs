@@ -1,6 +1,7 @@
 //! One postbox, as receives in other tasks and the deadlines use it.
 
 use std::sync::mpsc;
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use super::*;
@@ -151,6 +152,11 @@ fn h3_a_thread_that_receives_misses_no_datagram_and_no_wake_up() {
         }
     }
 
+    fn let_receive<T>(receiver: &ScopedJoinHandle<'_, T>) {
+        assert!(!receiver.is_finished());
+        std::thread::yield_now();
+    }
+
     let mut bench = Bench::bounded(4, 100_000, Totals::new(100, 100_000));
     let a = bench.start_busy('a');
     let (run, totals) = (Arc::clone(bench.dispatch.run(a)), &bench.totals);
@@ -175,7 +181,7 @@ fn h3_a_thread_that_receives_misses_no_datagram_and_no_wake_up() {
                         }
                         mailbox.wait(waker.clone());
                         drop(mailbox);
-                        let rung = rings.recv_timeout(Duration::from_secs(20));
+                        let rung = rings.recv_timeout(Duration::from_secs(10));
                         rung.expect("the wake-up is missed");
                     }
                     Taken::TimedOut => panic!("there is no deadline"),
@@ -186,14 +192,14 @@ fn h3_a_thread_that_receives_misses_no_datagram_and_no_wake_up() {
             loop {
                 match bench.dispatch.queue(a, datagram(text), totals) {
                     Queued::Wake(waker) => break waker.wake(),
-                    Queued::Dropped(DropReason::ClientBound) => std::thread::yield_now(),
+                    Queued::Dropped(DropReason::ClientBound) => let_receive(&receiver),
                     Queued::Dropped(reason) => panic!("{reason:?}"),
                     Queued::Poll | Queued::Nothing => break,
                 }
             }
         }
         while totals.datagrams() > 0 {
-            std::thread::yield_now();
+            let_receive(&receiver);
         }
         let (dropped, wake) = bench.dispatch.close(totals);
         assert_eq!(dropped, 0);
