@@ -95,6 +95,8 @@ fn run_on<F, Fut>(
     F: FnOnce(World) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
+    // Without a backtrace: the first one takes half a second, and the log would name its handler.
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let dispatch = tracing::Dispatch::new(logs.clone());
     let world = World {
         kind,

@@ -1,16 +1,12 @@
 //! H7: receives with a deadline, on a clock that stands still unless all wait.
 
-#![allow(clippy::unwrap_used)] // also in helpers
-
-mod common;
-
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::common::*;
 use bytes::Bytes;
-use common::*;
 use futures_core::Stream;
 use postbox_server::{Client, Limits, RecvError, Requests};
 use tokio::sync::mpsc;

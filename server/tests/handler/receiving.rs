@@ -1,17 +1,14 @@
 //! H2 and H6: the handler's own receive parses, and yields requests and errors.
 
-#![allow(clippy::unwrap_used)] // also in helpers
-
-mod common;
-
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::common::*;
+use crate::contract;
 use bytes::{Bytes, BytesMut};
-use common::*;
 use postbox_codec_json::JsonSerializer;
 use postbox_protocol::{BoxError, DatagramProtocol, Serializer};
 use postbox_server::{RecvError, Server};

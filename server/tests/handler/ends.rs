@@ -1,10 +1,6 @@
 //! H4 and H5: what a handler's end means for the datagrams of its client. (`postboxes.rs` has more: memory
 //! used again, long backlogs.)
 
-#![allow(clippy::unwrap_used)] // also in the helpers of tests
-
-mod common;
-
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-use common::*;
+use crate::common::*;
+use crate::contract;
 use postbox_server::BoxError;
 use tokio::sync::{Notify, Semaphore};
 use tracing::Level;

@@ -1,16 +1,13 @@
 //! H1 and H3: one handler for all clients, at most one run of it for each.
 
-#![allow(clippy::unwrap_used)] // also in helpers
-
-mod common;
-
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::common::*;
+use crate::contract;
 use bytes::Bytes;
-use common::*;
 use postbox_codec_json::JsonSerializer;
 use postbox_protocol::{BoxError, DatagramProtocol, FnConverter, RawSerializer};
 use postbox_server::{Client, Handler, Requests, Server, ServerBuilder};
