@@ -37,7 +37,13 @@ pub(crate) struct ExitActions {
 struct Stack {
     waiting: Vec<ExitAction>,
     /// What was begun. It is here so that another [`ExitActions::run`] goes on with it where one is dropped.
-    begun: Option<ExitFuture>,
+    begun: Option<Begun>,
+}
+
+struct Begun {
+    future: ExitFuture,
+    /// The user wrote it, and has to know if it does not come to its end.
+    is_users: bool,
 }
 
 impl ExitActions {
@@ -62,10 +68,8 @@ impl ExitActions {
         let deadline = now
             .checked_add(limit)
             .unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()));
-        while self.begin_next() {
-            if runtime::Handle::try_current().is_err() {
-                return; // somebody polls a server whose runtime is gone: the drop does what it can
-            }
+        // A serving can be polled on after its runtime has gone: then the drop does what it can.
+        while runtime::Handle::try_current().is_ok() && self.begin_next() {
             let ended = timeout_at(deadline, poll_fn(|cx| self.poll_begun(cx))).await;
             let result = ended.unwrap_or_else(|_| {
                 let late = self.lock().begun.take();
@@ -85,39 +89,45 @@ impl ExitActions {
             }
             let action = stack.waiting.pop();
             drop(stack);
-            let begun = match action {
+            let (future, is_users) = match action {
                 None => return false,
                 Some(ExitAction::Sync(action)) => {
                     log(self.call(action).and_then(|result| result));
                     continue;
                 }
-                Some(ExitAction::Async(action)) => self.call(action),
-                Some(ExitAction::Stop(tasks)) => Ok(Box::pin(async move {
-                    tasks.stop().await;
-                    Ok(())
-                }) as ExitFuture),
+                Some(ExitAction::Async(action)) => match self.call(action) {
+                    Ok(future) => (future, true),
+                    Err(error) => {
+                        log(Err(error));
+                        continue;
+                    }
+                },
+                Some(ExitAction::Stop(tasks)) => {
+                    let stop = async move {
+                        tasks.stop().await;
+                        Ok(())
+                    };
+                    (Box::pin(stop) as ExitFuture, false)
+                }
             };
-            match begun {
-                Ok(future) => self.lock().begun = Some(future),
-                Err(error) => log(Err(error)),
-            }
+            self.lock().begun = Some(Begun { future, is_users });
         }
     }
 
     fn poll_begun(&self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let taken = self.lock().begun.take();
-        let Some(mut future) = taken else {
+        let Some(mut begun) = taken else {
             return Poll::Ready(Ok(()));
         };
-        let result = match self.call(|| future.as_mut().poll(cx)) {
+        let result = match self.call(|| begun.future.as_mut().poll(cx)) {
             Ok(Poll::Pending) => {
-                self.lock().begun = Some(future);
+                self.lock().begun = Some(begun);
                 return Poll::Pending;
             }
             Ok(Poll::Ready(result)) => result,
             Err(error) => Err(error),
         };
-        let dropped = panics::drop_caught(future).map_err(panicked);
+        let dropped = panics::drop_caught(begun).map_err(panicked);
         Poll::Ready(result.and(dropped))
     }
 
@@ -131,7 +141,11 @@ impl Drop for ExitActions {
     fn drop(&mut self) {
         let Stack { waiting, begun } = std::mem::take(&mut *self.lock());
         if let Some(begun) = begun {
-            tracing::error!("an exit action was not run to its end: no runtime is left to run it");
+            if begun.is_users {
+                tracing::error!(
+                    "an exit action was not run to its end: no runtime is left to run it"
+                );
+            }
             log(panics::drop_caught(begun).map_err(panicked));
         }
         for action in waiting.into_iter().rev() {

@@ -2,10 +2,7 @@
 
 mod common;
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::Poll;
 
 use bytes::Bytes;
 use common::service::*;
@@ -64,11 +61,6 @@ fn busy(journal: &Journal) -> postbox_server::ServerBuilder {
             }
         },
     )
-}
-
-/// Polls a future once.
-async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
 }
 
 contract! {
