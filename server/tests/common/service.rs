@@ -1,9 +1,8 @@
 //! Handlers with a service initialization, and a journal of what happened in which order.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 
 use bytes::Bytes;
 use postbox_server::{
@@ -128,9 +127,4 @@ impl Drop for OnDrop {
     fn drop(&mut self) {
         self.0.add(std::mem::take(&mut self.1));
     }
-}
-
-/// Polls a future once.
-pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
 }

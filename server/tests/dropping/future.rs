@@ -1,15 +1,15 @@
 //! The serving future is dropped: a shutdown without grace, on a runtime that goes on.
 
-mod common;
-
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
-use common::service::*;
-use common::*;
 use postbox_server::{Client, SendError, ServeError, Spawner, StartError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+use crate::common::service::*;
+use crate::common::*;
+use crate::contract;
 
 /// What ends by itself, in the order in which it has to.
 const ENDED: [&str; 6] = [

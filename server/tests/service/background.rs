@@ -1,13 +1,13 @@
 //! What ends serving from within: background tasks that fail, workers that die.
 
-mod common;
-
 use std::sync::{Arc, OnceLock};
 
-use common::service::*;
-use common::*;
 use postbox_server::{RecvError, ServeError, Spawner, StartError};
 use tokio::sync::Notify;
+
+use crate::common::service::*;
+use crate::common::*;
+use crate::contract;
 
 contract! {
     async fn s4_a_background_task_that_fails_or_panics_ends_serving_with_its_error(world: World) {

@@ -1,7 +1,5 @@
 //! Exit actions: when they run, in which order, and what their failures do.
 
-mod common;
-
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +8,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::service::*;
-use common::*;
 use postbox_server::{FlushError, Limits, SendError, Service};
 use tracing::Level;
+
+use crate::common::service::*;
+use crate::common::*;
+use crate::contract;
 
 /// An exit action for the journal.
 fn note(service: &mut Service, journal: &Journal, entry: &'static str) {

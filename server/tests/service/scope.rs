@@ -1,15 +1,15 @@
 //! The service around the handlers: its initialization, and what that is given.
 
-mod common;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use common::service::*;
-use common::*;
 use postbox_server::{ServeError, ServerHandle, Spawner, StartError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+use crate::common::service::*;
+use crate::common::*;
+use crate::contract;
 
 contract! {
     async fn s1_service_init_runs_once_per_serving_before_the_first_datagram_is_handled(world: World) {

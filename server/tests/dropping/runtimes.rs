@@ -1,7 +1,5 @@
 //! The runtime that a server is served on goes away.
 
-mod common;
-
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,14 +8,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::service::*;
-use common::*;
 use postbox_server::{
     Client, FlushError, RecvError, Requests, SendError, ServerBuilder, Spawner, StartError,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+
+use crate::common::service::*;
+use crate::common::*;
+use crate::contract;
 
 /// A runtime of the world's kind, beside the one that the test runs on.
 fn another_runtime(world: &World) -> Runtime {

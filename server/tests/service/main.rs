@@ -1,0 +1,8 @@
+//! The service around the handlers: S1 to S4.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod background;
+mod exits;
+mod scope;
