@@ -33,7 +33,18 @@
 //!
 //! # Features
 //!
+//! None is on by default.
+//!
 //! - `conformance`: the rules that every serializer keeps, as a suite for the tests of a codec.
+//!
+//! The others are serializers that wrap a serializer. They nest in any order and flip:
+//!
+//! | feature | serializer | more bytes in a datagram |
+//! |---|---|---|
+//! | `base64` | `Base64Serializer`: bytes as text | a third, rounded up to a multiple of 4 |
+//! | `checksum` | `ChecksumSerializer`: SHA-256, against accidents | 32 |
+//! | `prefix` | `PrefixedSerializer`: a magic number, a version | the prefix |
+//! | `signature` | `SignedSerializer`: HMAC-SHA-256, against forgery | 32 |
 
 mod protocol;
 
@@ -41,6 +52,8 @@ mod datagram_protocol;
 
 mod converter;
 mod serializer;
+
+mod wrapper;
 
 mod flip;
 
@@ -58,3 +71,13 @@ pub use error::{BoxError, DatagramMakeError, DatagramParseError};
 pub use flip::Flip;
 pub use protocol::Protocol;
 pub use serializer::{RawSerializer, Serializer, StapledSerializer};
+#[cfg(feature = "base64")]
+pub use wrapper::base64::{Base64Error, Base64Serializer};
+#[cfg(feature = "checksum")]
+pub use wrapper::checksum::{ChecksumError, ChecksumSerializer};
+#[cfg(feature = "prefix")]
+pub use wrapper::prefix::{PrefixError, PrefixedSerializer};
+#[cfg(all(feature = "signature", feature = "base64"))]
+pub use wrapper::signature::InvalidKey;
+#[cfg(feature = "signature")]
+pub use wrapper::signature::{SignatureError, SignedSerializer, SigningKey};

@@ -1,0 +1,17 @@
+//! Serializers that wrap a serializer: each changes the bytes of the datagram, and no packet.
+//!
+//! To send, the serializer within writes its datagram first, and the wrapper works on those bytes
+//! where they stand. To receive, the wrapper takes its own part off first, so that the serializer
+//! within sees only what passed.
+
+#[cfg(feature = "base64")]
+pub(crate) mod base64;
+#[cfg(feature = "checksum")]
+pub(crate) mod checksum;
+#[cfg(feature = "prefix")]
+pub(crate) mod prefix;
+#[cfg(feature = "signature")]
+pub(crate) mod signature;
+
+#[cfg(feature = "base64")]
+mod replace;

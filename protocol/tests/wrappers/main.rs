@@ -1,0 +1,10 @@
+//! Serializers that wrap a serializer.
+#![allow(clippy::unwrap_used, reason = "a part of the tests")]
+
+mod support;
+
+mod base64;
+mod checksum;
+mod nesting;
+mod prefix;
+mod signature;
