@@ -186,6 +186,9 @@ impl<Response> Future for Send<'_, Response> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let run = &this.client.run;
+        if this.packet.is_some() {
+            ready!(turn::poll_proceed(cx));
+        }
         if let Some(packet) = this.packet.take() {
             match run.offer(packet) {
                 Offer::Done(result) => return Poll::Ready(result),

@@ -183,6 +183,8 @@ enum Here {
     Closed,
     TimedOut,
     Parked,
+    /// Others have their turn first.
+    Spent,
     /// Another waker than the handler's own: it has to wait like a receive from elsewhere.
     OtherWaker,
 }
@@ -232,6 +234,9 @@ impl<P: Protocol> Peer<P> {
             if poll.run != self.address() {
                 return None;
             }
+            if poll.is_spent() {
+                return Some(Here::Spent);
+            }
             if self.port.inbox.is_closing() {
                 return Some(Here::Closed);
             }
@@ -261,6 +266,10 @@ impl<P: Protocol> Peer<P> {
             Here::Closed => Poll::Ready(Err(RecvError::Closed)),
             Here::TimedOut => Poll::Ready(Err(RecvError::TimedOut)),
             Here::Parked => Poll::Pending,
+            Here::Spent => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Here::OtherWaker => return None,
         })
     }
@@ -272,10 +281,13 @@ impl<P: Protocol> Peer<P> {
         timeout: Option<Duration>,
         wait: &mut Wait,
     ) -> Poll<Result<P::Received, RecvError>> {
+        let (here, own) = self.polled_here(cx);
+        if !here {
+            ready!(turn::poll_task_proceed(cx));
+        }
         if self.port.inbox.is_closing() {
             return Poll::Ready(Err(RecvError::Closed));
         }
-        let (here, own) = self.polled_here(cx);
         let own = own && wait.number == 0;
         let waker = cx.waker().clone(); // user code: before the lock
         let mut mailbox = dispatch::lock(&self.mailbox);

@@ -9,9 +9,12 @@
 //! It is borrowed for single steps, never while user code runs.
 
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::task::coop;
 
 use crate::context::Values;
 use crate::dispatch::Hand;
@@ -75,6 +78,20 @@ pub(crate) struct HandlerPoll {
     pub(crate) received: bool,
     /// Left by a shutdown: the handler waits for its own server to end.
     pub(crate) awaits_shutdown: bool,
+    /// The receives and sends that it has made.
+    pub(crate) steps: u16,
+}
+
+/// Receives and sends that one poll of a handler may make, as many as tokio allows a task: a handler that
+/// always finds something to receive, or is told closed and does not care, cannot hold the turn.
+const STEPS: u16 = 128;
+
+impl HandlerPoll {
+    /// Counts a receive or a send. Answers whether it is one too many: it has to wait for the next turn.
+    pub(crate) fn is_spent(&mut self) -> bool {
+        self.steps += 1;
+        self.steps > STEPS
+    }
 }
 
 /// How long a receive waits.
@@ -120,6 +137,25 @@ pub(crate) fn with<T>(step: impl FnOnce(&mut Turn) -> T) -> Option<T> {
         .try_with(|thread| thread.turn.try_borrow_mut().ok()?.as_deref_mut().map(step))
         .ok()
         .flatten()
+}
+
+/// Ready unless the handler or the task that is being polled here has made too many receives and sends
+/// without a pause: then it has to wait, and is woken at once.
+pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
+    let polls = |turn: &mut Turn| (turn.poll.run != 0).then(|| turn.poll.is_spent());
+    match with(polls).flatten() {
+        Some(false) => Poll::Ready(()),
+        Some(true) => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        None => poll_task_proceed(cx),
+    }
+}
+
+/// [`poll_proceed`] for a task of the runtime, which counts itself.
+pub(crate) fn poll_task_proceed(cx: &mut Context<'_>) -> Poll<()> {
+    pin!(coop::consume_budget()).poll(cx)
 }
 
 /// Calls `step` with the values of the context variables in force.

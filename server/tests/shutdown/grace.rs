@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -59,6 +60,47 @@ contract! {
         let stats = server.handle.stats();
         assert_eq!((stats.handlers_returned, stats.handlers_cancelled), (0, 1));
         server.stop().await.unwrap();
+    }
+
+    async fn v4_a_handler_that_ignores_closed_is_cancelled_all_the_same(world: World) {
+        let server = world
+            .serve(raw_server(|client, mut requests| async move {
+                client.send(requests.recv().await?).await?;
+                loop {
+                    let _ = requests.recv().await;
+                }
+            }).grace(Duration::ZERO))
+            .await;
+        let peer = world.peer(server.addr).await;
+        assert_eq!(peer.ask("deaf").await, "deaf");
+        server.handle.shutdown().await;
+        assert_eq!(server.handle.stats().handlers_cancelled, 1);
+        server.stop().await.unwrap();
+    }
+
+    async fn v4_a_task_that_ignores_closed_holds_nobody(world: World) {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stops = Arc::clone(&stop);
+        let server = world
+            .serve(raw_server(move |client, mut requests| {
+                let stop = Arc::clone(&stops);
+                async move {
+                    client.send(requests.recv().await?).await?;
+                    let deaf = tokio::spawn(async move {
+                        while !stop.load(Ordering::SeqCst) {
+                            let _ = requests.recv().await;
+                        }
+                    });
+                    deaf.await?;
+                    Ok(())
+                }
+            }).grace(Duration::ZERO))
+            .await;
+        let peer = world.peer(server.addr).await;
+        assert_eq!(peer.ask("deaf").await, "deaf");
+        server.handle.shutdown().await;
+        server.stop().await.unwrap();
+        stop.store(true, Ordering::SeqCst);
     }
 
     async fn v4_what_was_sent_leaves(world: World) {
