@@ -341,6 +341,12 @@ impl TestServer {
         }
     }
 
+    /// Waits until so many datagrams have been received and accounted for.
+    pub async fn settled(&self, received: u64) -> Stats {
+        let done = |stats: &Stats| stats.received == received && stats.accounted() == received;
+        self.stats_where(done).await
+    }
+
     /// Waits until so many datagrams are queued.
     pub async fn queued(&self, count: u64) {
         self.stats_where(|stats| stats.queued == count).await;

@@ -1,0 +1,125 @@
+//! L5 and L6: who is not answered, before a handler starts.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::common::*;
+use crate::contract;
+
+contract! {
+    on memory;
+    async fn l5_sources_that_must_not_be_answered_are_dropped_before_a_handler_starts(world: World) {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let started = Arc::clone(&runs);
+        let builder = raw_server(move |client, mut requests| {
+            started.fetch_add(1, Ordering::SeqCst);
+            async move {
+                client.send(requests.recv().await?).await?;
+                Ok(())
+            }
+        });
+        let server = world.serve(builder).await;
+        let forged = [
+            "127.0.0.1:0",
+            "0.0.0.0:7",
+            "255.255.255.255:7",
+            "224.0.0.1:7",
+            "239.1.2.3:7",
+            "[::]:7",
+            "[ff02::1]:7",
+            "[::1]:0",
+            "[::ffff:0.0.0.0]:7",
+            "[::ffff:255.255.255.255]:7",
+            "[::ffff:224.0.0.1]:7",
+            "[::ffff:127.0.0.1]:0",
+        ];
+        for source in forged {
+            world.network.send_from(source.parse().unwrap(), b"forged", server.addr).unwrap();
+        }
+        let peer = world.peer(server.addr).await;
+        assert_eq!(peer.ask("good").await, "good");
+        let stats = server.handle.stats();
+        assert_eq!(stats.dropped_source, forged.len() as u64);
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+        server.stop().await.unwrap();
+    }
+
+    async fn l6_the_admission_check_is_asked_for_each_datagram_without_a_handler(world: World) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let builder = raw_server(|client, mut requests| async move {
+            // A conversation of two.
+            client.send(requests.recv().await?).await?;
+            client.send(requests.recv().await?).await?;
+            Ok(())
+        })
+        .admit(move |remote| {
+            seen.lock().unwrap().push(remote);
+            true
+        });
+        let server = world.serve(builder).await;
+        let peer = world.peer(server.addr).await;
+        for _ in 0..2 {
+            assert_eq!(peer.ask("one").await, "one");
+            assert_eq!(peer.ask("two").await, "two");
+        }
+        // Not for the second of each conversation: that client has a handler.
+        assert_eq!(*asked.lock().unwrap(), [peer.addr(), peer.addr()]);
+        server.stop().await.unwrap();
+    }
+
+    async fn l6_a_refused_datagram_is_counted_and_starts_nothing(world: World) {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let started = Arc::clone(&runs);
+        let banned = Arc::new(Mutex::new(None::<SocketAddr>));
+        let ban = Arc::clone(&banned);
+        let builder = raw_server(move |client, mut requests| {
+            started.fetch_add(1, Ordering::SeqCst);
+            async move {
+                client.send(requests.recv().await?).await?;
+                Ok(())
+            }
+        })
+        .admit(move |remote| Some(remote) != *ban.lock().unwrap());
+        let server = world.serve(builder).await;
+        let bad = world.peer(server.addr).await;
+        let good = world.peer(server.addr).await;
+        *banned.lock().unwrap() = Some(bad.addr());
+        for _ in 0..3 {
+            bad.send("let me in").await;
+        }
+        server.stats_where(|stats| stats.dropped_refused == 3).await;
+        assert_eq!(good.ask("hello").await, "hello");
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+        assert!(bad.is_quiet());
+        server.stop().await.unwrap();
+    }
+
+    async fn l6_a_refusal_is_asked_before_the_bound_of_clients(world: World) {
+        let limits = postbox_server::Limits { clients: 0, ..Default::default() };
+        let server = world.serve(echo().limits(limits).admit(|_| false)).await;
+        let peer = world.peer(server.addr).await;
+        peer.send("x").await;
+        let stats = server.settled(1).await;
+        assert_eq!((stats.dropped_refused, stats.dropped_clients_bound), (1, 0));
+        server.stop().await.unwrap();
+    }
+
+    async fn l6_an_admission_check_that_panics_refuses_and_is_logged(world: World) {
+        let calls = AtomicUsize::new(0);
+        let builder = echo().admit(move |_| {
+            assert!(calls.fetch_add(1, Ordering::SeqCst) > 0, "the list cannot be read");
+            true
+        });
+        let server = world.serve(builder).await;
+        let peer = world.peer(server.addr).await;
+        peer.send("x").await;
+        let records = world.logs.wait_for(1).await;
+        assert!(records[0].message.contains("the list cannot be read"), "{records:?}");
+        assert!(records[0].fields.contains(&peer.addr().to_string()), "{records:?}");
+        assert_eq!(peer.ask("again").await, "again");
+        assert_eq!(server.handle.stats().dropped_refused, 1);
+        server.stop().await.unwrap();
+    }
+}
