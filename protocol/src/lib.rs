@@ -45,6 +45,8 @@
 //! | `checksum` | `ChecksumSerializer`: SHA-256, against accidents | 32 |
 //! | `prefix` | `PrefixedSerializer`: a magic number, a version | the prefix |
 //! | `signature` | `SignedSerializer`: HMAC-SHA-256, against forgery | 32 |
+//! | `zlib` | `ZlibSerializer`: smaller, read everywhere; pure Rust | at most 11 up to 31 KiB, 21 up to 64 KiB |
+//! | `zstd` | `ZstdSerializer`: smaller, faster; needs a C compiler | at most 12 up to 128 KiB |
 
 mod protocol;
 
@@ -75,9 +77,15 @@ pub use serializer::{RawSerializer, Serializer, StapledSerializer};
 pub use wrapper::base64::{Base64Error, Base64Serializer};
 #[cfg(feature = "checksum")]
 pub use wrapper::checksum::{ChecksumError, ChecksumSerializer};
+#[cfg(any(feature = "zlib", feature = "zstd"))]
+pub use wrapper::compression::CompressionError;
 #[cfg(feature = "prefix")]
 pub use wrapper::prefix::{PrefixError, PrefixedSerializer};
 #[cfg(all(feature = "signature", feature = "base64"))]
 pub use wrapper::signature::InvalidKey;
 #[cfg(feature = "signature")]
 pub use wrapper::signature::{SignatureError, SignedSerializer, SigningKey};
+#[cfg(feature = "zlib")]
+pub use wrapper::zlib::ZlibSerializer;
+#[cfg(feature = "zstd")]
+pub use wrapper::zstd::ZstdSerializer;

@@ -8,10 +8,18 @@
 pub(crate) mod base64;
 #[cfg(feature = "checksum")]
 pub(crate) mod checksum;
+#[cfg(any(feature = "zlib", feature = "zstd"))]
+pub(crate) mod compression;
 #[cfg(feature = "prefix")]
 pub(crate) mod prefix;
 #[cfg(feature = "signature")]
 pub(crate) mod signature;
+#[cfg(feature = "zlib")]
+pub(crate) mod zlib;
+#[cfg(feature = "zstd")]
+pub(crate) mod zstd;
 
-#[cfg(feature = "base64")]
+#[cfg(any(feature = "zlib", feature = "zstd"))]
+mod pool;
+#[cfg(any(feature = "base64", feature = "zlib", feature = "zstd"))]
 mod replace;

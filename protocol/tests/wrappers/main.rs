@@ -8,3 +8,5 @@ mod checksum;
 mod nesting;
 mod prefix;
 mod signature;
+mod zlib;
+mod zstd;

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use postbox_protocol::conformance::Conformance;
 use postbox_protocol::{
     Base64Serializer, ChecksumSerializer, Flip, PrefixedSerializer, Serializer, SignedSerializer,
-    SigningKey,
+    SigningKey, ZlibSerializer, ZstdSerializer,
 };
 
 use crate::support::*;
@@ -13,11 +13,13 @@ use crate::support::*;
 type Wrapper = fn(Object) -> Object;
 type Object = Box<dyn Serializer<Sent = Bytes, Received = Bytes>>;
 
-const WRAPPERS: [Wrapper; 4] = [
+const WRAPPERS: [Wrapper; 6] = [
     |within| Box::new(Base64Serializer::url_safe(within)),
     |within| Box::new(ChecksumSerializer::new(within)),
     |within| Box::new(PrefixedSerializer::new(within, &b"PB"[..])),
     |within| Box::new(SignedSerializer::new(within, SigningKey::new(&SECRET))),
+    |within| Box::new(ZlibSerializer::new(within)),
+    |within| Box::new(ZstdSerializer::new(within)),
 ];
 
 #[test]
@@ -45,6 +47,10 @@ fn wrappers_around_a_signature_let_no_damage_pass() {
     refuses_all_damage(&PrefixedSerializer::new(signed(), &b"PB"[..]));
     refuses_all_damage(&ChecksumSerializer::new(signed()));
     refuses_all_damage(&SignedSerializer::new(
+        ZlibSerializer::new(ZstdSerializer::new(RAW)),
+        SigningKey::new(&SECRET),
+    ));
+    refuses_all_damage(&SignedSerializer::new(
         Base64Serializer::url_safe(RAW),
         SigningKey::new(&SECRET),
     ));
@@ -53,7 +59,10 @@ fn wrappers_around_a_signature_let_no_damage_pass() {
 #[test]
 fn p2_wrappers_of_wrappers_flip() {
     flips(Base64Serializer::url_safe(SignedSerializer::new(
-        PrefixedSerializer::new(ChecksumSerializer::new(Length), &b"PB"[..]),
+        PrefixedSerializer::new(
+            ZlibSerializer::new(ZstdSerializer::new(ChecksumSerializer::new(Length))),
+            &b"PB"[..],
+        ),
         SigningKey::new(&SECRET),
     )));
 }

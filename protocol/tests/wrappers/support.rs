@@ -187,3 +187,34 @@ where
     // The other side of the other side is the first again.
     assert_eq!(answering.flip().build_packet(&datagram).unwrap(), 9);
 }
+
+/// Returns `length` bytes that nothing makes shorter.
+pub(crate) fn noise(length: usize) -> Bytes {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .collect()
+}
+
+/// Returns the bytes that these digits say.
+pub(crate) fn hex(digits: &str) -> Vec<u8> {
+    (0..digits.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+/// Returns text of so many words, which gets the shorter the more is done.
+pub(crate) fn words(count: usize) -> Bytes {
+    let words = ["alpha ", "beta ", "of ", "the ", "it ", "is ", "postbox "];
+    let text: String = noise(count)
+        .iter()
+        .map(|byte| words[usize::from(*byte) % words.len()])
+        .collect();
+    text.into()
+}
