@@ -21,10 +21,13 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::iter;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::panics;
+use crate::report::Text;
 use crate::turn;
 
 /// A variable with a value of its own in each handler. Declare it as a `static`.
@@ -54,7 +57,8 @@ impl<T: Clone + Send + 'static> ContextVar<T> {
         impl Drop for Taken {
             fn drop(&mut self) {
                 let value = self.1.take();
-                turn::with_context(|values| values.give_back(self.0, value));
+                let left = turn::with_context(|values| values.give_back(self.0, value));
+                drop(left); // also user code
             }
         }
         let taken = Taken(
@@ -174,6 +178,13 @@ impl Values {
         self.0.is_none()
     }
 
+    /// Drops every value: user code. What of it panics does so with these messages.
+    pub(crate) fn into_dropped(mut self) -> impl Iterator<Item = String> {
+        let mut values = self.0.take();
+        iter::from_fn(move || values.as_mut()?.pop_first())
+            .filter_map(|(_, value)| panics::drop_caught(value).err())
+    }
+
     /// Clones every value: user code.
     pub(crate) fn copy(&self) -> Self {
         Self(self.0.as_ref().map(|map| {
@@ -197,9 +208,14 @@ impl Values {
         self.0.as_mut()?.get_mut(&key)?.take()
     }
 
-    fn give_back(&mut self, key: usize, value: Option<Box<dyn Value>>) {
-        if let Some(place) = self.0.as_mut().and_then(|map| map.get_mut(&key)) {
-            *place = place.take().or(value); // the clone itself may have set the variable
+    /// Puts a value back in its place. Returns it if the clone itself has set the variable.
+    fn give_back(&mut self, key: usize, value: Option<Box<dyn Value>>) -> Option<Box<dyn Value>> {
+        match self.0.as_mut().and_then(|map| map.get_mut(&key)) {
+            Some(place @ None) => {
+                *place = value;
+                None
+            }
+            _ => value,
         }
     }
 
@@ -219,13 +235,28 @@ impl fmt::Debug for Values {
     }
 }
 
+impl Drop for Values {
+    fn drop(&mut self) {
+        if self.is_empty() {
+            return;
+        }
+        for message in std::mem::take(self).into_dropped() {
+            tracing::error!(
+                "a context variable panicked when dropped: {}",
+                Text(&message)
+            );
+        }
+    }
+}
+
 /// Puts the current context back also when a clone panics.
 struct RestoreCurrent(Values);
 
 impl RestoreCurrent {
     fn put_back(&mut self) {
         let values = std::mem::take(&mut self.0);
-        turn::with_context(|current| *current = values);
+        let replaced = turn::with_context(|current| std::mem::replace(current, values));
+        drop(replaced); // what a clone has set: user code
     }
 }
 

@@ -63,7 +63,13 @@ impl<P: Protocol> Peer<P> {
     /// The local address that the client sent to, where the transport can tell.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match self.client.local {
-            Some(local) => Some(SocketAddr::new(local.asked, self.port.bound.port())),
+            Some(local) => {
+                let mut addr = SocketAddr::new(local.asked, self.port.bound.port());
+                if let SocketAddr::V6(addr) = &mut addr {
+                    addr.set_scope_id(local.interface); // where it means nothing without
+                }
+                Some(addr)
+            }
             None if self.port.bound.ip().is_unspecified() => None,
             None => Some(self.port.bound),
         }

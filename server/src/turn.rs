@@ -89,7 +89,7 @@ const STEPS: u16 = 128;
 impl HandlerPoll {
     /// Counts a receive or a send. Answers whether it is one too many: it has to wait for the next turn.
     pub(crate) fn is_spent(&mut self) -> bool {
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         self.steps > STEPS
     }
 }

@@ -125,7 +125,7 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
         for id in self.dispatch.running().collect::<Vec<_>>() {
             let client = self.dispatch.run(id).client.remote;
             self.port.counters.cancelled.add(1);
-            if let Err(message) = self.handlers.get(id).clear() {
+            for message in self.handlers.get(id).clear() {
                 self.report.handler_panicked(client, &message);
             }
             let totals = Arc::clone(&self.port.totals);
@@ -142,10 +142,11 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
     /// Ends the worker, whatever its phase: nothing leaves, nobody is answered any more.
     pub(super) fn abandon(&mut self) {
         let outer = turn::enter(self.turn.take());
-        self.close_postboxes();
-        self.cancel_handlers();
+        // First, so that a destructor which sends is told that it is too late.
         let mut mail = self.port.inbox.close();
         mail.outbox.abandon();
+        self.close_postboxes();
+        self.cancel_handlers();
         self.turn = turn::enter(outer);
         if let Some(turn) = &mut self.turn {
             turn.outbox.abandon();

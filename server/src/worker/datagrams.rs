@@ -224,7 +224,7 @@ where
 
     /// A handler ended. Answers whether the next one is to begin in its slot.
     fn ended(&mut self, id: SlotId, mut hand: Hand) -> bool {
-        if let Err(message) = self.handlers.get(id).clear() {
+        for message in self.handlers.get(id).clear() {
             self.report
                 .handler_panicked(self.dispatch.run(id).client.remote, &message);
         }

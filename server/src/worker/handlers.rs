@@ -71,15 +71,14 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Cell<Fut> {
         panics::catch(|| turn::in_context(context, || future.poll(&mut Context::from_waker(waker))))
     }
 
-    /// Drops the handler, then its context. Both are the user's, and may panic.
-    pub(super) fn clear(&mut self) -> Result<(), String> {
+    /// Drops the handler, then its context. Both are the user's, and may panic: with these messages.
+    pub(super) fn clear(&mut self) -> impl Iterator<Item = String> + use<Fut> {
         let future = self.future.as_mut();
         let mut context = std::mem::take(&mut self.context);
         let dropped = panics::catch(|| turn::in_context(&mut context, || drop_future(future)));
         (self.expired, self.awaits_shutdown) = (false, false);
         (self.deadline, self.receive) = (NEVER, 0);
-        let context_dropped = panics::drop_caught(context);
-        dropped.and(context_dropped)
+        dropped.err().into_iter().chain(context.into_dropped())
     }
 
     /// The address of what the handler is woken by.

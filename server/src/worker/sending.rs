@@ -10,6 +10,7 @@ use super::{Phase, Worker};
 use crate::client::Client;
 use crate::dispatch;
 use crate::inbox::{After, Alarm};
+
 use crate::panics;
 use crate::peer::ClientKey;
 use crate::requests::Requests;
@@ -33,7 +34,15 @@ where
         };
         let mut progressed = false;
         let mut room = 0;
-        while !outbox.is_empty() {
+        let mut completed = Vec::new();
+        loop {
+            // Before what follows is tried: a flush is not told of what was sent after it.
+            while let Some((client, flush)) = outbox.completed() {
+                completed.push((flush, self.refusals.take(&client)));
+            }
+            if outbox.is_empty() {
+                break;
+            }
             let (bytes, datagrams) = outbox.waiting();
             let first = datagrams[0];
             let gone = match self.transport.poll_send(cx, bytes, datagrams) {
@@ -57,18 +66,19 @@ where
             room += outbox.advance(gone);
             progressed = true;
         }
-        let mut completed = Vec::new();
-        while let Some(mark) = outbox.completed() {
-            completed.push(mark);
-        }
         outbox.compact();
-        turn::with(|turn| turn.outbox = outbox);
+        turn::with(|turn| {
+            // Wakers and loggers are the user's, and may have sent something meanwhile.
+            std::mem::swap(&mut turn.outbox, &mut outbox);
+            progressed |= outbox.has_work();
+            turn.outbox.append(&mut outbox);
+        });
         // Both wake others, so the outbox is back in its place.
         if room > 0 {
             self.port.inbox.add_room(room);
         }
-        for (client, flush) in completed {
-            flush.complete(self.refusals.take(&client));
+        for (flush, result) in completed {
+            flush.complete(result);
             progressed = true;
         }
         progressed

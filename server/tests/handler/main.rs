@@ -4,9 +4,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod answering;
 mod cancelled;
 mod deadlines;
 mod elsewhere;
 mod ends;
+mod outbox;
 mod receiving;
 mod starts;
