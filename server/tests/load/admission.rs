@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use postbox_server::{MemoryNetwork, ServerHandle};
+use tokio::runtime::Runtime;
+
 use super::common::*;
 use crate::contract;
 
@@ -122,4 +125,56 @@ contract! {
         assert_eq!(server.handle.stats().dropped_refused, 1);
         server.stop().await.unwrap();
     }
+}
+
+/// How often a worker takes memory for 40 datagrams that it drops, each from another source.
+fn dropping(
+    server: &ServerHandle,
+    network: &MemoryNetwork,
+    runtime: &Runtime,
+    source: fn(u8) -> ([u8; 4], u16),
+) -> u64 {
+    for number in 0..40 {
+        let from = SocketAddr::from(source(number));
+        network
+            .send_from(from, b"let me in", server.addresses()[0])
+            .unwrap();
+    }
+    let dropped = server.stats().dropped() + 40;
+    let all = async {
+        while server.stats().dropped() < dropped {
+            tokio::task::yield_now().await;
+        }
+    };
+    allocation_counter::measure(|| runtime.block_on(all)).count_total
+}
+
+#[test]
+fn l6_a_refusal_allocates_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let network = MemoryNetwork::new();
+    let builder = echo().admit(|_| false);
+    let server = builder
+        .bind_memory(&network, "127.0.0.1:0".parse().unwrap())
+        .unwrap();
+    let handle = server.handle();
+    runtime.spawn(server.serve_forever());
+    runtime.block_on(handle.started()).unwrap();
+    // Port 0 may not be answered. From the second time on that takes what waiting for it takes.
+    let mut waiting = 0;
+    for _ in 0..2 {
+        waiting = dropping(&handle, &network, &runtime, |number| {
+            ([127, 0, 2, number], 0)
+        });
+    }
+    assert_eq!(handle.stats().dropped_source, 80);
+    let refusing = dropping(&handle, &network, &runtime, |number| {
+        ([127, 0, 2, number], 7)
+    });
+    assert_eq!((handle.stats().dropped_refused, refusing), (40, waiting));
+    assert!(waiting < 40, "{waiting}");
+    runtime.block_on(handle.close());
 }
