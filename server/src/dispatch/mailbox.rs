@@ -51,7 +51,8 @@ pub(crate) struct Mailbox {
     waiting: Option<Waker>,
     /// Numbers the receives, so that the deadline of a dropped one is told from the present one's.
     receive: u32,
-    expired: bool,
+    /// The receive whose deadline has passed, or 0.
+    expired: u32,
 }
 
 impl Mailbox {
@@ -86,8 +87,8 @@ impl Mailbox {
             self.received = true;
             return Taken::Datagram(datagram);
         }
-        if self.expired && receive == self.receive {
-            self.expired = false;
+        if receive != 0 && receive == self.expired {
+            self.expired = 0; // told once
             return Taken::TimedOut;
         }
         Taken::Empty
@@ -104,7 +105,6 @@ impl Mailbox {
     /// A new receive begins: earlier deadlines no longer count.
     pub(crate) fn begin_receive(&mut self) -> u32 {
         self.receive = next(self.receive);
-        self.expired = false;
         self.receive
     }
 
@@ -119,7 +119,6 @@ impl Mailbox {
             return None;
         }
         self.receive = next(receive);
-        self.expired = false;
         self.waiting.take()
     }
 
@@ -135,29 +134,26 @@ impl Mailbox {
 
     /// The deadline of receive number `receive` has passed.
     pub(crate) fn expire(&mut self, receive: u32) -> Option<Waker> {
-        if self.receive != receive || self.closed {
+        if self.closed || !self.is_receiving(receive) {
             return None;
         }
-        self.expired = true;
+        self.expired = receive;
         self.waiting.take()
     }
 
-    /// From now on every receive answers closed. Returns how many datagrams were dropped by that.
+    /// The server closes: what is queued is dropped, and every receive answers closed. Returns how many
+    /// datagrams that were, and who waited for one.
     pub(super) fn close(&mut self, totals: &Totals) -> (usize, Option<Waker>) {
-        self.closed = true;
-        let mut dropped = 0;
-        while self.pop(totals).is_some() {
-            dropped += 1;
-        }
-        self.queue = VecDeque::new(); // its memory too
-        (dropped, self.waiting.take())
+        let rest = self.end();
+        let costs = rest.queue.iter().map(Datagram::cost);
+        costs.for_each(|cost| totals.release(cost));
+        (rest.queue.len(), rest.waiting)
     }
 
     /// The handler ended: what is left goes to the next run, and every receive of this one answers
     /// closed.
     pub(super) fn end(&mut self) -> Remainder {
         self.closed = true;
-        self.bytes = 0;
         Remainder {
             received: self.received,
             queue: std::mem::take(&mut self.queue),

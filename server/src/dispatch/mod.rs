@@ -259,7 +259,6 @@ impl<R: Run> Dispatch<R> {
             let run = self.forget(id, totals);
             Next::Forgotten(unshared.then_some(run))
         } else {
-            slot.queued = !rest.queue.is_empty();
             (slot.parked, slot.received) = (false, false);
             if !unshared {
                 slot.run = renew(&slot.run);

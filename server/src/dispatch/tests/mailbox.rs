@@ -66,6 +66,31 @@ fn h7_the_deadline_of_an_earlier_receive_says_nothing_to_a_later_one() {
 }
 
 #[test]
+fn h7_a_receive_that_is_over_is_told_from_one_that_goes_on() {
+    let mut mailbox = Mailbox::default();
+    let receive = mailbox.begin_receive();
+    assert!(mailbox.is_receiving(receive));
+    mailbox.stop_waiting(receive);
+    assert!(!mailbox.is_receiving(receive));
+    let second = mailbox.begin_receive();
+    assert!(mailbox.is_receiving(second) && !mailbox.is_receiving(receive));
+}
+
+#[test]
+fn h7_a_postbox_is_unused_until_a_receive_takes_a_datagram_from_it() {
+    let totals = totals();
+    let mut mailbox = Mailbox::default();
+    push(&mut mailbox, "first", &totals);
+    assert!(mailbox.is_unused());
+    mailbox.take(0, &totals);
+    assert!(!mailbox.is_unused());
+    mailbox.take(0, &totals);
+    assert!(!mailbox.is_unused());
+    mailbox.restart(VecDeque::new());
+    assert!(mailbox.is_unused(), "the next run's");
+}
+
+#[test]
 fn h7_receives_are_numbered_on_over_all_runs_and_never_0() {
     let mut mailbox = Mailbox::default();
     let first = mailbox.begin_receive();

@@ -166,6 +166,7 @@ fn h5_a_run_that_somebody_keeps_answers_closed_and_the_next_handler_gets_another
     };
     assert_eq!(end, expected);
     assert_eq!(bell.rings(), 0, "woken by the caller, outside the lock");
+    assert_eq!(Arc::strong_count(&bell), 1, "and not kept");
     assert_eq!(kept.open().take(0, &bench.totals), Taken::Closed);
     assert_eq!(bench.drain(a), ["next"]);
 }
