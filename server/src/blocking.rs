@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -54,12 +53,19 @@ impl BlockingServer {
     ///
     /// Within an async runtime: use [`ServerBuilder::bind`] there.
     pub fn bind(builder: ServerBuilder, hosts: impl Hosts) -> Result<Self, BindError> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(runtime_error)?;
-        let addrs = runtime.block_on(hosts::resolve(hosts.hosts()))?;
-        let server = builder.bind_all(addrs)?;
+        let runtime = make_runtime()?;
+        let wanted = runtime.block_on(hosts::resolve(hosts.hosts()))?;
+        let server = builder.bind_all(&wanted)?;
+        Ok(Self { server, runtime })
+    }
+
+    /// Takes a server that was bound in another way, and makes a current-thread runtime for it.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError::Runtime`] if the runtime cannot be made.
+    pub fn new(server: Server) -> Result<Self, BindError> {
+        let runtime = make_runtime()?;
         Ok(Self { server, runtime })
     }
 
@@ -112,8 +118,9 @@ impl ServerHandle {
     }
 }
 
-fn runtime_error(error: io::Error) -> BindError {
-    BindError::Runtime(error)
+fn make_runtime() -> Result<Runtime, BindError> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(BindError::Runtime)
 }
 
 /// Runs a future that needs no runtime on this thread.

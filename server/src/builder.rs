@@ -12,7 +12,7 @@ use socket2::Socket;
 use crate::endpoint::{Endpoint, EndpointKind, TransportChoice};
 use crate::error::BindError;
 use crate::handler::Handler;
-use crate::hosts::{self, Hosts};
+use crate::hosts::{self, Hosts, Wanted};
 use crate::limits::Limits;
 use crate::serve::{App, Application};
 use crate::server::Server;
@@ -87,6 +87,9 @@ impl ServerBuilder {
 
     /// Lets other sockets share the port (`SO_REUSEPORT`). Default: a port in use is an error, whatever
     /// the number of workers.
+    ///
+    /// Several workers share their own port by the same means. So another program of the same user that
+    /// asks for `SO_REUSEPORT` can join them uninvited, which it cannot where there is one worker.
     pub fn reuse_port(mut self, reuse: bool) -> Self {
         self.sockets.reuse_port = reuse;
         self
@@ -155,14 +158,15 @@ impl ServerBuilder {
         self
     }
 
-    /// Binds one host or several. All addresses of a name are bound; duplicates are removed.
+    /// Binds one host or several. All addresses of a name are bound, but for those of a family (IPv4 or
+    /// IPv6) that this host lacks; duplicates are removed.
     ///
     /// # Errors
     ///
     /// [`BindError`] names the address. If one fails the others are closed again.
     pub async fn bind(self, hosts: impl Hosts) -> Result<Server, BindError> {
-        let addrs = hosts::resolve(hosts.hosts()).await?;
-        self.bind_all(addrs)
+        let wanted = hosts::resolve(hosts.hosts()).await?;
+        self.bind_all(&wanted)
     }
 
     /// Binds every interface: all IPv4 and all IPv6 addresses of this host, each family with a socket of
@@ -172,22 +176,7 @@ impl ServerBuilder {
     ///
     /// As [`bind`](Self::bind).
     pub fn bind_every_interface(self, port: u16) -> Result<Server, BindError> {
-        let mut endpoints = Vec::new();
-        let mut lacking = None;
-        for addr in [
-            SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
-            SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
-        ] {
-            match self.open(addr) {
-                Ok(opened) => endpoints.extend(opened),
-                Err(BindError::Bind { source, .. }) if is_lacking(&source) => lacking = Some(addr),
-                Err(error) => return Err(error),
-            }
-        }
-        if endpoints.is_empty() && lacking.is_some() {
-            return Err(BindError::Nothing);
-        }
-        self.build(endpoints)
+        self.bind_all(&hosts::every_interface(port))
     }
 
     /// Serves sockets that the user made and bound, one worker each.
@@ -238,9 +227,9 @@ impl ServerBuilder {
         self.build(endpoints)
     }
 
-    pub(crate) fn bind_all(self, addrs: Vec<SocketAddr>) -> Result<Server, BindError> {
+    pub(crate) fn bind_all(self, wanted: &[Wanted]) -> Result<Server, BindError> {
         let mut endpoints = Vec::new();
-        for addr in addrs {
+        for addr in hosts::usable(wanted, hosts::lacks_family) {
             endpoints.extend(self.open(addr)?);
         }
         self.build(endpoints)
@@ -295,10 +284,4 @@ fn endpoint(addr: SocketAddr, socket: Socket, member: usize) -> Endpoint {
             options,
         },
     )
-}
-
-/// The host has no such address family.
-fn is_lacking(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EAFNOSUPPORT)
-        || error.kind() == io::ErrorKind::AddrNotAvailable
 }

@@ -1,6 +1,7 @@
 //! Where a server is bound: what users may write, and what it resolves to.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use crate::error::BindError;
 
@@ -77,27 +78,73 @@ impl<T: Hosts + Clone> Hosts for &[T] {
     }
 }
 
+/// An address to bind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    addr: SocketAddr,
+    /// The user wrote this very address. Others were found for a name, or stand for every interface.
+    is_written: bool,
+}
+
 /// Resolves names, all their addresses, and removes duplicates. The order stays.
-pub(crate) async fn resolve(hosts: Vec<Host>) -> Result<Vec<SocketAddr>, BindError> {
-    let mut addrs: Vec<SocketAddr> = Vec::new();
+pub(crate) async fn resolve(hosts: Vec<Host>) -> Result<Vec<Wanted>, BindError> {
+    let mut all: Vec<Wanted> = Vec::new();
     for host in hosts {
-        let resolved = match host {
-            Host::Addr(addr) => vec![addr],
+        let (resolved, is_written) = match host {
+            Host::Addr(addr) => (vec![addr], true),
             Host::Name(host) => match host.parse() {
-                Ok(addr) => vec![addr],
+                Ok(addr) => (vec![addr], true),
                 Err(_) => {
                     let resolved = tokio::net::lookup_host(&host).await.map(Vec::from_iter);
-                    resolved.map_err(|source| BindError::Resolve { host, source })?
+                    let resolved =
+                        resolved.map_err(|source| BindError::Resolve { host, source })?;
+                    (resolved, false)
                 }
             },
         };
         for addr in resolved {
-            if !addrs.contains(&addr) {
-                addrs.push(addr);
+            match all.iter_mut().find(|wanted| wanted.addr == addr) {
+                Some(wanted) => wanted.is_written |= is_written,
+                None => all.push(Wanted { addr, is_written }),
             }
         }
     }
-    Ok(addrs)
+    Ok(all)
+}
+
+/// All IPv4 and all IPv6 addresses of this host.
+pub(crate) fn every_interface(port: u16) -> Vec<Wanted> {
+    let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    let wanted = |ip| Wanted {
+        addr: SocketAddr::new(ip, port),
+        is_written: false,
+    };
+    all.map(wanted).into()
+}
+
+/// The addresses without those that nobody wrote and whose family the host lacks: `localhost` is often
+/// both `127.0.0.1` and `::1` where there is no IPv6. All of them if no other is left, so that binding
+/// tells what is wrong.
+pub(crate) fn usable(wanted: &[Wanted], lacks: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
+    let is_usable = |wanted: &&Wanted| wanted.is_written || !lacks(wanted.addr);
+    let addr = |wanted: &Wanted| wanted.addr;
+    let usable: Vec<_> = wanted.iter().filter(is_usable).map(addr).collect();
+    if usable.is_empty() {
+        return wanted.iter().map(addr).collect();
+    }
+    usable
+}
+
+/// Whether the host lacks the address's family: then it has not even its loopback address.
+pub(crate) fn lacks_family(addr: SocketAddr) -> bool {
+    let loopback: IpAddr = match addr {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    UdpSocket::bind((loopback, 0)).is_err_and(|error| {
+        error.kind() == io::ErrorKind::AddrNotAvailable
+            || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+    })
 }
 
 #[cfg(test)]
@@ -105,8 +152,8 @@ mod tests {
     use super::*;
 
     async fn resolved(hosts: impl Hosts) -> Vec<String> {
-        let addrs = resolve(hosts.hosts()).await.unwrap();
-        addrs.iter().map(SocketAddr::to_string).collect()
+        let wanted = resolve(hosts.hosts()).await.unwrap();
+        wanted.iter().map(|one| one.addr.to_string()).collect()
     }
 
     #[tokio::test]
@@ -168,5 +215,48 @@ mod tests {
                 error => panic!("{error}"),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn v1_a_family_that_the_host_lacks_is_passed_over_where_nobody_wrote_its_address() {
+        let without_v6 = |wanted: &[Wanted]| {
+            let usable = usable(wanted, |addr| addr.is_ipv6());
+            usable.iter().map(SocketAddr::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(without_v6(&every_interface(9000)), ["0.0.0.0:9000"]);
+        let named = ["127.0.0.1:1", "[::1]:1"].map(|addr| Wanted {
+            addr: addr.parse().unwrap(),
+            is_written: false,
+        });
+        assert_eq!(without_v6(&named), ["127.0.0.1:1"]);
+        assert_eq!(without_v6(&named[1..]), ["[::1]:1"], "else there is none");
+        let written = resolve(["127.0.0.1:1", "[::1]:1"].hosts()).await.unwrap();
+        assert_eq!(without_v6(&written), ["127.0.0.1:1", "[::1]:1"]);
+
+        let all = usable(&every_interface(0), |_| false);
+        let all: Vec<_> = all.iter().map(SocketAddr::to_string).collect();
+        assert_eq!(all, ["0.0.0.0:0", "[::]:0"]);
+        assert_eq!(
+            usable(&every_interface(0), |_| true).len(),
+            2,
+            "else there is none"
+        );
+    }
+
+    #[tokio::test]
+    async fn v1_an_address_that_is_written_and_named_counts_as_written() {
+        let named = resolve("localhost:9000".hosts()).await.unwrap();
+        assert!(named.iter().all(|wanted| !wanted.is_written));
+        let addr = named[0].addr.to_string();
+        let both = resolve(["localhost:9000", &addr[..]].hosts())
+            .await
+            .unwrap();
+        assert_eq!(both.len(), named.len());
+        assert!(both[0].is_written);
+    }
+
+    #[test]
+    fn v1_this_host_has_ipv4() {
+        assert!(!lacks_family(SocketAddr::from(([192, 0, 2, 1], 9000))));
     }
 }

@@ -1,0 +1,92 @@
+//! V1: what needs a host of its own. With `POSTBOX_ROOT_TESTS=1` these tests run, as root, each in
+//! namespaces that `unshare` makes for it. Otherwise they say that they did nothing.
+
+use std::process::Command;
+
+use postbox_server::Server;
+
+use crate::common::*;
+
+/// Runs `body` on a host where `many.test` has three addresses, after the shell commands of `setup`.
+///
+/// Namespaces belong to a process, so this starts the test program once more for one test.
+fn on_own_host(test: &str, setup: &str, body: fn(World) -> BoxBody) {
+    const INSIDE: &str = "POSTBOX_INSIDE_NAMESPACE";
+    if std::env::var(INSIDE).is_ok() {
+        return run(Kind::Udp, Rt::Current, body);
+    }
+    if std::env::var("POSTBOX_ROOT_TESTS").as_deref() != Ok("1") {
+        println!("{test} does nothing: it needs root, and POSTBOX_ROOT_TESTS=1");
+        return;
+    }
+    let script = format!(
+        "ip link set lo up
+        hosts=$(mktemp)
+        for ip in 127.0.0.1 127.0.0.2 ::1; do echo $ip many.test; done > $hosts
+        mount --bind $hosts /etc/hosts
+        rm $hosts
+        {setup}
+        exec \"$@\""
+    );
+    let output = Command::new("unshare")
+        .args(["--net", "--mount", "sh", "-ec", &script, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--nocapture", "--exact", &format!("root::{test}")])
+        .env(INSIDE, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let passed = output.status.success() && text.contains("1 passed");
+    assert!(passed, "{text}{errors}");
+}
+
+type BoxBody = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The IP addresses that a server is bound to, once it has answered on each.
+async fn checked(world: &World, server: Server) -> Vec<String> {
+    let server = TestServer::start(server).await;
+    crate::check_all(world, &server.handle).await;
+    let addresses = server.handle.addresses();
+    server.stop().await.unwrap();
+    let mut ips: Vec<_> = addresses.iter().map(|addr| addr.ip().to_string()).collect();
+    ips.sort();
+    ips
+}
+
+#[test]
+fn v1_root_a_name_is_bound_on_all_its_addresses() {
+    let test = "v1_root_a_name_is_bound_on_all_its_addresses";
+    on_own_host(test, "", |world| {
+        Box::pin(async move {
+            let server = echo().bind("many.test:9000").await.unwrap();
+            assert_eq!(
+                checked(&world, server).await,
+                ["127.0.0.1", "127.0.0.2", "::1"]
+            );
+        })
+    });
+}
+
+#[test]
+fn v1_root_without_ipv6_every_interface_and_names_are_ipv4() {
+    let test = "v1_root_without_ipv6_every_interface_and_names_are_ipv4";
+    let setup = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6";
+    on_own_host(test, setup, |world| {
+        Box::pin(async move {
+            let server = echo().bind_every_interface(9000).unwrap();
+            assert_eq!(checked(&world, server).await, ["0.0.0.0"]);
+            let server = echo().bind("many.test:9000").await.unwrap();
+            assert_eq!(checked(&world, server).await, ["127.0.0.1", "127.0.0.2"]);
+            let error = echo()
+                .bind(["127.0.0.1:9000", "[::1]:9000"])
+                .await
+                .unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "cannot bind [::1]:9000",
+                "that one was written"
+            );
+        })
+    });
+}
