@@ -43,6 +43,7 @@
 //! |---|---|---|
 //! | `base64` | `Base64Serializer`: bytes as text | a third, rounded up to a multiple of 4 |
 //! | `checksum` | `ChecksumSerializer`: SHA-256, against accidents | 32 |
+//! | `encryption` | `EncryptedSerializer`: XChaCha20-Poly1305, against readers and forgery | 41 |
 //! | `prefix` | `PrefixedSerializer`: a magic number, a version | the prefix |
 //! | `signature` | `SignedSerializer`: HMAC-SHA-256, against forgery | 32 |
 //! | `zlib` | `ZlibSerializer`: smaller, read everywhere; pure Rust | at most 11 up to 31 KiB, 21 up to 64 KiB |
@@ -79,6 +80,10 @@ pub use wrapper::base64::{Base64Error, Base64Serializer};
 pub use wrapper::checksum::{ChecksumError, ChecksumSerializer};
 #[cfg(any(feature = "zlib", feature = "zstd"))]
 pub use wrapper::compression::CompressionError;
+#[cfg(feature = "encryption")]
+pub use wrapper::encryption::{
+    EncryptedSerializer, EncryptionError, EncryptionKeyError, EncryptionKeys,
+};
 #[cfg(feature = "prefix")]
 pub use wrapper::prefix::{PrefixError, PrefixedSerializer};
 #[cfg(all(feature = "signature", feature = "base64"))]

@@ -10,6 +10,8 @@ pub(crate) mod base64;
 pub(crate) mod checksum;
 #[cfg(any(feature = "zlib", feature = "zstd"))]
 pub(crate) mod compression;
+#[cfg(feature = "encryption")]
+pub(crate) mod encryption;
 #[cfg(feature = "prefix")]
 pub(crate) mod prefix;
 #[cfg(feature = "signature")]

@@ -5,6 +5,7 @@ mod support;
 
 mod base64;
 mod checksum;
+mod encryption;
 mod nesting;
 mod prefix;
 mod signature;

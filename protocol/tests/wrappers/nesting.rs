@@ -3,8 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use postbox_protocol::conformance::Conformance;
 use postbox_protocol::{
-    Base64Serializer, ChecksumSerializer, Flip, PrefixedSerializer, Serializer, SignedSerializer,
-    SigningKey, ZlibSerializer, ZstdSerializer,
+    Base64Serializer, ChecksumSerializer, EncryptedSerializer, EncryptionKeys, Flip,
+    PrefixedSerializer, Serializer, SignedSerializer, SigningKey, ZlibSerializer, ZstdSerializer,
 };
 
 use crate::support::*;
@@ -13,9 +13,13 @@ use crate::support::*;
 type Wrapper = fn(Object) -> Object;
 type Object = Box<dyn Serializer<Sent = Bytes, Received = Bytes>>;
 
-const WRAPPERS: [Wrapper; 6] = [
+const WRAPPERS: [Wrapper; 7] = [
     |within| Box::new(Base64Serializer::url_safe(within)),
     |within| Box::new(ChecksumSerializer::new(within)),
+    |within| {
+        let keys = EncryptionKeys::new(1, &SECRET);
+        Box::new(EncryptedSerializer::new(within, keys))
+    },
     |within| Box::new(PrefixedSerializer::new(within, &b"PB"[..])),
     |within| Box::new(SignedSerializer::new(within, SigningKey::new(&SECRET))),
     |within| Box::new(ZlibSerializer::new(within)),
@@ -46,6 +50,11 @@ fn wrappers_around_a_signature_let_no_damage_pass() {
     refuses_all_damage(&Base64Serializer::standard(signed()));
     refuses_all_damage(&PrefixedSerializer::new(signed(), &b"PB"[..]));
     refuses_all_damage(&ChecksumSerializer::new(signed()));
+    let keys = EncryptionKeys::new(1, &SECRET);
+    refuses_all_damage(&Base64Serializer::url_safe(EncryptedSerializer::new(
+        ZlibSerializer::new(RAW),
+        keys,
+    )));
     refuses_all_damage(&SignedSerializer::new(
         ZlibSerializer::new(ZstdSerializer::new(RAW)),
         SigningKey::new(&SECRET),
@@ -58,13 +67,17 @@ fn wrappers_around_a_signature_let_no_damage_pass() {
 
 #[test]
 fn p2_wrappers_of_wrappers_flip() {
-    flips(Base64Serializer::url_safe(SignedSerializer::new(
-        PrefixedSerializer::new(
-            ZlibSerializer::new(ZstdSerializer::new(ChecksumSerializer::new(Length))),
-            &b"PB"[..],
-        ),
-        SigningKey::new(&SECRET),
-    )));
+    let keys = EncryptionKeys::new(1, &SECRET);
+    flips(EncryptedSerializer::new(
+        Base64Serializer::url_safe(SignedSerializer::new(
+            PrefixedSerializer::new(
+                ZlibSerializer::new(ZstdSerializer::new(ChecksumSerializer::new(Length))),
+                &b"PB"[..],
+            ),
+            SigningKey::new(&SECRET),
+        )),
+        keys,
+    ));
 }
 
 #[test]
