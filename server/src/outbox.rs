@@ -5,6 +5,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -93,13 +94,15 @@ impl Outbox {
         cost
     }
 
+    /// Whether a flush is complete now.
+    pub(crate) fn has_completed(&self) -> bool {
+        let mark = self.marks.front();
+        mark.is_some_and(|mark| mark.after <= self.gone)
+    }
+
     /// The flushes that are complete now.
     pub(crate) fn completed(&mut self) -> Option<(ClientKey, Arc<Flush>)> {
-        let ready = self
-            .marks
-            .front()
-            .is_some_and(|mark| mark.after <= self.gone);
-        let mark = if ready { self.marks.pop_front() } else { None }?;
+        let mark = self.has_completed().then(|| self.marks.pop_front())??;
         Some((mark.client, mark.flush))
     }
 
@@ -179,24 +182,45 @@ impl Flush {
     }
 }
 
-/// The last refusals of the system, each kept for its client's next flush.
+/// The last refusals, each kept for its client's next flush.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals(VecDeque<(ClientKey, io::Error)>);
+pub(crate) struct Refusals(VecDeque<(Refused, io::Error)>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    Client(ClientKey),
+    /// Said by ICMP, which does not know whence the datagram left: any client with this address.
+    Remote(SocketAddr),
+}
 
 impl Refusals {
     /// Clients that never flush must not fill the memory: the oldest refusal goes.
     const KEPT: usize = 256;
 
+    /// The system refused a datagram to this client.
     pub(crate) fn keep(&mut self, client: ClientKey, error: io::Error) {
-        self.0.retain(|(other, _)| *other != client);
+        self.add(Refused::Client(client), error);
+    }
+
+    /// A datagram to this address left, and did not arrive.
+    pub(crate) fn keep_icmp(&mut self, remote: SocketAddr, error: io::Error) {
+        self.add(Refused::Remote(remote), error);
+    }
+
+    fn add(&mut self, refused: Refused, error: io::Error) {
+        self.0.retain(|(other, _)| *other != refused);
         if self.0.len() == Self::KEPT {
             self.0.pop_front();
         }
-        self.0.push_back((client, error));
+        self.0.push_back((refused, error));
     }
 
     pub(crate) fn take(&mut self, client: &ClientKey) -> Result<(), FlushError> {
-        match self.0.iter().position(|(other, _)| other == client) {
+        let is_its = |(refused, _): &(Refused, io::Error)| match refused {
+            Refused::Client(other) => other == client,
+            Refused::Remote(remote) => *remote == client.remote,
+        };
+        match self.0.iter().position(is_its) {
             Some(at) => match self.0.remove(at) {
                 Some((_, error)) => Err(FlushError::Io(error)),
                 None => Ok(()),

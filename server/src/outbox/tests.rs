@@ -218,6 +218,12 @@ fn v7_a_refusal_is_told_once_to_its_own_client() {
     assert_eq!(said(refusals.take(&client(1))), None);
     let other = Some(io::ErrorKind::NetworkUnreachable);
     assert_eq!(said(refusals.take(&client(2))), other);
+    // ICMP knows the address, and not whence the datagram left.
+    refusals.keep_icmp(client(1).remote, io::ErrorKind::ConnectionRefused.into());
+    assert_eq!(said(refusals.take(&client(2))), None);
+    let icmp = Some(io::ErrorKind::ConnectionRefused);
+    assert_eq!(said(refusals.take(&client(1))), icmp);
+    assert_eq!(said(refusals.take(&client(1))), None);
 }
 
 #[test]

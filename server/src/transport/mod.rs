@@ -62,6 +62,13 @@ pub(crate) trait Transport: Send + 'static {
         bytes: &[u8],
         datagrams: &[Outgoing],
     ) -> Poll<Sent>;
+
+    /// What ICMP said of datagrams that had left: whom they were for, and why they did not arrive. Unless
+    /// `look`, only what other calls have met.
+    fn take_refused(&mut self, look: bool) -> Vec<(SocketAddr, io::Error)> {
+        let _ = look;
+        Vec::new()
+    }
 }
 
 /// The local address that a datagram was sent to, and how to answer from it.

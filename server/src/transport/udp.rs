@@ -1,6 +1,7 @@
 //! The batched transport of Linux: `recvmmsg` and `sendmmsg` under tokio's readiness.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -19,6 +20,10 @@ const COALESCED_LEN: usize = 65_535;
 /// Batches in a row that may turn out to hold nothing for this socket before others get a turn.
 const EMPTY_ROUNDS: usize = 16;
 
+/// Errors taken from a socket's queue in one go, and kept until they are asked for. More than fit into the
+/// default receive buffer.
+const MAX_COLLECTED: usize = 1024;
+
 /// A UDP socket with batched system calls.
 #[derive(Debug)]
 pub(crate) struct UdpTransport {
@@ -31,6 +36,8 @@ pub(crate) struct UdpTransport {
     unicast_only: bool,
     offloads: bool,
     icmp_errors: bool,
+    /// What ICMP said, until the receive loop asks.
+    refused: Vec<(SocketAddr, io::Error)>,
     receiver: Receiver,
     sender: Sender,
     /// The last batch was full, so that more is likely there: no need to ask the runtime first.
@@ -63,6 +70,7 @@ impl UdpTransport {
             unicast_only: false,
             offloads,
             icmp_errors: sys::tells_errors(socket.as_fd()),
+            refused: Vec::new(),
             receiver: Receiver::new(0),
             sender: Sender::new(SEND_BATCH),
             more_expected: false,
@@ -117,12 +125,7 @@ impl UdpTransport {
                     return Ok(received);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    if error.kind() != io::ErrorKind::WouldBlock {
-                        self.clear_errors();
-                    }
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -145,10 +148,22 @@ impl UdpTransport {
         self.segment_limit
     }
 
-    fn clear_errors(&self) {
-        if self.icmp_errors {
-            sys::drain_errors(self.socket.as_fd());
+    /// Empties the queue of ICMP errors, and answers whether there were any.
+    ///
+    /// They count against the receive buffer: left alone they would make the socket deaf.
+    fn collect_errors(&mut self) -> bool {
+        let mut any = false;
+        for _ in 0..MAX_COLLECTED {
+            let next = self
+                .icmp_errors
+                .then(|| sys::next_error(self.socket.as_fd()));
+            let Some(error) = next.flatten() else { break };
+            any = true;
+            if self.refused.len() < MAX_COLLECTED {
+                self.refused.extend(error);
+            }
         }
+        any
     }
 
     /// Waits for room to send. Ready means: try again.
@@ -198,6 +213,10 @@ impl Transport for UdpTransport {
                 }
                 Err(error) => {
                     self.more_expected = true;
+                    // What ICMP says is about answers, and no failure to receive.
+                    if self.collect_errors() {
+                        continue;
+                    }
                     return Poll::Ready(Err(error));
                 }
             }
@@ -252,7 +271,7 @@ impl Transport for UdpTransport {
                 }
                 (Some(code), _) if !tried_again && may_be_of_another(code) => {
                     tried_again = true;
-                    self.clear_errors();
+                    self.collect_errors();
                 }
                 _ => {
                     if let Some(limit) = limit_before {
@@ -262,6 +281,13 @@ impl Transport for UdpTransport {
                 }
             }
         }
+    }
+
+    fn take_refused(&mut self, look: bool) -> Vec<(SocketAddr, io::Error)> {
+        if look {
+            self.collect_errors();
+        }
+        std::mem::take(&mut self.refused)
     }
 }
 

@@ -10,7 +10,6 @@ use super::{Phase, Worker};
 use crate::client::Client;
 use crate::dispatch;
 use crate::inbox::{After, Alarm};
-
 use crate::panics;
 use crate::peer::ClientKey;
 use crate::requests::Requests;
@@ -37,6 +36,7 @@ where
         let mut completed = Vec::new();
         loop {
             // Before what follows is tried: a flush is not told of what was sent after it.
+            self.ask_icmp(outbox.has_completed());
             while let Some((client, flush)) = outbox.completed() {
                 completed.push((flush, self.refusals.take(&client)));
             }
@@ -82,6 +82,15 @@ where
             progressed = true;
         }
         progressed
+    }
+
+    /// Keeps what ICMP said for its clients. `look`: one of them is about to be told.
+    fn ask_icmp(&mut self, look: bool) {
+        for (remote, error) in self.transport.take_refused(look) {
+            self.port.counters.send_errors.add(1);
+            self.report.send_failed(remote, &error, self.timers.now());
+            self.refusals.keep_icmp(remote, error);
+        }
     }
 
     /// Reads what other threads have left.

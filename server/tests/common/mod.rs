@@ -347,6 +347,13 @@ impl TestServer {
         self.stats_where(done).await
     }
 
+    /// The same with a paused clock, which goes on while this waits.
+    pub async fn stats_where_time_passes(&self, what: impl Fn(&Stats) -> bool) {
+        while !what(&self.handle.stats()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Waits until so many datagrams are queued.
     pub async fn queued(&self, count: u64) {
         self.stats_where(|stats| stats.queued == count).await;

@@ -32,7 +32,7 @@ const _: () = assert!(space(size_of::<libc::in6_pktinfo>()) + space(2) <= SEND_R
 /// # Safety
 ///
 /// Any bytes have to be a valid value, and the type must have no padding.
-unsafe trait Plain: Copy {}
+pub(super) unsafe trait Plain: Copy {}
 // SAFETY: integers.
 unsafe impl Plain for libc::c_int {}
 // SAFETY: an integer.
@@ -55,7 +55,7 @@ const fn space(data: usize) -> usize {
 }
 
 /// Reads a value from the front of `data`, or `None` if that is too short.
-fn read<T: Plain>(data: &[u8]) -> Option<T> {
+pub(super) fn read<T: Plain>(data: &[u8]) -> Option<T> {
     let data = data.get(..size_of::<T>())?;
     // SAFETY: `data` has the size of a `T`, alignment is not needed, and any bytes are a `T`.
     Some(unsafe { data.as_ptr().cast::<T>().read_unaligned() })

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `addr.rs` | socket addresses in the kernel's form |
 //! | `cmsg.rs` | control messages: reading and writing |
+//! | `icmp.rs` | the queue of ICMP errors |
 //! | `recv.rs` | `recvmmsg` |
 //! | `send.rs` | `sendmmsg`, with segmentation offload |
 //! | `options.rs` | socket options that socket2 lacks |
@@ -15,17 +16,18 @@
 
 mod addr;
 mod cmsg;
+mod icmp;
 mod options;
 mod recv;
 mod send;
 
 use std::io;
 
+pub(crate) use icmp::next_error;
 #[cfg(test)]
 pub(crate) use options::disable_checksums;
 pub(crate) use options::{
-    drain_errors, force_recv_buffer, kernel_drops, set_gro, set_pktinfo, set_recv_errors,
-    tells_errors, uses_gro,
+    force_recv_buffer, kernel_drops, set_gro, set_pktinfo, set_recv_errors, tells_errors, uses_gro,
 };
 pub(crate) use recv::{Receiver, Wanted};
 pub(crate) use send::{SendError, Sender};

@@ -16,9 +16,6 @@ const SO_MEMINFO: c_int = if cfg!(any(target_arch = "sparc", target_arch = "spar
     55
 };
 
-/// Errors taken from a socket's queue in one go. More than fit into the default receive buffer.
-const MAX_DRAINED: usize = 1024;
-
 /// Asks for the address that each datagram was sent to.
 ///
 /// An IPv6 socket that also takes IPv4 has to ask for both forms: only IPv4's own tells the
@@ -58,22 +55,6 @@ pub(crate) fn set_recv_errors(socket: BorrowedFd<'_>, v4: bool, v6: bool) -> io:
 pub(crate) fn tells_errors(socket: BorrowedFd<'_>) -> bool {
     int(socket, libc::IPPROTO_IP, libc::IP_RECVERR).is_ok_and(|on| on != 0)
         || int(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR).is_ok_and(|on| on != 0)
-}
-
-/// Empties the queue of ICMP errors.
-///
-/// They count against the receive buffer: left alone they would make the socket deaf.
-pub(crate) fn drain_errors(socket: BorrowedFd<'_>) {
-    for _ in 0..MAX_DRAINED {
-        // SAFETY: a msghdr is integers and pointers, for which zero is a value.
-        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-        let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
-        // SAFETY: the header states no memory for the kernel to write to.
-        let result = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
-        if result < 0 {
-            return;
-        }
-    }
 }
 
 /// Sets the receive buffer beyond the system's limit, which needs CAP_NET_ADMIN.

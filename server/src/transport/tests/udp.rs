@@ -101,28 +101,39 @@ fn v7_an_error_of_one_client_fails_no_send_to_another() {
 }
 
 #[test]
-fn v7_icmp_errors_are_told_and_leave_room_for_datagrams() {
-    let socket = open_with_errors("127.0.0.1:0");
-    let addr = addr_of(&socket);
-    run(async {
-        let mut transport = UdpTransport::new(socket, false).unwrap();
-        let client = client("127.0.0.1");
-        let closed = closed_port();
-        let mut batch = RecvBatch::new(4, 10);
-        let mut told = 0;
-        // Their queue counts against the receive buffer: if nobody emptied it, the socket would
-        // be deaf after about 80.
-        for _ in 0..500 {
-            answer(&mut transport, closed, None, b"to nobody").await;
-            client.send_to(b"y", addr).unwrap();
-            while let Err(error) = recv(&mut transport, &mut batch).await {
-                assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-                told += 1;
+fn v7_icmp_errors_are_told_apart_and_leave_room_for_datagrams() {
+    for ip in ["127.0.0.1", "::1"] {
+        let own = SocketAddr::new(ip.parse().unwrap(), 0);
+        let socket = open_with_errors(&own.to_string());
+        let addr = addr_of(&socket);
+        run(async {
+            let mut transport = UdpTransport::new(socket, false).unwrap();
+            let sender = client(ip);
+            let closed = client(ip).local_addr().unwrap();
+            let mut batch = RecvBatch::new(4, 10);
+            let mut told = 0;
+            // Their queue counts against the receive buffer: if nobody emptied it, the socket would
+            // be deaf after about 80.
+            for _ in 0..500 {
+                answer(&mut transport, closed, None, b"to nobody").await;
+                sender.send_to(b"y", addr).unwrap();
+                recv(&mut transport, &mut batch).await.unwrap();
+                assert_eq!(batch.len(), 1);
+                for (remote, error) in transport.take_refused(false) {
+                    assert_eq!(remote, closed);
+                    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+                    told += 1;
+                }
             }
-            assert_eq!(batch.len(), 1);
-        }
-        assert_eq!(told, 500);
-    });
+            assert_eq!(told, 500);
+            answer(&mut transport, closed, None, b"to nobody").await;
+            assert!(
+                transport.take_refused(false).is_empty(),
+                "nobody has looked"
+            );
+            assert_eq!(transport.take_refused(true).len(), 1);
+        });
+    }
 }
 
 #[test]

@@ -1,0 +1,45 @@
+//! V7: what the network says, and a full outbox.
+#![allow(clippy::unwrap_used)] // also in the helpers of tests
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod full;
+mod receiving;
+mod sending;
+
+use std::io;
+
+use bytes::Bytes;
+use common::*;
+use postbox_server::{Client, ServerBuilder};
+use tokio::sync::mpsc;
+
+/// A server that hands the test each client that sent something, to push to.
+fn pushing() -> (ServerBuilder, mpsc::UnboundedReceiver<Client<Bytes>>) {
+    let (give, taken) = mpsc::unbounded_channel();
+    let builder = raw_server(move |client, mut requests| {
+        let give = give.clone();
+        async move {
+            requests.recv().await?;
+            give.send(client)?;
+            Ok(())
+        }
+    });
+    (builder, taken)
+}
+
+/// A client of such a server, from both sides.
+async fn pushed(
+    world: &World,
+    server: &TestServer,
+    taken: &mut mpsc::UnboundedReceiver<Client<Bytes>>,
+) -> (Peer, Client<Bytes>) {
+    let peer = world.peer(server.addr).await;
+    peer.send("hello").await;
+    (peer, taken.recv().await.unwrap())
+}
+
+fn refused() -> io::Error {
+    io::ErrorKind::PermissionDenied.into()
+}
