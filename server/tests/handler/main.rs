@@ -10,5 +10,6 @@ mod deadlines;
 mod elsewhere;
 mod ends;
 mod outbox;
+mod postboxes;
 mod receiving;
 mod starts;

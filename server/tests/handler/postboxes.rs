@@ -1,11 +1,10 @@
 //! Postboxes over many handlers: each client begins with a fresh one, and a backlog of any length is worked off.
 
-mod common;
-use common::*;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::common::*;
+use crate::contract;
 use postbox_server::Limits;
 use tokio::sync::Notify;
 
