@@ -6,6 +6,7 @@ mod common;
 
 mod answering;
 mod cancelled;
+mod codecs;
 mod deadlines;
 mod elsewhere;
 mod ends;
