@@ -37,6 +37,9 @@
 //!
 //! - `conformance`: the rules that every serializer keeps, as a suite for the tests of a codec.
 //!
+//! - `tokio-util`: `CodecSerializer`, any tokio-util encoder and decoder as a serializer, and
+//!   `ProtocolCodec`, any protocol object as a codec for its `UdpFramed`.
+//!
 //! The others are serializers that wrap a serializer. They nest in any order and flip:
 //!
 //! | feature | serializer | more bytes in a datagram |
@@ -58,6 +61,9 @@ mod serializer;
 
 mod wrapper;
 
+#[cfg(feature = "tokio-util")]
+mod tokio_util;
+
 mod flip;
 
 mod error;
@@ -74,6 +80,8 @@ pub use error::{BoxError, DatagramMakeError, DatagramParseError};
 pub use flip::Flip;
 pub use protocol::Protocol;
 pub use serializer::{RawSerializer, Serializer, StapledSerializer};
+#[cfg(feature = "tokio-util")]
+pub use tokio_util::{CodecError, CodecSerializer, ProtocolCodec, ProtocolCodecError};
 #[cfg(feature = "base64")]
 pub use wrapper::base64::{Base64Error, Base64Serializer};
 #[cfg(feature = "checksum")]
