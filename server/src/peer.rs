@@ -110,3 +110,42 @@ pub(crate) fn may_answer(remote: &SocketAddr) -> bool {
     let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
     remote.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+    use std::sync::atomic::AtomicBool;
+
+    use postbox_protocol::{DatagramProtocol, RawSerializer};
+
+    use super::*;
+
+    fn local_addr(bound: &str, local: Option<LocalAddr>) -> Option<SocketAddr> {
+        let port = Port {
+            protocol: Arc::new(DatagramProtocol::new(RawSerializer)),
+            inbox: Arc::new(Inbox::new(0, Arc::new(AtomicBool::new(false)))),
+            counters: Arc::default(),
+            totals: Arc::new(Totals::new(0, 0)),
+            limits: Arc::default(),
+            socket: 0,
+            bound: bound.parse().unwrap(),
+        };
+        let remote = "[fe80::2%3]:9".parse().unwrap();
+        Peer::new(Arc::new(port), ClientKey { remote, local }, 0).local_addr()
+    }
+
+    #[test]
+    fn h13_the_local_address_keeps_the_interface_that_it_means_nothing_without() {
+        let asked: Ipv6Addr = "fe80::1".parse().unwrap();
+        let local = LocalAddr {
+            asked: asked.into(),
+            reply_from: Some(asked.into()),
+            interface: 3,
+        };
+        let told = local_addr("[::]:7", Some(local));
+        assert_eq!(told, Some("[fe80::1%3]:7".parse().unwrap()));
+        let told = local_addr("[fe80::1%3]:7", None);
+        assert_eq!(told, Some("[fe80::1%3]:7".parse().unwrap()));
+        assert_eq!(local_addr("[::]:7", None), None);
+    }
+}

@@ -128,6 +128,8 @@ impl Report {
                 tracing::debug!(%client, "handler ended by the shutdown: {}", Chain(error));
             } else if !std::mem::replace(&mut self.closed_told, true) {
                 tracing::warn!(%client, "handler ended by a closed server: {}", Chain(error));
+            } else {
+                tracing::debug!(%client, "handler ended by a closed server: {}", Chain(error));
             }
         } else if any_cause(error, is_parse) {
             if let Some(suppressed) = self.parse.pass(now) {

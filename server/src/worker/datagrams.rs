@@ -204,10 +204,13 @@ where
             Ok(Poll::Ready(Ok(()))) => self.port.counters.returned.add(1),
             Ok(Poll::Ready(Err(error))) => {
                 self.port.counters.failed.add(1);
-                let closing = self.port.inbox.is_closing();
-                self.report
-                    .handler_failed(client, &error, closing, self.timers.now());
-                if let Err(message) = panics::drop_caught(error) {
+                let (closing, now) = (self.port.inbox.is_closing(), self.timers.now());
+                let report = &mut self.report;
+                let dropped = cell.in_context(|| {
+                    report.handler_failed(client, &error, closing, now);
+                    panics::drop_caught(error)
+                });
+                if let Err(message) = dropped {
                     self.report.handler_panicked(client, &message);
                 }
             }

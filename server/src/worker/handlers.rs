@@ -71,6 +71,11 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Cell<Fut> {
         panics::catch(|| turn::in_context(context, || future.poll(&mut Context::from_waker(waker))))
     }
 
+    /// Runs what belongs to the handler, but is done by the worker: its error's text and end are the user's.
+    pub(super) fn in_context<T>(&mut self, code: impl FnOnce() -> T) -> T {
+        turn::in_context(&mut self.context, code)
+    }
+
     /// Drops the handler, then its context. Both are the user's, and may panic: with these messages.
     pub(super) fn clear(&mut self) -> impl Iterator<Item = String> + use<Fut> {
         let future = self.future.as_mut();

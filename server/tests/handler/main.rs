@@ -4,13 +4,18 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod addresses;
 mod answering;
 mod cancelled;
 mod codecs;
+mod context;
+mod context_values;
 mod deadlines;
 mod elsewhere;
 mod ends;
+mod failing;
 mod outbox;
+mod panicking;
 mod postboxes;
 mod receiving;
 mod starts;
