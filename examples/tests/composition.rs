@@ -185,7 +185,7 @@ fn p7_json_comes_in_and_messagepack_goes_out() {
 fn p2_a_staple_across_formats_with_a_stapled_converter_flips() {
     let staple = StapledSerializer::new(people_in_messagepack(), asks_in_json());
     let server = DatagramProtocol::new(staple).with_converter(people_out());
-    converse(&server, &server.clone().flip());
+    converse(&server, &server.flip());
 }
 
 #[test]
