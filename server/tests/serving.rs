@@ -1,0 +1,261 @@
+//! V2, V3, V6, V8 and V9: serving, from the call on, in the background, on several workers.
+#![allow(clippy::unwrap_used)] // also in the helpers of tests
+
+mod common;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use postbox_server::{BindError, BlockingServer, Client, ServeError, StartError};
+use tokio::sync::Notify;
+
+use common::service::echo_with_init;
+use common::*;
+
+contract! {
+    async fn v2_a_second_serve_forever_answers_already_running(world: World) {
+        let server = world.serve(echo()).await;
+        let second = server.server.serve_forever().await;
+        assert!(matches!(second, Err(ServeError::AlreadyRunning)), "{second:?}");
+        let peer = world.peer(server.addr).await;
+        assert_eq!(peer.ask("still").await, "still");
+        server.stop().await.unwrap();
+    }
+
+    async fn v2_serving_begins_at_the_call_with_nobody_awaiting_started(world: World) {
+        let server = world.bind(echo()).await;
+        let first = server.serve_forever(); // not polled yet
+        let second = server.serve_forever().await;
+        assert!(matches!(second, Err(ServeError::AlreadyRunning)), "{second:?}");
+        // A shutdown ends the serving that was called, not one that is polled later.
+        let handle = server.handle();
+        let (shutdown, first) = tokio::join!(handle.shutdown(), first);
+        let ((), ()) = (shutdown, first.unwrap());
+        // A call that is dropped unpolled leaves nothing behind.
+        drop(server.serve_forever());
+        TestServer::start(server).await.stop().await.unwrap();
+    }
+
+    async fn v2_serve_forever_after_close_answers_closed(world: World) {
+        let server = world.bind(echo()).await;
+        server.close().await;
+        let served = server.serve_forever().await;
+        assert!(matches!(served, Err(ServeError::Closed)), "{served:?}");
+    }
+
+    async fn v2_serve_forever_runs_until_shutdown_and_serve_until_until_its_signal(world: World) {
+        let server = world.bind(echo()).await;
+        let (stop, handle) = (Arc::new(Notify::new()), server.handle());
+        let signal = Arc::clone(&stop);
+        let serving = tokio::spawn(server.serve_until(async move { signal.notified().await }));
+        handle.started().await.unwrap();
+        let peer = world.peer(handle.addresses()[0]).await;
+        assert_eq!(peer.ask("x").await, "x");
+        assert!(!serving.is_finished());
+        stop.notify_one();
+        serving.await.unwrap().unwrap();
+        assert!(!handle.is_serving() && handle.is_listening());
+    }
+
+    async fn v3_started_is_true_only_once_datagrams_are_handled(world: World) {
+        let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (init_begun, init_goes) = (Arc::clone(&begun), Arc::clone(&go));
+        let server = world
+            .bind(echo_with_init(move |_| {
+                let (begun, goes) = (Arc::clone(&init_begun), Arc::clone(&init_goes));
+                Box::pin(async move {
+                    begun.notify_one();
+                    goes.notified().await;
+                    Ok(())
+                })
+            }))
+            .await;
+        let handle = server.handle();
+        let serving = tokio::spawn(server.serve_forever());
+        begun.notified().await;
+        let waiting = handle.clone();
+        let mut started = Box::pin(async move { waiting.started().await });
+        assert!(poll_once(&mut started).await.is_pending(), "not during service_init");
+        assert!(!handle.is_serving());
+        go.notify_one();
+        started.await.unwrap();
+        assert!(handle.is_serving());
+        let peer = world.peer(handle.addresses()[0]).await;
+        assert_eq!(peer.ask("x").await, "x");
+        handle.shutdown().await;
+        serving.await.unwrap().unwrap();
+    }
+
+    async fn v3_started_waits_for_the_first_serving_to_be_called(world: World) {
+        let server = world.bind(echo()).await;
+        let handle = server.handle();
+        let waiting = handle.clone();
+        let mut started = Box::pin(async move { waiting.started().await });
+        assert!(poll_once(&mut started).await.is_pending());
+        let serving = tokio::spawn(server.serve_forever());
+        started.await.unwrap();
+        handle.shutdown().await;
+        serving.await.unwrap().unwrap();
+    }
+
+    async fn v3_started_answers_an_error_if_serving_ended_before_it_was_ready(world: World) {
+        let server = world
+            .bind(echo_with_init(|_| {
+                Box::pin(async { Err("no database".into()) })
+            }))
+            .await;
+        let handle = server.handle();
+        let serving = tokio::spawn(server.serve_forever());
+        assert_eq!(handle.started().await, Err(StartError::Ended));
+        assert!(matches!(serving.await.unwrap(), Err(ServeError::ServiceInit(_))));
+        assert_eq!(handle.started().await, Err(StartError::Ended), "asked later");
+        server.close().await;
+        assert_eq!(handle.started().await, Err(StartError::Closed));
+    }
+
+    async fn v3_what_arrived_between_bind_and_serving_is_handled_first_and_in_order(world: World) {
+        let server = world.bind(echo()).await;
+        let peer = world.peer(server.handle().addresses()[0]).await;
+        for datagram in ["one", "two", "three"] {
+            peer.send(datagram).await;
+        }
+        let server = TestServer::start(server).await;
+        peer.send("four").await;
+        for datagram in ["one", "two", "three", "four"] {
+            assert_eq!(peer.recv_text().await, datagram);
+        }
+        server.stop().await.unwrap();
+    }
+
+    async fn v6_is_serving_and_is_listening_tell_where_the_server_is(world: World) {
+        let server = world.bind(echo()).await;
+        let handle = server.handle();
+        assert!(handle.is_listening() && !handle.is_serving());
+        let server = TestServer::start(server).await;
+        assert!(handle.is_listening() && handle.is_serving());
+        handle.shutdown().await;
+        assert!(handle.is_listening() && !handle.is_serving());
+        server.serving.await.unwrap().unwrap();
+        server.server.close().await;
+        assert!(!handle.is_listening() && !handle.is_serving());
+    }
+
+    async fn v6_addresses_are_empty_when_not_listening(world: World) {
+        let server = world.serve(echo()).await;
+        assert_eq!(server.handle.addresses(), [server.addr]);
+        server.server.close().await;
+        assert_eq!(server.handle.addresses(), []);
+        server.serving.await.unwrap().unwrap();
+    }
+
+    async fn v8_a_server_runs_in_the_background_of_a_program_that_is_its_client(world: World) {
+        let server = world.bind(echo()).await;
+        let handle = server.handle();
+        let serving = tokio::spawn(server.serve_forever());
+        handle.started().await.unwrap();
+        let peer = world.peer(handle.addresses()[0]).await;
+        assert_eq!(peer.ask("from the same program").await, "from the same program");
+        handle.shutdown().await;
+        serving.await.unwrap().unwrap();
+    }
+
+    async fn v9_each_client_stays_on_one_worker_and_keeps_its_order(world: World) {
+        if world.kind == Kind::Plain && !cfg!(target_os = "linux") {
+            return; // one socket a port
+        }
+        // A client is one server socket and one remote address: were it on two workers, it would have
+        // two handlers, and two equal addresses would be unequal clients.
+        let seen: Arc<Mutex<HashMap<SocketAddr, Vec<Client<Bytes>>>>> = Arc::default();
+        let clients = Arc::clone(&seen);
+        let builder = raw_server(move |client: Client<Bytes>, mut requests| {
+            let clients = Arc::clone(&clients);
+            async move {
+                clients.lock().unwrap().entry(client.remote_addr()).or_default().push(client.clone());
+                loop {
+                    let request = requests.recv().await?;
+                    client.send(request.clone()).await?;
+                    if request[0] == 9 {
+                        return Ok(());
+                    }
+                }
+            }
+        });
+        let server = world.bind(builder.workers(3)).await;
+        let addr = server.handle().addresses()[0];
+        let mut peers = Vec::new();
+        for _ in 0..60 {
+            let peer = world.peer(addr).await;
+            peer.send([0]).await; // before serving begins
+            peers.push(peer);
+        }
+        let server = TestServer::start(server).await;
+        for step in 1..10_u8 {
+            for peer in &peers {
+                peer.send([step]).await;
+            }
+            for peer in &peers {
+                assert_eq!(peer.recv().await, [step - 1]);
+            }
+        }
+        for peer in &peers {
+            assert_eq!(peer.recv().await, [9]);
+        }
+        for (remote, runs) in seen.lock().unwrap().iter() {
+            assert_eq!(runs.len(), 1, "{remote} had one handler only");
+        }
+        assert_eq!(server.handle.stats().handed_out, 600);
+        server.stop().await.unwrap();
+    }
+
+    on udp, plain;
+    async fn v9_a_port_in_use_is_an_error_whatever_the_number_of_workers(world: World) {
+        let server = world.bind(echo()).await;
+        let addr = server.handle().addresses()[0];
+        for workers in [1, 2] {
+            let second = echo().workers(workers).plain_transport(world.kind == Kind::Plain);
+            match second.bind(addr).await {
+                Err(BindError::Bind { addr: failed, source }) => {
+                    assert_eq!(failed, addr);
+                    assert_eq!(source.kind(), std::io::ErrorKind::AddrInUse);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    on udp, plain;
+    async fn v9_reuse_port_lets_several_servers_share_a_port(world: World) {
+        let plain = world.kind == Kind::Plain;
+        let first = world.bind(echo().reuse_port(true)).await;
+        let addr = first.handle().addresses()[0];
+        let second = echo().reuse_port(true).plain_transport(plain).bind(addr).await.unwrap();
+        assert_eq!(second.handle().addresses(), [addr]);
+    }
+}
+
+/// Not on a runtime of a test's, since the blocking server brings its own.
+#[test]
+fn v8_the_blocking_server_serves_on_this_thread_and_is_controlled_from_others() {
+    let server = BlockingServer::bind(echo(), "127.0.0.1:0").unwrap();
+    let handle = server.handle();
+    let addr = handle.addresses()[0];
+    let control = std::thread::spawn(move || {
+        handle.blocking_started().unwrap();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(HANG)).unwrap();
+        socket.send_to(b"hello", addr).unwrap();
+        let mut buffer = [0; 16];
+        let (len, from) = socket.recv_from(&mut buffer).unwrap();
+        assert_eq!((&buffer[..len], from), (&b"hello"[..], addr));
+        handle.blocking_shutdown();
+        handle
+    });
+    server.serve_forever().unwrap();
+    let handle = control.join().unwrap();
+    assert!(handle.is_listening() && !handle.is_serving());
+    handle.blocking_close();
+    assert!(!handle.is_listening());
+    assert!(matches!(server.serve_forever(), Err(ServeError::Closed)));
+}
