@@ -258,14 +258,4 @@ contract! {
         }
         assert_eq!(Limits::default().outbox_bytes, 4 * 1024 * 1024);
     }
-
-    on memory;
-    async fn l1_the_largest_datagram_fits_into_the_smallest_outbox(world: World) {
-        let (builder, mut taken) = pushing();
-        let server = world.serve(builder.limits(limits())).await;
-        let (peer, client) = pushed(&world, &server, &mut taken).await;
-        client.try_send(Bytes::from(vec![1; 65_507])).unwrap();
-        assert_eq!(peer.recv().await.len(), 65_507);
-        server.stop().await.unwrap();
-    }
 }

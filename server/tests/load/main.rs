@@ -4,8 +4,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod accounts;
 mod admission;
 mod bounds;
+mod costs;
 mod counters;
 mod idle;
 mod memory;
