@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use postbox_codec_json::JsonSerializer;
+use postbox_codec_msgpack::MessagePackSerializer;
+use postbox_codec_protobuf::ProtobufSerializer;
 use postbox_protocol::{DatagramProtocol, RawSerializer};
 use postbox_server::{BoxError, Client, RecvError, Requests, Server, ServerBuilder};
 use serde::{Deserialize, Serialize};
@@ -47,6 +49,12 @@ enum Codec {
     Json,
     /// Any JSON document
     JsonValue,
+    /// MessagePack of the same struct, as a map from its fields' names
+    Msgpack,
+    /// MessagePack of the same struct, as an array
+    MsgpackCompact,
+    /// Protobuf of the same struct
+    Protobuf,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -63,27 +71,42 @@ enum Runtime {
     Multi,
 }
 
-/// The documents that the load generators send.
-#[derive(Debug, Serialize, Deserialize)]
+/// The documents that the load generators send; in protobuf with the numbers of the tags.
+#[derive(Clone, PartialEq, Serialize, Deserialize, prost::Message)]
 struct Document {
+    #[prost(string, tag = "1")]
     kind: String,
+    #[prost(uint64, tag = "2")]
     id: u64,
+    #[prost(string, tag = "3")]
     player: String,
+    #[prost(double, tag = "4")]
     x: f64,
+    #[prost(double, tag = "5")]
     y: f64,
+    #[prost(uint32, tag = "6")]
     hp: u32,
+    #[prost(string, repeated, tag = "7")]
     flags: Vec<String>,
+    #[prost(string, tag = "8")]
     text: String,
+    // It is the last one, so that an array may end without it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[prost(message, repeated, tag = "9")]
     items: Vec<Item>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, prost::Message)]
 struct Item {
+    #[prost(string, tag = "1")]
     name: String,
+    #[prost(uint32, tag = "2")]
     slot: u32,
+    #[prost(uint32, tag = "3")]
     count: u32,
+    #[prost(double, tag = "4")]
     weight: f64,
+    #[prost(bool, tag = "5")]
     bound: bool,
 }
 
@@ -102,6 +125,9 @@ async fn serve(args: Args) -> Result<(), BoxError> {
         Codec::Raw => echo(RawSerializer, args.style),
         Codec::Json => echo(JsonSerializer::<Document>::new(), args.style),
         Codec::JsonValue => echo(JsonSerializer::<serde_json::Value>::new(), args.style),
+        Codec::Msgpack => echo(MessagePackSerializer::<Document>::new(), args.style),
+        Codec::MsgpackCompact => echo(MessagePackSerializer::<Document>::compact(), args.style),
+        Codec::Protobuf => echo(ProtobufSerializer::<Document>::new(), args.style),
     };
     let mut builder = builder
         .workers(args.workers)

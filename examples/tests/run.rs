@@ -39,6 +39,7 @@ examples! {
     service_initialization
     several_receives
     simple_request_handler
+    three_codecs
     timeouts
 }
 
