@@ -1,7 +1,7 @@
 //! Exit actions: when they run, in which order, and what their failures do.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postbox_server::{FlushError, Limits, SendError, Service};
+use tokio::sync::Notify;
 use tracing::Level;
 
 use crate::common::service::*;
@@ -309,14 +310,24 @@ fn s2_the_deadline_is_one_for_all_exit_actions() {
 #[test]
 fn s2_a_background_task_that_never_yields_is_left_behind_at_the_deadline() {
     run(Kind::Memory, Rt::Multi, |world| async move {
-        let begun = Arc::new(AtomicBool::new(false));
-        let begins = Arc::clone(&begun);
+        let begin = Arc::new(Notify::new());
+        let [waits, blocks]: [Arc<AtomicBool>; 2] = Default::default();
+        let (waiting, begins, blocked) =
+            (Arc::clone(&waits), Arc::clone(&begin), Arc::clone(&blocks));
         let (release, released) = std::sync::mpsc::channel::<()>();
         let released = Mutex::new(Some(released));
         let builder = echo_with_init(move |service| {
-            let (begins, released) = (Arc::clone(&begins), released.lock().unwrap().take());
+            let (waiting, begins) = (Arc::clone(&waiting), Arc::clone(&begins));
+            let (blocked, released) = (Arc::clone(&blocked), released.lock().unwrap().take());
             service.spawn(async move {
-                begins.store(true, Ordering::Release);
+                let mut begun = pin!(begins.notified());
+                poll_fn(|cx| {
+                    let poll = begun.as_mut().poll(cx);
+                    waiting.store(true, Ordering::Release);
+                    poll
+                })
+                .await;
+                blocked.store(true, Ordering::Release);
                 released.unwrap().recv().unwrap();
             });
             Box::pin(async { Ok(()) })
@@ -327,9 +338,16 @@ fn s2_a_background_task_that_never_yields_is_left_behind_at_the_deadline() {
             ..Limits::default()
         };
         let server = world.serve(builder.limits(limits)).await;
-        while !begun.load(Ordering::Acquire) {
+        // It is woken by a thread that is not the runtime's, so that the one that it will block has nothing
+        // else to do: that would never be done.
+        while !waits.load(Ordering::Acquire) {
             tokio::task::yield_now().await;
         }
+        let waking = std::thread::spawn(move || begin.notify_one());
+        while !blocks.load(Ordering::Acquire) {
+            tokio::task::yield_now().await;
+        }
+        waking.join().unwrap();
         server.stop().await.unwrap();
         let late = "an exit action failed: exit actions did not end within 20ms";
         assert_eq!(world.logs.take()[0].message, late);
