@@ -18,7 +18,7 @@ pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 ///
 /// fn answer(error: &DatagramParseError) -> &'static str {
 ///     match error {
-///         DatagramParseError::Deserialize(_) => "that is not even a JSON document",
+///         DatagramParseError::Deserialize(_) => "that is no request",
 ///         DatagramParseError::Convert(_) => "that is JSON, but not a valid person",
 ///         _ => "bad request",
 ///     }
@@ -32,7 +32,8 @@ pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatagramParseError {
-    /// The serializer refused the bytes: they are not one whole document of the format.
+    /// The serializer refused the bytes: they are not one whole document of the format or, with a typed
+    /// codec, not one of its type. (To tell the two apart, receive an untyped value and convert it.)
     #[error("received a malformed datagram")]
     Deserialize(#[source] BoxError),
 

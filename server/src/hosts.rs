@@ -7,6 +7,9 @@ use crate::error::BindError;
 
 /// One or several addresses to bind: `"localhost:9000"`, a [`SocketAddr`], `("::1", 9000)`, or an array,
 /// slice or `Vec` of these. Port 0 picks a free port.
+#[diagnostic::on_unimplemented(
+    note = "write `\"localhost:9000\"`, `(ip, port)`, a `SocketAddr`, or several of these"
+)]
 pub trait Hosts: sealed::Sealed {
     #[doc(hidden)]
     fn hosts(self) -> Vec<Host>;

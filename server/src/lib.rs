@@ -29,7 +29,11 @@
 //! # }
 //! ```
 //!
-//! The modules, in the order in which a datagram meets them:
+//! Start at [`Handler`] and [`Server`]. Handlers are tested without sockets on a [`MemoryNetwork`]; a program
+//! without async has the [`BlockingServer`]. Errors and panics of handlers, and bad datagrams, are logged
+//! with `tracing`: without a subscriber they are not seen.
+
+// The modules, in the order in which a datagram meets them.
 
 // What the user configures, owns and shares.
 mod builder;

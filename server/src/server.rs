@@ -27,6 +27,9 @@ pub struct Server {
 
 impl Server {
     /// Begins to configure a server.
+    ///
+    /// The protocol is the server's side: it sends what the handler answers, and receives what it is asked.
+    /// A type mismatch of `Request` and `Response` here means that it is the client's: `.flip()` it.
     pub fn builder<P, H>(protocol: P, handler: H) -> ServerBuilder
     where
         H: Handler,
@@ -73,6 +76,10 @@ impl Server {
 
     /// Serves until [`ServerHandle::shutdown`]. Serving begins at the call: from then on a second call
     /// answers *already running*, and a shutdown ends this one.
+    ///
+    /// The future does not keep the server open: keep the [`Server`] for as long as it should serve, since
+    /// dropping it closes it. To hand it all to a task, move it there:
+    /// `tokio::spawn(async move { server.serve_forever().await })`.
     ///
     /// The future may be spawned. It must run within a tokio runtime with time and I/O enabled; workers
     /// are tasks of that runtime.
