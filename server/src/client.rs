@@ -15,7 +15,7 @@ use crate::error::{FlushError, SendError};
 use crate::inbox::Inbox;
 use crate::outbox::{Flush, OUTGOING_OVERHEAD};
 use crate::panics;
-use crate::peer::Peer;
+use crate::peer::{ClientKey, Peer};
 use crate::turn;
 
 /// One client of the server: a server socket, the local address that was asked, a remote address.
@@ -37,13 +37,13 @@ impl<Response> Client<Response> {
 
     /// The address that the client sends from.
     pub fn remote_addr(&self) -> SocketAddr {
-        self.run.identity().1
+        self.run.identity().1.remote
     }
 
     /// The local address that the client sent to, from which it is answered. `None` on a wildcard bind
     /// where the transport cannot tell.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.run.identity().2
+        self.run.local_addr()
     }
 
     /// Whether the server is shutting down, or has ended: then receives answer closed, and sends will
@@ -238,8 +238,9 @@ trait Answer<Response>: std::marker::Send + Sync {
     /// Pushes a datagram for which there is room.
     fn push(&self, datagram: &[u8]) -> Result<(), SendError>;
     fn begin_flush(&self) -> Arc<Flush>;
-    /// The socket, the remote address, and the local one that was asked.
-    fn identity(&self) -> (u64, SocketAddr, Option<SocketAddr>, u32);
+    /// The socket, and which of its clients.
+    fn identity(&self) -> (u64, ClientKey);
+    fn local_addr(&self) -> Option<SocketAddr>;
     fn is_closing(&self) -> bool;
     fn inbox(&self) -> Arc<Inbox>;
 }
@@ -290,14 +291,12 @@ impl<P: Protocol> Answer<P::Sent> for Peer<P> {
         flush
     }
 
-    fn identity(&self) -> (u64, SocketAddr, Option<SocketAddr>, u32) {
-        let interface = self.client.local.map_or(0, |local| local.interface);
-        (
-            self.port.socket,
-            self.client.remote,
-            self.local_addr(),
-            interface,
-        )
+    fn identity(&self) -> (u64, ClientKey) {
+        (self.port.socket, self.client)
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        Self::local_addr(self)
     }
 
     fn is_closing(&self) -> bool {

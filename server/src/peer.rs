@@ -3,6 +3,7 @@
 //! `Client<Response>` and `Requests<Request>` both are this one allocation, each seen through the half
 //! of the protocol that it needs. That half is the only virtual call of a packet.
 
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,12 +15,35 @@ use crate::limits::{Limits, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 use crate::stats::Counters;
 use crate::transport::LocalAddr;
 
-/// What tells the clients of one socket apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What tells the clients of one socket apart: the remote address, and the local one that was asked.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientKey {
     pub(crate) remote: SocketAddr,
     /// The local address that was asked, on a wildcard bind.
     pub(crate) local: Option<LocalAddr>,
+}
+
+impl ClientKey {
+    /// Where answers leave from is how the client is reached, not who it is: a broadcast may come by
+    /// several interfaces.
+    fn identity(&self) -> (SocketAddr, Option<(IpAddr, u32)>) {
+        let local = self.local.map(|local| (local.asked, local.interface));
+        (self.remote, local)
+    }
+}
+
+impl PartialEq for ClientKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for ClientKey {}
+
+impl Hash for ClientKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
 }
 
 /// What all handler runs of a worker have in common.
@@ -132,6 +156,25 @@ mod tests {
         };
         let remote = "[fe80::2%3]:9".parse().unwrap();
         Peer::new(Arc::new(port), ClientKey { remote, local }, 0).local_addr()
+    }
+
+    #[test]
+    fn h10_where_answers_leave_from_makes_no_other_client() {
+        let asked = IpAddr::from([10, 9, 0, 255]);
+        let key = |asked, own: [u8; 4], interface| ClientKey {
+            remote: "10.9.0.7:9".parse().unwrap(),
+            local: Some(LocalAddr {
+                asked,
+                reply_from: Some(own.into()),
+                interface,
+            }),
+        };
+        let hasher = ahash::RandomState::new();
+        let (one, two) = (key(asked, [10, 9, 0, 1], 0), key(asked, [10, 9, 0, 2], 0));
+        assert_eq!(one, two);
+        assert_eq!(hasher.hash_one(one), hasher.hash_one(two));
+        assert_ne!(one, key(asked, [10, 9, 0, 1], 1));
+        assert_ne!(one, key(IpAddr::from([10, 9, 0, 1]), [10, 9, 0, 1], 0));
     }
 
     #[test]

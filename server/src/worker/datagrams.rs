@@ -190,9 +190,8 @@ where
         match polled {
             Ok(Poll::Pending) => {
                 cell.awaits_shutdown = left.awaits_shutdown;
-                if let Some(parked) = left.parked {
-                    cell.expired = false;
-                    self.parked.push((id, parked));
+                if left.parked.is_some_and(|parked| cell.waits(parked)) {
+                    self.begun.push(id);
                 }
                 let (parked, totals) = (left.parked.is_some(), &self.port.totals);
                 self.dispatch.waits(id, hand, parked, totals);

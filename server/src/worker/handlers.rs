@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use postbox_protocol::BoxError;
 
@@ -11,7 +12,7 @@ use crate::context::Values;
 use crate::dispatch::SlotId;
 use crate::inbox::{HandlerWaker, Inbox};
 use crate::panics;
-use crate::turn;
+use crate::turn::{self, Parked};
 
 /// One place for a handler's future. The future does not move; the place is used again.
 pub(super) struct Cell<Fut> {
@@ -23,6 +24,8 @@ pub(super) struct Cell<Fut> {
     pub(super) deadline: Tick,
     /// This slot's entry in the timers.
     pub(super) entry: Tick,
+    /// The timeout of a receive that began in this turn, until it has its deadline.
+    pub(super) begun: Option<Duration>,
     /// The number of the receive in another task that the deadline belongs to; 0: the handler's own.
     pub(super) receive: u32,
     /// The deadline has passed, and the handler's receive has not yet been told.
@@ -41,6 +44,7 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Cell<Fut> {
             context: Values::none(),
             deadline: NEVER,
             entry: NEVER,
+            begun: None,
             receive: 0,
             expired: false,
             awaits_shutdown: false,
@@ -71,6 +75,20 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Cell<Fut> {
         panics::catch(|| turn::in_context(context, || future.poll(&mut Context::from_waker(waker))))
     }
 
+    /// A receive of the handler's own waits. Answers whether it needs a deadline.
+    pub(super) fn waits(&mut self, parked: Parked) -> bool {
+        self.expired = false;
+        let begun = match parked {
+            Parked::Still => return false,
+            Parked::ForEver => None,
+            Parked::For(timeout) => Some(timeout),
+        };
+        // The deadline of the receive before may pass before this one has its own.
+        (self.deadline, self.receive) = (NEVER, 0);
+        self.begun = begun;
+        begun.is_some()
+    }
+
     /// Runs what belongs to the handler, but is done by the worker: its error's text and end are the user's.
     pub(super) fn in_context<T>(&mut self, code: impl FnOnce() -> T) -> T {
         turn::in_context(&mut self.context, code)
@@ -82,7 +100,7 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Cell<Fut> {
         let mut context = std::mem::take(&mut self.context);
         let dropped = panics::catch(|| turn::in_context(&mut context, || drop_future(future)));
         (self.expired, self.awaits_shutdown) = (false, false);
-        (self.deadline, self.receive) = (NEVER, 0);
+        (self.deadline, self.begun, self.receive) = (NEVER, None, 0);
         dropped.err().into_iter().chain(context.into_dropped())
     }
 

@@ -34,7 +34,7 @@ use crate::peer::{Peer, Port};
 use crate::report::Report;
 use crate::requests::Requests;
 use crate::transport::{RecvBatch, Transport};
-use crate::turn::{self, Parked, Turn};
+use crate::turn::{self, Turn};
 use crate::watchdog::Beat;
 
 use closing::Phase;
@@ -90,8 +90,8 @@ struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     mail: Mail,
     refusals: Refusals,
     timers: Timers,
-    /// The receives that began to wait in this turn.
-    parked: Vec<(SlotId, Parked)>,
+    /// The handlers whose receives began to wait in this turn, for a limited time.
+    begun: Vec<SlotId>,
     sleep: Pin<Box<Sleep>>,
     /// Receiving pauses after repeated errors.
     receive_errors: u32,
@@ -135,7 +135,7 @@ where
             mail: Mail::default(),
             refusals: Refusals::default(),
             timers: Timers::new(),
-            parked: Vec::new(),
+            begun: Vec::new(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             receive_errors: 0,
             last_receive_error: None,

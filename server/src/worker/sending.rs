@@ -1,5 +1,6 @@
 //! Datagrams out, and what else a turn sees to: mail, wake-ups, deadlines.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::panics;
 use crate::peer::ClientKey;
 use crate::requests::Requests;
 use crate::transport::{Sent, Transport};
-use crate::turn::{self, Parked};
+use crate::turn;
 
 impl<T, P, F, Fut> Worker<T, P, F, Fut>
 where
@@ -38,7 +39,10 @@ where
             // Before what follows is tried: a flush is not told of what was sent after it.
             self.ask_icmp(outbox.has_completed());
             while let Some((client, flush)) = outbox.completed() {
-                completed.push((flush, self.refusals.take(&client)));
+                // One that was dropped takes no refusal from the next.
+                if Arc::strong_count(&flush) > 1 {
+                    completed.push((flush, self.refusals.take(&client)));
+                }
             }
             if outbox.is_empty() {
                 break;
@@ -151,26 +155,20 @@ where
     /// Gives the receives that began to wait in this turn their deadlines. The clock is read after they
     /// began, so that none comes early.
     pub(super) fn arm_deadlines(&mut self) {
-        if self.parked.is_empty() {
+        if self.begun.is_empty() {
             return;
         }
         self.timers.read_clock();
-        let mut parked = std::mem::take(&mut self.parked);
-        for (id, wait) in parked.drain(..) {
-            let delay = match wait {
-                Parked::For(delay) => Some(delay),
-                Parked::ForEver => None,
-                Parked::Still => continue,
-            };
+        for id in self.begun.drain(..) {
             if !self.dispatch.is_running(id) {
                 continue;
             }
             let cell = self.handlers.get(id);
-            cell.receive = 0;
-            cell.deadline = delay.map_or(NEVER, |delay| self.timers.tick_after(delay));
-            self.timers.arm(id, cell.deadline, &mut cell.entry);
+            if let Some(timeout) = cell.begun.take() {
+                cell.deadline = self.timers.tick_after(timeout);
+                self.timers.arm(id, cell.deadline, &mut cell.entry);
+            }
         }
-        self.parked = parked;
     }
 
     /// Tells the receives whose deadline has passed.

@@ -19,3 +19,4 @@ mod panicking;
 mod postboxes;
 mod receiving;
 mod starts;
+mod wakers;

@@ -232,6 +232,24 @@ contract! {
     }
 }
 
+contract! {
+    on memory;
+    async fn v7_a_flush_that_is_dropped_takes_no_refusal_from_the_next(world: World) {
+        let case = Case::new(&world).await;
+        world.network.fail_sends(case.peer.addr(), Some(|| std::io::ErrorKind::PermissionDenied.into()));
+        case.block(true);
+        case.client.send(Bytes::from("refused")).await.unwrap();
+        let mut flush = Box::pin(case.client.flush());
+        assert!(poll_once(&mut flush).await.is_pending());
+        drop(flush);
+        case.block(false);
+        assert_eq!(world.logs.wait_for(1).await[0].message, "send failed: permission denied");
+        assert!(matches!(case.client.flush().await, Err(FlushError::Io(_))));
+        case.client.flush().await.unwrap();
+        case.server.stop().await.unwrap();
+    }
+}
+
 /// A waker that sends.
 struct Sender(Client<Bytes>);
 
