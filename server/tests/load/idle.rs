@@ -1,7 +1,9 @@
 //! L8: abandoned handlers end.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
+use futures_core::Stream;
 use postbox_server::{Limits, RecvError};
 use tokio::time::Instant;
 
@@ -39,6 +41,50 @@ paused! {
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("x").await, "x");
         assert_eq!(peer.recv_text().await, "7");
+        server.stop().await.unwrap();
+    }
+
+    async fn l8_the_limit_holds_for_streams_and_for_receives_in_other_tasks(world: World) {
+        let builder = raw_server(|client, mut requests| async move {
+            let first = requests.recv().await?;
+            client.send(first.clone()).await?;
+            let begin = Instant::now();
+            let mut requests = Box::pin(requests);
+            let ended = if first == "stream" {
+                poll_fn(|cx| Stream::poll_next(requests.as_mut(), cx)).await
+            } else {
+                Some(tokio::spawn(async move { requests.recv().await }).await?)
+            };
+            assert!(matches!(ended, Some(Err(RecvError::TimedOut))));
+            client.send(format!("{}", begin.elapsed().as_secs()).into()).await?;
+            Ok(())
+        });
+        let limits = Limits { idle: Some(Duration::from_secs(7)), ..Limits::default() };
+        let server = world.serve(builder.limits(limits)).await;
+        for text in ["stream", "task"] {
+            let peer = world.peer(server.addr).await;
+            assert_eq!(peer.ask(text).await, text);
+            assert_eq!(peer.recv_text().await, "7");
+        }
+        server.stop().await.unwrap();
+    }
+
+    async fn l8_a_receive_with_a_timeout_of_its_own_has_no_other(world: World) {
+        let builder = raw_server(|client, mut requests| async move {
+            client.send(requests.recv().await?).await?;
+            let begin = Instant::now();
+            requests.recv_timeout(Duration::from_secs(20)).await.unwrap_err();
+            client.send(format!("{}", begin.elapsed().as_secs()).into()).await?;
+            client.send(requests.recv_timeout(Duration::MAX).await?).await?;
+            Ok(())
+        });
+        let limits = Limits { idle: Some(Duration::from_secs(7)), ..Limits::default() };
+        let server = world.serve(builder.limits(limits)).await;
+        let peer = world.peer(server.addr).await;
+        assert_eq!(peer.ask("x").await, "x");
+        assert_eq!(peer.recv_text().await, "20");
+        tokio::time::sleep(Duration::from_secs(365 * 24 * 3600)).await;
+        assert_eq!(peer.ask("a year later").await, "a year later");
         server.stop().await.unwrap();
     }
 
