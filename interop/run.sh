@@ -84,4 +84,9 @@ pair "EasyNetwork client, EasyNetwork server" easynetwork_client "$python" "$her
 pair "EasyNetwork client, Postbox server" easynetwork_client "$target/debug/interop_server"
 pair "Postbox client, EasyNetwork server" postbox_client "$python" "$here/easynetwork_server.py"
 pair "Postbox client, Postbox server" postbox_client "$target/debug/interop_server"
+
+wrappers() {
+    timeout -k 5 300 "$python" "$here/wrappers.py" "$target/debug/interop_wrappers"
+}
+pair "wrappers" wrappers
 finish
