@@ -104,8 +104,8 @@ where
         }
         self.port.inbox.take_mail(&mut self.mail);
         let mut alarms = std::mem::take(&mut self.mail.alarms);
-        if !alarms.is_empty() {
-            self.timers.read_clock(); // after they were posted, so that none comes early
+        if !alarms.is_empty() || self.mail.close.is_some() {
+            self.timers.read_clock(); // after they were posted, so that no deadline comes early
         }
         for alarm in alarms.drain(..) {
             self.set_alarm(&alarm);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postbox_server::{Limits, RecvError};
+use postbox_server::{Limits, RecvError, Stats};
 use tokio::sync::Notify;
 
 use super::common::*;
@@ -92,8 +92,9 @@ contract! {
         for _ in 0..3 {
             peer.send("refused by the handler").await;
         }
-        let stats = server.stats_where(|stats| stats.handlers_returned == 3).await;
+        let stats = server.settled(3).await;
         assert_eq!((stats.discarded, stats.handed_out), (3, 0));
+        assert_eq!(stats.handlers_returned, 3);
         server.stop().await.unwrap();
     }
 
@@ -149,10 +150,11 @@ contract! {
         for _ in 0..100 {
             peer.send([1; 1000]).await;
         }
-        let drops = handle.stats().kernel_drops.unwrap();
-        assert!(drops > 0 && drops < 100, "{drops} of 100");
         let server = TestServer::start(server).await;
-        let stats = server.stats_where(|stats| stats.handlers_returned + drops == 100).await;
+        let all = |stats: &Stats| stats.handlers_returned + stats.kernel_drops.unwrap() == 100;
+        let stats = server.stats_where(all).await;
+        let drops = stats.kernel_drops.unwrap();
+        assert!(drops > 0 && drops < 100, "{drops} of 100");
         assert_eq!((stats.received, stats.dropped()), (100 - drops, 0));
         server.stop().await.unwrap();
         assert_eq!(handle.stats().kernel_drops, Some(drops), "told after the end too");

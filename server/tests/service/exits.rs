@@ -338,19 +338,23 @@ fn s2_a_background_task_that_never_yields_is_left_behind_at_the_deadline() {
             ..Limits::default()
         };
         let server = world.serve(builder.limits(limits)).await;
-        // It is woken by a thread that is not the runtime's, so that the one that it will block has nothing
-        // else to do: that would never be done.
-        while !waits.load(Ordering::Acquire) {
-            tokio::task::yield_now().await;
-        }
-        let waking = std::thread::spawn(move || begin.notify_one());
-        while !blocks.load(Ordering::Acquire) {
-            tokio::task::yield_now().await;
-        }
-        waking.join().unwrap();
-        server.stop().await.unwrap();
+        // A thread that is not the runtime's does the rest, so that the one that will be blocked has
+        // nothing else to do, not even this test: that would never be done.
+        let handle = server.handle.clone();
+        let stopping = std::thread::spawn(move || {
+            while !waits.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            begin.notify_one();
+            while !blocks.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            handle.blocking_shutdown();
+            release
+        });
+        server.serving.await.unwrap().unwrap();
         let late = "an exit action failed: exit actions did not end within 20ms";
         assert_eq!(world.logs.take()[0].message, late);
-        release.send(()).unwrap();
+        stopping.join().unwrap().send(()).unwrap();
     });
 }

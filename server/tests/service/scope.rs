@@ -125,7 +125,7 @@ contract! {
     async fn s1_the_cancellation_token_tells_handlers_and_tasks_of_the_shutdown(world: World) {
         let kept = Arc::new(OnceLock::<CancellationToken>::new());
         let (token, journal) = (Arc::clone(&kept), Journal::default());
-        let task = journal.clone();
+        let (task, knows) = (journal.clone(), journal.clone());
         let builder = server_with_init(
             move |service| {
                 let (cancelled, task) = (service.cancellation(), task.clone());
@@ -137,10 +137,11 @@ contract! {
                 Box::pin(async { Ok(()) })
             },
             move |client, mut requests| {
-                let token = token.get().unwrap().clone();
+                let (token, task) = (token.get().unwrap().clone(), knows.clone());
                 async move {
                     client.send(requests.recv().await?).await?;
                     token.cancelled().await;
+                    task.wait_for("the task knows").await; // the last exit action stops it
                     client.send("goodbye".into()).await?;
                     Ok(())
                 }

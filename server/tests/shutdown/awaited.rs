@@ -186,6 +186,8 @@ contract! {
                     seen.lock().unwrap().push(request.clone());
                     client.send(request.clone()).await?;
                     if request == "busy" {
+                        requests.recv().await.unwrap_err();
+                        client.send("told".into()).await?;
                         go.notified().await;
                     }
                     Ok(())
@@ -197,6 +199,7 @@ contract! {
         assert_eq!(peers[0].ask("busy").await, "busy");
         let mut shutdown = pin!(handle.shutdown());
         begin(&mut shutdown).await;
+        assert_eq!(peers[0].recv_text().await, "told");
         // Within the grace: a server that shuts down takes nothing more out of the socket.
         peers[0].send("in the grace").await;
         peers[1].send("in the grace, too").await;
