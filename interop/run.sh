@@ -1,5 +1,6 @@
 #!/bin/sh
-# Postbox and EasyNetwork talking to each other over real sockets, each as client and as server.
+# Postbox and implementations that nobody here wrote: EasyNetwork over real sockets, each as client and
+# as server, and Python's codecs as oracles of ours (docs/oracles.md).
 #
 #     interop/run.sh
 #
@@ -59,20 +60,15 @@ finish() {
     exit
 }
 
-right_version() {
-    "$python" - 2>/dev/null <<'PYTHON'
-from importlib.metadata import version
-raise SystemExit(not version("easynetwork").startswith("1.2."))
-PYTHON
-}
-
-if ! right_version; then
+requirements=$here/requirements.txt
+if ! cmp -s "$requirements" "$venv/requirements.txt"; then
     rm -rf "$venv"
     if ! timeout 120 "${PYTHON:-python3}" -m venv "$venv" ||
-        ! timeout 300 "$python" -m pip install --quiet --disable-pip-version-check "easynetwork==1.2.*"; then
-        say "FAILED  the virtual environment with easynetwork 1.2"
+        ! timeout 300 "$python" -m pip install --quiet --disable-pip-version-check -r "$requirements"; then
+        say "FAILED  the virtual environment with $(tr '\n' ' ' <"$requirements")"
         finish
     fi
+    cp "$requirements" "$venv/requirements.txt"
 fi
 if ! timeout 1800 cargo build --quiet --package postbox-interop --bins; then
     say "FAILED  building the programs of Postbox"
@@ -89,4 +85,9 @@ wrappers() {
     timeout -k 5 300 "$python" "$here/wrappers.py" "$target/debug/interop_wrappers"
 }
 pair "wrappers" wrappers
+
+oracle() {
+    timeout -k 5 600 "$python" "$here/oracles/oracle_${1#oracle: }.py" "$target/debug/interop_oracle"
+}
+pair "oracle: json" oracle
 finish
