@@ -34,7 +34,9 @@ impl ServerHandle {
     /// then first handles what the kernel kept.
     ///
     /// Safe to call from any task, any number of times at once, also from a handler (it does not hold up
-    /// the end that it waits for, and is dropped there) and from an exit action (returns at once).
+    /// the end that it waits for, and is dropped there) and from an exit action (returns at once). The
+    /// serving future has to be polled on or dropped meanwhile: one that is merely kept never ends, and is
+    /// waited for, unless it was never polled at all.
     ///
     /// # Cancel safety
     ///

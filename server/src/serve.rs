@@ -142,6 +142,12 @@ pub(crate) struct Ending {
 /// Serves, from service initialization to the last exit action.
 pub(crate) async fn serve(claim: Claim) -> Result<(), ServeError> {
     let shared = Arc::clone(&claim.shared);
+    if !shared.set_off(claim.number) {
+        return match shared.status().closed {
+            true => Err(ServeError::Closed),
+            false => Ok(()),
+        };
+    }
     // An earlier serving that was dropped may still be cleaning up.
     let earlier = claim.number - 1;
     let closed = {
@@ -342,7 +348,7 @@ impl Left {
             }
             if starting && all_started.as_mut().poll(cx).is_ready() {
                 starting = false;
-                shared.set_phase(Phase::Serving);
+                shared.set_serving();
             }
             Poll::Pending
         })

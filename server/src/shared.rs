@@ -38,6 +38,8 @@ pub(crate) struct State {
     drops_when_closed: Option<u64>,
     /// Of the present serving.
     stop: Stop,
+    /// Servings that have ended before an earlier one has.
+    ended_early: Vec<u64>,
 }
 
 /// Tells one serving to stop.
@@ -76,7 +78,7 @@ pub(crate) struct Status {
     pub(crate) phase: Phase,
     /// How many servings have begun.
     pub(crate) begun: u64,
-    /// How many of them have ended.
+    /// This one has ended, and all before.
     pub(crate) ended: u64,
     /// The sockets are closed, or will be when the present serving ends.
     pub(crate) closed: bool,
@@ -85,7 +87,9 @@ pub(crate) struct Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Idle,
-    /// Serving was called; datagrams are not handled yet.
+    /// Serving was called, and its future was not polled yet.
+    Called,
+    /// Datagrams are not handled yet.
     Starting,
     Serving,
     /// The server shuts down.
@@ -126,6 +130,7 @@ impl Shared {
                 endpoints,
                 drops_when_closed: None,
                 stop: Stop::default(),
+                ended_early: Vec::new(),
             }),
             in_memory,
             counters,
@@ -207,27 +212,6 @@ impl Shared {
         PlainTransport::CAPABILITIES
     }
 
-    /// Closes the sockets. The system calls of others that are under way on them end first, so that the
-    /// ports are free then.
-    fn close_endpoints(state: &mut State) {
-        let mut sockets = Vec::new();
-        for endpoint in state.endpoints.drain(..) {
-            let drops = match &endpoint.kind {
-                EndpointKind::Socket { socket, .. } => {
-                    sockets.push(Arc::downgrade(socket));
-                    kernel_drops(socket)
-                }
-                EndpointKind::Memory(memory) => Some(memory.lost()),
-            };
-            if let Some(drops) = drops {
-                *state.drops_when_closed.get_or_insert(0) += drops;
-            }
-        }
-        while sockets.iter().any(|socket| socket.strong_count() > 0) {
-            std::thread::yield_now();
-        }
-    }
-
     /// A serving begins, if none runs: its number, from 1, and what will stop it.
     pub(crate) fn begin_serving(&self) -> Result<(u64, Stop), ServeError> {
         let mut result = Err(ServeError::AlreadyRunning);
@@ -236,7 +220,7 @@ impl Shared {
             if status.closed {
                 result = Err(ServeError::Closed);
             } else if matches!(status.phase, Phase::Idle | Phase::Dropped) {
-                status.phase = Phase::Starting;
+                status.phase = Phase::Called;
                 status.begun += 1;
                 state.stop = Stop::default();
                 result = Ok((status.begun, state.stop.clone()));
@@ -246,47 +230,122 @@ impl Shared {
         result
     }
 
+    /// The future of this serving is polled for the first time. Answers whether it is to go on: a shutdown
+    /// may have ended it already.
+    pub(crate) fn set_off(&self, number: u64) -> bool {
+        self.state.send_if_modified(|state| {
+            let status = &mut state.status;
+            let goes_on = status.phase == Phase::Called && status.begun == number;
+            if goes_on {
+                status.phase = Phase::Starting;
+            }
+            goes_on
+        })
+    }
+
+    /// Datagrams are handled from now on, unless the server shuts down already.
+    pub(crate) fn set_serving(&self) {
+        self.state.send_if_modified(|state| {
+            let starting = state.status.phase == Phase::Starting;
+            if starting {
+                state.status.phase = Phase::Serving;
+            }
+            starting
+        });
+    }
+
     pub(crate) fn set_phase(&self, phase: Phase) {
         self.state.send_modify(|state| state.status.phase = phase);
     }
 
     /// A serving has ended, and everything it started. Closes the sockets if that was asked for.
     pub(crate) fn end_serving(&self, number: u64) {
-        self.state.send_modify(|state| {
-            let status = &mut state.status;
-            status.ended += 1;
-            if status.ended == status.begun {
-                status.phase = Phase::Idle;
-                if status.closed {
-                    Self::close_endpoints(state);
-                }
-            } else if number == status.begun {
-                status.phase = Phase::Dropped; // an earlier one is still being cleaned up
-            }
-        });
+        self.state.send_if_modified(|state| state.end(number));
     }
 
     /// Asks the present serving to stop. Answers its number, if there is one.
     pub(crate) fn request_stop(&self) -> Option<u64> {
-        let (status, stop) = {
-            let state = self.state.borrow();
-            (state.status, state.stop.clone())
-        };
-        if status.phase == Phase::Idle {
-            return None;
-        }
-        stop.request();
-        Some(status.begun)
+        let mut asked = None;
+        self.state.send_if_modified(|state| {
+            let Status { phase, begun, .. } = state.status;
+            if phase != Phase::Idle {
+                asked = Some((begun, state.stop.clone()));
+            }
+            match phase {
+                Phase::Idle | Phase::Ending | Phase::Dropped => false,
+                // Nothing has begun, and nobody may ever poll it.
+                Phase::Called => state.end(begun),
+                Phase::Starting | Phase::Serving => {
+                    state.status.phase = Phase::Ending;
+                    true
+                }
+            }
+        });
+        let (serving, stop) = asked?;
+        stop.request(); // wakes others: not under the lock
+        Some(serving)
     }
 
     /// From now on the server is closed: its sockets are closed now, or when its serving ends.
     pub(crate) fn begin_close(&self) -> Option<u64> {
         self.state.send_if_modified(|state| {
             if state.status.phase == Phase::Idle {
-                Self::close_endpoints(state);
+                state.close_endpoints();
             }
             !std::mem::replace(&mut state.status.closed, true)
         });
         self.request_stop()
+    }
+}
+
+impl State {
+    /// A serving has ended, perhaps before an earlier one has. Answers whether it had not before.
+    fn end(&mut self, number: u64) -> bool {
+        let Self {
+            status,
+            ended_early,
+            ..
+        } = self;
+        if number <= status.ended || ended_early.contains(&number) {
+            return false;
+        }
+        ended_early.push(number);
+        while let Some(at) = ended_early
+            .iter()
+            .position(|early| *early == status.ended + 1)
+        {
+            ended_early.swap_remove(at);
+            status.ended += 1;
+        }
+        if status.ended == status.begun {
+            status.phase = Phase::Idle;
+            if status.closed {
+                self.close_endpoints();
+            }
+        } else if number == status.begun {
+            status.phase = Phase::Dropped; // an earlier one is still being cleaned up
+        }
+        true
+    }
+
+    /// Closes the sockets. The system calls of others that are under way on them end first, so that the
+    /// ports are free then.
+    fn close_endpoints(&mut self) {
+        let mut sockets = Vec::new();
+        for endpoint in self.endpoints.drain(..) {
+            let drops = match &endpoint.kind {
+                EndpointKind::Socket { socket, .. } => {
+                    sockets.push(Arc::downgrade(socket));
+                    kernel_drops(socket)
+                }
+                EndpointKind::Memory(memory) => Some(memory.lost()),
+            };
+            if let Some(drops) = drops {
+                *self.drops_when_closed.get_or_insert(0) += drops;
+            }
+        }
+        while sockets.iter().any(|socket| socket.strong_count() > 0) {
+            std::thread::yield_now();
+        }
     }
 }

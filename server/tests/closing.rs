@@ -28,6 +28,17 @@ async fn rebind(world: &World, addrs: &[SocketAddr]) {
 }
 
 contract! {
+    async fn v5_close_does_not_wait_for_a_serving_that_was_never_polled(world: World) {
+        let server = world.bind(echo()).await;
+        let addr = server.handle().addresses()[0];
+        let held = server.serve_forever();
+        server.close().await;
+        let again = world.bind_to(echo(), addr).await;
+        let held = held.await;
+        assert!(matches!(held, Err(ServeError::Closed)), "{held:?}");
+        again.close().await;
+    }
+
     async fn v5_close_is_idempotent(world: World) {
         let server = world.bind(echo()).await;
         let handle = server.handle();

@@ -142,6 +142,29 @@ contract! {
         assert!(!handle.is_listening() && !handle.is_serving());
     }
 
+    async fn v6_from_its_start_a_shutdown_is_no_serving(world: World) {
+        let own = Arc::new(Mutex::new(None::<postbox_server::ServerHandle>));
+        let known = Arc::clone(&own);
+        let server = world.serve(raw_server(move |client, mut requests| {
+            let handle = known.lock().unwrap().clone().unwrap();
+            async move {
+                requests.recv().await?;
+                let before = handle.is_serving();
+                let mut shutdown = Box::pin(handle.shutdown());
+                let _ = poll_once(&mut shutdown).await;
+                let after = handle.is_serving();
+                let mut started = Box::pin(handle.started());
+                let started = poll_once(&mut started).await.is_ready();
+                client.send(format!("{before} {after} {started}").into()).await?;
+                Ok(())
+            }
+        })).await;
+        *own.lock().unwrap() = Some(server.handle.clone());
+        let peer = world.peer(server.addr).await;
+        assert_eq!(peer.ask("shut down").await, "true false false");
+        server.stop().await.unwrap();
+    }
+
     async fn v6_addresses_are_empty_when_not_listening(world: World) {
         let server = world.serve(echo()).await;
         assert_eq!(server.handle.addresses(), [server.addr]);

@@ -99,6 +99,36 @@ contract! {
         assert_eq!(journal.entries(), ENDED);
     }
 
+    async fn v10_a_shutdown_waits_for_its_own_serving_whatever_is_called_after_it(world: World) {
+        let journal = Journal::default();
+        let (registered, gate) = (journal.clone(), Arc::new(Notify::new()));
+        let open = Arc::clone(&gate);
+        let server = world.serve(echo_with_init(move |service| {
+            let (journal, open) = (registered.clone(), Arc::clone(&open));
+            service.on_exit_async(move || async move {
+                open.notified().await;
+                journal.add("ended");
+            });
+            Box::pin(async { Ok(()) })
+        })).await;
+        let handle = server.handle.clone();
+        server.serving.abort();
+        assert!(server.serving.await.unwrap_err().is_cancelled());
+        let mut shutdown = Box::pin(handle.shutdown());
+        assert!(poll_once(&mut shutdown).await.is_pending());
+        for _ in 0..3 {
+            drop(server.server.serve_forever());
+            assert!(poll_once(&mut shutdown).await.is_pending(), "the first one has not ended");
+        }
+        assert_eq!(journal.entries(), [""; 0]);
+        gate.notify_one();
+        shutdown.await;
+        assert_eq!(journal.entries(), ["ended"]);
+        let server = TestServer::start(server.server).await;
+        gate.notify_one();
+        server.stop().await.unwrap();
+    }
+
     async fn v10_dropping_ends_what_waits_for_the_server(world: World) {
         let server = world.serve(busy(&Journal::default())).await;
         let peer = world.peer(server.addr).await;
@@ -198,10 +228,8 @@ contract! {
         drop(serving);
         assert_eq!(started.await, Err(StartError::Ended));
         let (handle, serving) = (server.handle(), server.serve_forever());
-        let mut close = Box::pin(handle.close());
-        assert!(poll_once(&mut close).await.is_pending());
+        handle.close().await;
         drop(serving);
-        close.await;
         assert!(!handle.is_listening());
     }
 

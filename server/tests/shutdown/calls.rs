@@ -36,6 +36,23 @@ contract! {
         server.serving.await.unwrap().unwrap();
     }
 
+    async fn v4_it_does_not_wait_for_a_serving_that_was_never_polled(world: World) {
+        let server = world.bind(echo()).await;
+        let handle = server.handle();
+        let held = server.serve_forever();
+        handle.shutdown().await;
+        assert!(handle.is_listening() && !handle.is_serving());
+        assert_eq!(handle.started().await, Err(StartError::Ended));
+
+        // It is over, whatever becomes of its future: another can begin.
+        let server = TestServer::start(server).await;
+        held.await.unwrap();
+        assert!(handle.is_serving());
+        let peer = world.peer(server.addr).await;
+        assert_eq!(peer.ask("serves").await, "serves");
+        server.stop().await.unwrap();
+    }
+
     async fn v4_concurrent_shutdowns_all_return(world: World) {
         let server = world.serve(echo()).await;
         let mut shutdowns = tokio::task::JoinSet::new();
