@@ -6,15 +6,9 @@
 //!
 //! Prints one line when it is up, and ends on SIGTERM or Ctrl-C.
 
-use std::time::Duration;
-
 use clap::{Parser, ValueEnum};
-use postbox_codec_json::JsonSerializer;
-use postbox_codec_msgpack::MessagePackSerializer;
-use postbox_codec_protobuf::ProtobufSerializer;
-use postbox_protocol::{DatagramProtocol, RawSerializer};
-use postbox_server::{BoxError, Client, RecvError, Requests, Server, ServerBuilder};
-use serde::{Deserialize, Serialize};
+use postbox_bench::echo::{self, Codec, Style};
+use postbox_server::BoxError;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -42,72 +36,9 @@ struct Args {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Codec {
-    /// The datagram's bytes as they are
-    Raw,
-    /// JSON of a typed struct
-    Json,
-    /// Any JSON document
-    JsonValue,
-    /// MessagePack of the same struct, as a map from its fields' names
-    Msgpack,
-    /// MessagePack of the same struct, as an array
-    MsgpackCompact,
-    /// Protobuf of the same struct
-    Protobuf,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Style {
-    /// A handler answers once and returns
-    Oneshot,
-    /// A handler answers until 30 seconds pass without a request
-    Session,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
 enum Runtime {
     Current,
     Multi,
-}
-
-/// The documents that the load generators send; in protobuf with the numbers of the tags.
-#[derive(Clone, PartialEq, Serialize, Deserialize, prost::Message)]
-struct Document {
-    #[prost(string, tag = "1")]
-    kind: String,
-    #[prost(uint64, tag = "2")]
-    id: u64,
-    #[prost(string, tag = "3")]
-    player: String,
-    #[prost(double, tag = "4")]
-    x: f64,
-    #[prost(double, tag = "5")]
-    y: f64,
-    #[prost(uint32, tag = "6")]
-    hp: u32,
-    #[prost(string, repeated, tag = "7")]
-    flags: Vec<String>,
-    #[prost(string, tag = "8")]
-    text: String,
-    // It is the last one, so that an array may end without it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[prost(message, repeated, tag = "9")]
-    items: Vec<Item>,
-}
-
-#[derive(Clone, PartialEq, Serialize, Deserialize, prost::Message)]
-struct Item {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(uint32, tag = "2")]
-    slot: u32,
-    #[prost(uint32, tag = "3")]
-    count: u32,
-    #[prost(double, tag = "4")]
-    weight: f64,
-    #[prost(bool, tag = "5")]
-    bound: bool,
 }
 
 fn main() -> Result<(), BoxError> {
@@ -121,15 +52,7 @@ fn main() -> Result<(), BoxError> {
 }
 
 async fn serve(args: Args) -> Result<(), BoxError> {
-    let builder = match args.codec {
-        Codec::Raw => echo(RawSerializer, args.style),
-        Codec::Json => echo(JsonSerializer::<Document>::new(), args.style),
-        Codec::JsonValue => echo(JsonSerializer::<serde_json::Value>::new(), args.style),
-        Codec::Msgpack => echo(MessagePackSerializer::<Document>::new(), args.style),
-        Codec::MsgpackCompact => echo(MessagePackSerializer::<Document>::compact(), args.style),
-        Codec::Protobuf => echo(ProtobufSerializer::<Document>::new(), args.style),
-    };
-    let mut builder = builder
+    let mut builder = echo::server(args.codec, args.style)
         .workers(args.workers)
         .plain_transport(args.plain)
         .offloads(!args.no_offloads);
@@ -150,37 +73,4 @@ async fn serve(args: Args) -> Result<(), BoxError> {
     let stats = server.handle().stats();
     println!("received {}, sent {}", stats.received, stats.sent);
     Ok(())
-}
-
-fn echo<S, Packet>(serializer: S, style: Style) -> ServerBuilder
-where
-    S: postbox_protocol::Serializer<Sent = Packet, Received = Packet>,
-    Packet: Send + 'static,
-{
-    let protocol = DatagramProtocol::new(serializer);
-    match style {
-        Style::Oneshot => Server::builder_fn(protocol, answer_once::<Packet>),
-        Style::Session => Server::builder_fn(protocol, answer_on::<Packet>),
-    }
-}
-
-async fn answer_once<Packet>(
-    client: Client<Packet>,
-    mut requests: Requests<Packet>,
-) -> Result<(), BoxError> {
-    client.send(requests.recv().await?).await?;
-    Ok(())
-}
-
-async fn answer_on<Packet>(
-    client: Client<Packet>,
-    mut requests: Requests<Packet>,
-) -> Result<(), BoxError> {
-    loop {
-        match requests.recv_timeout(Duration::from_secs(30)).await {
-            Ok(request) => client.send(request).await?,
-            Err(RecvError::TimedOut) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
