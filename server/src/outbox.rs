@@ -70,6 +70,14 @@ impl Outbox {
             after: m.after + datagrams,
             ..m
         }));
+        other.shrink();
+    }
+
+    /// Gives back the memory that only a burst needed.
+    fn shrink(&mut self) {
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.datagrams.shrink_to(KEPT_DATAGRAMS);
+        self.marks.shrink_to(KEPT_DATAGRAMS);
     }
 
     /// What has to leave next, and the bytes it refers to.
@@ -112,12 +120,15 @@ impl Outbox {
             self.bytes.clear();
             self.datagrams.clear();
             self.gone = 0;
-            self.bytes.shrink_to(KEPT_BYTES);
-        } else if self.gone > 1024 && self.gone > self.datagrams.len() / 2 {
-            let start = self
-                .datagrams
-                .get(self.gone)
-                .map_or(self.bytes.len(), |out| out.start);
+            self.shrink();
+            return;
+        }
+        // Worth it where more has gone than has to be moved.
+        let first = self.datagrams.get(self.gone);
+        let start = first.map_or(self.bytes.len(), |out| out.start);
+        let many = self.gone > 1024 && self.gone > self.datagrams.len() / 2;
+        let much = start > KEPT_BYTES && start > self.bytes.len() / 2;
+        if many || much {
             self.bytes.drain(..start);
             self.datagrams.drain(..self.gone);
             self.datagrams.iter_mut().for_each(|out| out.start -= start);
@@ -144,6 +155,9 @@ impl Drop for Outbox {
 
 /// An empty outbox keeps this much memory for the next batch: 64 answers of 4 KiB.
 const KEPT_BYTES: usize = 256 * 1024;
+
+/// And room for this many: what one batch of coalesced datagrams asks for.
+const KEPT_DATAGRAMS: usize = 4096;
 
 /// One call of `flush`: a place where the worker leaves the result.
 #[derive(Debug, Default)]

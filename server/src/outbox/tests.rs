@@ -192,6 +192,43 @@ fn l1_an_outbox_that_is_never_empty_does_not_grow() {
 }
 
 #[test]
+fn l1_an_outbox_of_large_answers_that_is_never_empty_does_not_grow_either() {
+    let mut outbox = Outbox::default();
+    let large = vec![7; 65_507];
+    outbox.push(&client(0), &large);
+    for n in 1..2000 {
+        outbox.push(&client(n), &large);
+        outbox.advance(1);
+        outbox.compact();
+        let (bytes, datagrams) = outbox.waiting();
+        assert_eq!(datagrams.len(), 1);
+        assert_eq!(datagrams[0].remote.port(), n);
+        assert_eq!(bytes[datagrams[0].start..], large);
+        assert!(outbox.bytes.len() <= KEPT_BYTES + 2 * large.len());
+    }
+}
+
+#[test]
+fn l1_after_a_burst_an_outbox_and_the_one_it_came_through_keep_little_memory() {
+    let keeps_little = |outbox: &Outbox| {
+        assert!(outbox.bytes.capacity() <= KEPT_BYTES);
+        assert!(outbox.datagrams.capacity() <= KEPT_DATAGRAMS);
+        assert!(outbox.marks.capacity() <= KEPT_DATAGRAMS);
+    };
+    let (mut outbox, mut mail) = (Outbox::default(), Outbox::default());
+    for _ in 0..4 * KEPT_DATAGRAMS {
+        mail.push(&client(1), &[7; 100]);
+        mail.push_mark(client(1), Arc::default());
+    }
+    outbox.append(&mut mail);
+    keeps_little(&mail);
+    outbox.advance(4 * KEPT_DATAGRAMS);
+    while outbox.completed().is_some() {}
+    outbox.compact();
+    keeps_little(&outbox);
+}
+
+#[test]
 fn l1_an_empty_outbox_keeps_little_memory() {
     let mut outbox = outbox(&[(1, &"x".repeat(2 * KEPT_BYTES))]);
     outbox.advance(1);
