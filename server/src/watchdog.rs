@@ -91,10 +91,13 @@ impl Drop for Watchdog {
 fn watch(beats: &[Arc<Beat>], stop: &(Mutex<bool>, Condvar)) {
     let mut seen: Vec<Seen> = beats.iter().map(|_| Seen::default()).collect();
     let (stop, changed) = stop;
-    let mut stopped = stop.lock().unwrap_or_else(PoisonError::into_inner);
-    while !*stopped {
-        let waited = changed.wait_timeout(stopped, TOO_LONG / 2);
-        stopped = waited.unwrap_or_else(PoisonError::into_inner).0;
+    loop {
+        let stopped = stop.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = changed.wait_timeout_while(stopped, TOO_LONG / 2, |stopped| !*stopped);
+        if *waited.unwrap_or_else(PoisonError::into_inner).0 {
+            return;
+        }
+        // Not under the lock: what takes the log is the user's, and may wait for the server's end.
         for (beat, seen) in beats.iter().zip(&mut seen) {
             seen.look(beat);
         }
@@ -136,6 +139,10 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
+    use tracing::{Event, Metadata, Subscriber, span};
+
     use super::*;
 
     #[test]
@@ -193,5 +200,41 @@ mod tests {
         beat.end();
         seen.look(&beat);
         assert!(seen.since.is_none() && !seen.named);
+    }
+
+    /// Ends what watches as soon as that says something.
+    struct Ends(Mutex<Option<Watchdog>>, mpsc::SyncSender<()>);
+
+    impl Subscriber for Ends {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn event(&self, _: &Event<'_>) {
+            if let Some(watchdog) = self.0.lock().unwrap().take() {
+                drop(watchdog);
+                self.1.send(()).unwrap();
+            }
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn v4_the_one_who_takes_the_log_may_end_the_serving() {
+        let (ended, has_ended) = mpsc::sync_channel(1);
+        let log = Arc::new(Ends(Mutex::new(None), ended));
+        let beat = Arc::new(Beat::default());
+        beat.begin("192.0.2.1:9".parse().unwrap());
+        let mut watchdog = log.0.lock().unwrap(); // until it is there
+        *watchdog = Some(tracing::subscriber::with_default(Arc::clone(&log), || {
+            Watchdog::start(vec![Arc::clone(&beat)])
+        }));
+        drop(watchdog);
+        has_ended.recv_timeout(Duration::from_secs(30)).unwrap();
     }
 }
