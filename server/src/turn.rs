@@ -193,6 +193,10 @@ fn swap_context(values: &mut Values) {
     });
 }
 
+/// A scratch buffer that has grown beyond this is not kept: some times the largest datagram, as what
+/// compresses or encodes it again writes behind it.
+const KEPT_SCRATCH: usize = 256 * 1024;
+
 /// Runs `encode` on this thread's scratch buffer, which is empty.
 pub(crate) fn with_scratch<T>(encode: impl FnOnce(&mut BytesMut) -> T) -> T {
     let mut scratch = THREAD
@@ -201,7 +205,9 @@ pub(crate) fn with_scratch<T>(encode: impl FnOnce(&mut BytesMut) -> T) -> T {
     scratch.clear();
     let result = encode(&mut scratch);
     // A serializer may have kept a part of the buffer; then this is simply a new one.
-    let _ = THREAD.try_with(|thread| thread.scratch.set(scratch));
+    if scratch.capacity() <= KEPT_SCRATCH {
+        let _ = THREAD.try_with(|thread| thread.scratch.set(scratch));
+    }
     result
 }
 
@@ -223,4 +229,17 @@ pub(crate) fn is_exiting(server: usize) -> bool {
     THREAD
         .try_with(|thread| thread.exiting.get() == server)
         .unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l1_a_packet_too_large_to_send_leaves_no_large_buffer_behind() {
+        with_scratch(|scratch| scratch.reserve(65_535));
+        with_scratch(|scratch| assert!(scratch.capacity() >= 65_535, "it is used again"));
+        with_scratch(|scratch| scratch.resize(KEPT_SCRATCH + 1, 7));
+        with_scratch(|scratch| assert!(scratch.capacity() <= KEPT_SCRATCH && scratch.is_empty()));
+    }
 }
