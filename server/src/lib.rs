@@ -45,6 +45,7 @@ mod handle;
 mod blocking;
 
 // One serving.
+mod claim;
 mod serve;
 mod service;
 mod exit;

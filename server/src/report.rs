@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt::{self, Write};
 use std::iter::successors;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use postbox_protocol::{BoxError, DatagramParseError};
@@ -110,10 +112,18 @@ pub(crate) struct Report {
     receive: Throttle,
     send: Throttle,
     admit: Throttle,
-    closed_told: bool,
+    /// Shared by the workers of one serving.
+    closed_told: Arc<AtomicBool>,
 }
 
 impl Report {
+    pub(crate) fn new(closed_told: Arc<AtomicBool>) -> Self {
+        Self {
+            closed_told,
+            ..Self::default()
+        }
+    }
+
     /// A handler returned an error.
     pub(crate) fn handler_failed(
         &mut self,
@@ -126,7 +136,7 @@ impl Report {
         if any_cause(error, is_closed) {
             if closing {
                 tracing::debug!(%client, "handler ended by the shutdown: {}", Chain(error));
-            } else if !std::mem::replace(&mut self.closed_told, true) {
+            } else if !self.closed_told.swap(true, Ordering::Relaxed) {
                 tracing::warn!(%client, "handler ended by a closed server: {}", Chain(error));
             } else {
                 tracing::debug!(%client, "handler ended by a closed server: {}", Chain(error));

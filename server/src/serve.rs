@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 
 use postbox_protocol::{BoxError, Protocol};
@@ -10,6 +11,7 @@ use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use crate::claim::Claim;
 use crate::context::Values;
 use crate::endpoint::{Endpoint, EndpointKind};
 use crate::error::{Panicked, ServeError};
@@ -19,8 +21,9 @@ use crate::handler::Handler;
 use crate::inbox::Inbox;
 use crate::panics;
 use crate::peer::Port;
+use crate::report::Report;
 use crate::service::{self, Service, Tasks};
-use crate::shared::{Phase, Shared, Stop};
+use crate::shared::{Phase, Shared};
 use crate::transport::{MemoryTransport, PlainTransport};
 use crate::turn;
 use crate::watchdog::{Beat, Watchdog};
@@ -45,6 +48,7 @@ pub(crate) struct WorkerPlan {
     inbox: Arc<Inbox>,
     context: Values,
     beat: Arc<Beat>,
+    closed_told: Arc<AtomicBool>,
     started: oneshot::Sender<()>,
 }
 
@@ -82,6 +86,7 @@ where
             admit: shared.admit.clone(),
             context: plan.context,
             beat: plan.beat,
+            report: Report::new(plan.closed_told),
             started: plan.started,
         };
         let handler = Arc::clone(&self.handler);
@@ -106,29 +111,6 @@ where
                 Box::pin(worker::run(PlainTransport::new(socket)?, handler, setup))
             }
         })
-    }
-}
-
-/// The right to serve. Given back when dropped.
-pub(crate) struct Claim {
-    shared: Arc<Shared>,
-    stop: Stop,
-    /// The servings are numbered from 1.
-    number: u64,
-}
-
-pub(crate) fn claim(shared: &Arc<Shared>) -> Result<Claim, ServeError> {
-    let (number, stop) = shared.begin_serving()?;
-    Ok(Claim {
-        shared: Arc::clone(shared),
-        stop,
-        number,
-    })
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.shared.end_serving(self.number);
     }
 }
 
@@ -293,6 +275,7 @@ impl Left {
                 inbox: Arc::clone(&inbox),
                 context,
                 beat: Arc::clone(&beat),
+                closed_told: Arc::clone(&self.ending.claim.stop.closed_told),
                 started,
             };
             let future =

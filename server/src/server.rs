@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use postbox_protocol::{BoxError, Protocol};
 
 use crate::builder::ServerBuilder;
+use crate::claim;
 use crate::client::Client;
 use crate::error::ServeError;
 use crate::handle::ServerHandle;
@@ -94,7 +95,7 @@ impl Server {
     /// exit actions run by a task of the runtime. Where no runtime is left the synchronous ones run at
     /// once, and the others are logged as not run. The server can serve again.
     pub fn serve_forever(&self) -> Serving {
-        let claim = serve::claim(&self.shared);
+        let claim = claim::claim(&self.shared);
         Serving {
             future: Box::pin(async move { serve::serve(claim?).await }),
         }

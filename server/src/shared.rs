@@ -48,6 +48,8 @@ pub(crate) struct Stop {
     token: CancellationToken,
     /// The same, for those who ask at each datagram.
     pub(crate) closing: Arc<AtomicBool>,
+    /// The one warning of this serving that a handler used what is closed has been logged.
+    pub(crate) closed_told: Arc<AtomicBool>,
 }
 
 impl Stop {

@@ -60,6 +60,7 @@ pub(crate) struct Setup<P> {
     /// What `service_init` set.
     pub(crate) context: Values,
     pub(crate) beat: Arc<Beat>,
+    pub(crate) report: Report,
     /// Told after the first turn.
     pub(crate) started: oneshot::Sender<()>,
 }
@@ -143,7 +144,7 @@ where
             phase: Phase::Serving,
             admit: setup.admit,
             context: setup.context,
-            report: Report::default(),
+            report: setup.report,
             beat: setup.beat,
             started: Some(setup.started),
             port,

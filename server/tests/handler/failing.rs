@@ -189,6 +189,20 @@ contract! {
         is_one_warning(world, uses_closed_requests(BoxError::from), &message).await;
     }
 
+    async fn h11_a_returned_closed_error_is_one_warning_whatever_the_workers(world: World) {
+        let server = world.serve(uses_closed_requests(BoxError::from).workers(2)).await;
+        for _ in 0..16 {
+            let peer = world.peer(server.addr).await;
+            assert_eq!(peer.ask("keep").await, "keep");
+            peer.send("use").await;
+            assert_eq!(peer.ask("keep").await, "keep");
+        }
+        let logged = world.logs.take();
+        assert_eq!(logged.len(), 1, "{logged:#?}");
+        assert_eq!(server.handle.stats().handlers_failed, 16);
+        server.stop().await.unwrap();
+    }
+
     async fn h11_a_closed_error_deep_in_the_chain_is_one_warning_and_no_error(world: World) {
         let wrap = |closed| Outer("it failed", Outer("for this", BoxError::from(closed)).into()).into();
         let message = format!("handler ended by a closed server: it failed: for this: {CLOSED}");
