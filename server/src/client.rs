@@ -262,9 +262,8 @@ impl<P: Protocol> Answer<P::Sent> for Peer<P> {
 
     fn push(&self, datagram: &[u8]) -> Result<(), SendError> {
         let inbox = &self.port.inbox;
-        let port = std::ptr::from_ref(&*self.port).addr();
         let pushed = turn::with(|turn| {
-            if turn.port != port {
+            if turn.port != self.port.address() {
                 return false;
             }
             inbox.take_sends(&mut turn.outbox);
@@ -309,6 +308,7 @@ impl<P: Protocol> Answer<P::Sent> for Peer<P> {
 }
 
 impl<P: Protocol> Peer<P> {
+    #[inline]
     fn offer_datagram(&self, datagram: &[u8]) -> Offer {
         let limit = self.send_limit();
         if datagram.len() > limit {
@@ -316,6 +316,9 @@ impl<P: Protocol> Peer<P> {
                 len: datagram.len(),
                 limit,
             }));
+        }
+        if self.push_here(datagram) {
+            return Offer::Done(Ok(()));
         }
         match self.port.inbox.room.try_acquire_many(cost(datagram)) {
             Ok(room) => {
@@ -325,5 +328,27 @@ impl<P: Protocol> Peer<P> {
             Err(TryAcquireError::NoPermits) => Offer::Full(datagram.into()),
             Err(TryAcquireError::Closed) => Offer::Done(Err(SendError::Closed)),
         }
+    }
+
+    /// Pushes on the worker's own thread, into room that its turn has set aside.
+    #[inline]
+    fn push_here(&self, datagram: &[u8]) -> bool {
+        let (inbox, cost) = (&self.port.inbox, cost(datagram) as usize);
+        let pushed = turn::with(|turn| {
+            if turn.port != self.port.address() {
+                return false;
+            }
+            if turn.room < cost {
+                turn.room += inbox.set_room_aside(cost - turn.room);
+            }
+            if turn.room < cost || inbox.room.is_closed() {
+                return false;
+            }
+            turn.room -= cost;
+            inbox.take_sends(&mut turn.outbox);
+            turn.outbox.push(&self.client, datagram);
+            true
+        });
+        pushed == Some(true)
     }
 }

@@ -236,6 +236,7 @@ impl fmt::Debug for Values {
 }
 
 impl Drop for Values {
+    #[inline]
     fn drop(&mut self) {
         if self.is_empty() {
             return;

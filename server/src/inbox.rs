@@ -26,7 +26,12 @@ pub(crate) struct Inbox {
     closing: Arc<AtomicBool>,
     /// Bytes that the outbox still has room for. Fair: waiting senders are served in order.
     pub(crate) room: Semaphore,
+    /// How much of it a worker sets aside in one go for its own handlers' sends.
+    share: usize,
 }
+
+/// A turn asks for room once, not with each answer: a whole batch of small ones fits.
+const MAX_SHARE: usize = 16 * 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
@@ -70,6 +75,7 @@ impl Inbox {
             has_sends: AtomicBool::new(false),
             closing,
             room: Semaphore::new(outbox_bytes.min(Semaphore::MAX_PERMITS)),
+            share: (outbox_bytes / 16).min(MAX_SHARE),
         }
     }
 
@@ -101,12 +107,18 @@ impl Inbox {
 
     /// Moves what other threads sent so far behind what is in `outbox`. Whoever sees the effect of a
     /// send in another thread sees its flag too, so an order that exists is kept.
+    #[inline]
     pub(crate) fn take_sends(&self, outbox: &mut Outbox) {
         if self.has_sends.load(Ordering::Acquire) {
-            let mut mail = self.lock();
-            outbox.append(&mut mail.outbox);
-            self.has_sends.store(false, Ordering::Relaxed);
+            self.append_sends(outbox);
         }
+    }
+
+    #[cold]
+    fn append_sends(&self, outbox: &mut Outbox) {
+        let mut mail = self.lock();
+        outbox.append(&mut mail.outbox);
+        self.has_sends.store(false, Ordering::Relaxed);
     }
 
     /// Empties everything but the datagrams into `into`, whose lists are given in exchange.
@@ -161,6 +173,20 @@ impl Inbox {
             tracing::error!("a waker panicked: {message}");
         }
         rest
+    }
+
+    /// Takes room for a worker's turn, at least `least`, more if there is plenty. Returns how much; 0 if
+    /// there is not enough. What is not used is given back at the turn's end.
+    #[inline]
+    pub(crate) fn set_room_aside(&self, least: usize) -> usize {
+        let take = |bytes: usize| {
+            let room = self.room.try_acquire_many(bytes as u32).ok()?;
+            room.forget();
+            Some(bytes)
+        };
+        take(least.max(self.share))
+            .or_else(|| take(least))
+            .unwrap_or(0)
     }
 
     /// Gives room back, and wakes those who have waited for it longest.

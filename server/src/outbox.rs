@@ -35,6 +35,7 @@ struct Mark {
 }
 
 impl Outbox {
+    #[inline]
     pub(crate) fn push(&mut self, client: &ClientKey, datagram: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(datagram);

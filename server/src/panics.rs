@@ -9,6 +9,7 @@ use crate::report::Text;
 /// Runs user code; a panic becomes its message.
 ///
 /// `AssertUnwindSafe`: what the closure touches is either dropped after a panic or the user's own.
+#[inline]
 pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(code)).map_err(message)
 }

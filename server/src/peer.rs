@@ -5,11 +5,12 @@
 
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 use postbox_protocol::Protocol;
 
-use crate::dispatch::{Mailbox, Run, SlotId, Totals};
+use crate::dispatch::{Postbox, Run, SlotId, Totals};
 use crate::inbox::Inbox;
 use crate::limits::{Limits, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 use crate::stats::Counters;
@@ -60,12 +61,19 @@ pub(crate) struct Port<P> {
     pub(crate) bound: SocketAddr,
 }
 
+impl<P> Port<P> {
+    /// What tells this port from others while it lives.
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}
+
 /// One run of a handler.
 #[derive(Debug)]
 pub(crate) struct Peer<P> {
     pub(crate) client: ClientKey,
     pub(crate) slot: SlotId,
-    pub(crate) mailbox: Mutex<Mailbox>,
+    pub(crate) postbox: Postbox,
     pub(crate) port: Arc<Port<P>>,
 }
 
@@ -74,7 +82,7 @@ impl<P: Protocol> Peer<P> {
         Self {
             client,
             slot,
-            mailbox: Mutex::default(),
+            postbox: Postbox::default(),
             port,
         }
     }
@@ -117,13 +125,18 @@ impl<P: Protocol> Run for Arc<Peer<P>> {
         &self.client
     }
 
-    fn mailbox(&self) -> &Mutex<Mailbox> {
-        &self.mailbox
+    fn postbox(&self) -> &Postbox {
+        &self.postbox
     }
 
-    fn unshared(&mut self) -> Option<&mut Mailbox> {
-        let mailbox = &mut Self::get_mut(self)?.mailbox;
-        Some(mailbox.get_mut().unwrap_or_else(PoisonError::into_inner))
+    fn is_unshared(&self) -> bool {
+        let unshared = Self::strong_count(self) == 1;
+        fence(Ordering::Acquire); // the other side of what dropping a reference releases
+        unshared
+    }
+
+    fn unshared(&mut self) -> Option<&mut Postbox> {
+        Some(&mut Self::get_mut(self)?.postbox)
     }
 }
 

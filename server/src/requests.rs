@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use postbox_protocol::Protocol;
 
-use crate::dispatch::{self, Taken};
+use crate::dispatch::Taken;
 use crate::error::RecvError;
 use crate::inbox::{After, Alarm};
 use crate::panics;
@@ -204,7 +204,7 @@ impl<P: Protocol> Receive<P::Received> for Peer<P> {
 
     fn stop(&self, wait: &Wait) {
         if wait.number != 0 {
-            let waker = dispatch::lock(&self.mailbox).stop_waiting(wait.number);
+            let waker = self.postbox.lock().stop_waiting(wait.number);
             drop(waker);
         }
         if wait.parked {
@@ -240,8 +240,7 @@ impl<P: Protocol> Peer<P> {
             if self.port.inbox.is_closing() {
                 return Some(Here::Closed);
             }
-            if let Some(lent) = turn.lent.take() {
-                poll.received = true;
+            if let Some(lent) = turn.lent.take_if(|lent| !lent.taken) {
                 return Some(Here::Lent(lent));
             }
             if poll.queued || wait.number != 0 {
@@ -258,9 +257,10 @@ impl<P: Protocol> Peer<P> {
         })
         .flatten()?;
         Some(match here {
-            Here::Lent(lent) => {
+            Here::Lent(mut lent) => {
                 let result = self.decode(lent.bytes(), lent.truncated);
-                turn::with(|turn| turn.returned = lent.buffer);
+                lent.taken = true;
+                turn::with(|turn| turn.lent = Some(lent));
                 Poll::Ready(result)
             }
             Here::Closed => Poll::Ready(Err(RecvError::Closed)),
@@ -290,7 +290,7 @@ impl<P: Protocol> Peer<P> {
         }
         let own = own && wait.number == 0;
         let waker = cx.waker().clone(); // user code: before the lock
-        let mut mailbox = dispatch::lock(&self.mailbox);
+        let mut mailbox = self.postbox.lock();
         let taken = mailbox.take(wait.number, &self.port.totals);
         // From elsewhere, the datagram that the handler was started for may not be here yet: then the
         // worker has to say whether there is one.

@@ -17,7 +17,6 @@ use bytes::BytesMut;
 use tokio::task::coop;
 
 use crate::context::Values;
-use crate::dispatch::Hand;
 use crate::outbox::Outbox;
 
 /// A datagram lent to the polled handler, in the buffer it was received in.
@@ -27,6 +26,8 @@ pub(crate) struct Lent {
     pub(crate) start: usize,
     pub(crate) end: usize,
     pub(crate) truncated: bool,
+    /// A receive took the datagram; only the buffer is left to be given back.
+    pub(crate) taken: bool,
 }
 
 impl Lent {
@@ -43,22 +44,11 @@ pub(crate) struct Turn {
     /// The address of the server's shared state.
     pub(crate) server: usize,
     pub(crate) outbox: Outbox,
-    /// The datagram in hand, until a receive takes it.
+    /// Room of the outbox that this turn has set aside, so that not each send has to ask all threads.
+    pub(crate) room: usize,
+    /// The datagram in hand.
     pub(crate) lent: Option<Lent>,
-    /// The buffer of one that a receive took, and is done with.
-    pub(crate) returned: Vec<u8>,
     pub(crate) poll: HandlerPoll,
-}
-
-impl Turn {
-    /// What became of the datagram that the last poll was lent.
-    pub(crate) fn hand(&self, poll: &HandlerPoll) -> Hand {
-        match self.lent {
-            Some(_) => Hand::Left,
-            None if poll.received => Hand::Taken,
-            None => Hand::Empty,
-        }
-    }
 }
 
 /// One poll of a handler: what it is given, and what it leaves.
@@ -74,8 +64,6 @@ pub(crate) struct HandlerPoll {
     pub(crate) expired: bool,
     /// Left by a receive: it waits, with the handler's own waker.
     pub(crate) parked: Option<Parked>,
-    /// Left by a receive: it took the lent datagram.
-    pub(crate) received: bool,
     /// Left by a shutdown: the handler waits for its own server to end.
     pub(crate) awaits_shutdown: bool,
     /// The receives and sends that it has made.
@@ -132,6 +120,7 @@ pub(crate) fn enter(turn: Option<Box<Turn>>) -> Option<Box<Turn>> {
 
 /// Calls `step` with the turn of the worker that polls on this thread, if one does. `step` must not
 /// run user code.
+#[inline]
 pub(crate) fn with<T>(step: impl FnOnce(&mut Turn) -> T) -> Option<T> {
     THREAD
         .try_with(|thread| thread.turn.try_borrow_mut().ok()?.as_deref_mut().map(step))
@@ -139,8 +128,21 @@ pub(crate) fn with<T>(step: impl FnOnce(&mut Turn) -> T) -> Option<T> {
         .flatten()
 }
 
+/// Lends a datagram to the handler that is polled next.
+#[inline]
+pub(crate) fn lend(lent: Option<Lent>, poll: HandlerPoll) {
+    with(|turn| (turn.lent, turn.poll) = (lent, poll));
+}
+
+/// Takes back what the polled handler was lent, and what it leaves.
+#[inline]
+pub(crate) fn take_back() -> (Option<Lent>, HandlerPoll) {
+    with(|turn| (turn.lent.take(), std::mem::take(&mut turn.poll))).unwrap_or_default()
+}
+
 /// Ready unless the handler or the task that is being polled here has made too many receives and sends
 /// without a pause: then it has to wait, and is woken at once.
+#[inline]
 pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
     let polls = |turn: &mut Turn| (turn.poll.run != 0).then(|| turn.poll.is_spent());
     match with(polls).flatten() {
@@ -172,6 +174,7 @@ pub(crate) fn with_context<T>(step: impl FnOnce(&mut Values) -> T) -> Option<T> 
 }
 
 /// Runs `code` with `values` as the context, and leaves in `values` what became of them.
+#[inline]
 pub(crate) fn in_context<T>(values: &mut Values, code: impl FnOnce() -> T) -> T {
     struct Restore<'a>(&'a mut Values);
     impl Drop for Restore<'_> {
@@ -198,6 +201,7 @@ fn swap_context(values: &mut Values) {
 const KEPT_SCRATCH: usize = 256 * 1024;
 
 /// Runs `encode` on this thread's scratch buffer, which is empty.
+#[inline]
 pub(crate) fn with_scratch<T>(encode: impl FnOnce(&mut BytesMut) -> T) -> T {
     let mut scratch = THREAD
         .try_with(|thread| thread.scratch.take())

@@ -3,7 +3,7 @@
 //! A handler that blocks its thread blocks the loop that would complain. So a thread of its own looks at
 //! every worker twice a second, on both kinds of runtime.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -17,27 +17,37 @@ const TOO_LONG: Duration = Duration::from_millis(500);
 pub(crate) struct Beat {
     /// Odd while a handler is being polled; a new number for each poll.
     polls: AtomicU64,
+    /// An IPv6 address in two words; then the port, or the whole of an IPv4 client.
     address: [AtomicU64; 3],
 }
 
 impl Beat {
+    #[inline]
     pub(crate) fn begin(&self, client: SocketAddr) {
-        let (v4, ip) = match client.ip() {
-            IpAddr::V4(ip) => (1 << 16, ip.to_ipv6_mapped()),
-            IpAddr::V6(ip) => (0, ip),
+        let rest = match client {
+            SocketAddr::V4(client) => {
+                let ip = u64::from(client.ip().to_bits());
+                V4 | ip << 16 | u64::from(client.port())
+            }
+            SocketAddr::V6(client) => {
+                let ip = client.ip().to_bits();
+                self.address[0].store((ip >> 64) as u64, Ordering::Relaxed);
+                self.address[1].store(ip as u64, Ordering::Relaxed);
+                u64::from(client.port())
+            }
         };
-        let ip = u128::from(ip);
-        let words = [(ip >> 64) as u64, ip as u64, v4 | u64::from(client.port())];
-        for (place, word) in self.address.iter().zip(words) {
-            place.store(word, Ordering::Relaxed);
-        }
-        self.polls
-            .store(self.polls.load(Ordering::Relaxed) + 1, Ordering::Release);
+        self.address[2].store(rest, Ordering::Relaxed);
+        self.count();
     }
 
     pub(crate) fn end(&self) {
-        self.polls
-            .store(self.polls.load(Ordering::Relaxed) + 1, Ordering::Release);
+        self.count();
+    }
+
+    /// Only the worker writes.
+    fn count(&self) {
+        let polls = self.polls.load(Ordering::Relaxed).wrapping_add(1);
+        self.polls.store(polls, Ordering::Release);
     }
 
     fn polls(&self) -> u64 {
@@ -47,14 +57,17 @@ impl Beat {
     /// Whose handler is being polled. Exact as long as that poll goes on.
     fn client(&self) -> SocketAddr {
         let [high, low, rest] = [0, 1, 2].map(|i: usize| self.address[i].load(Ordering::Relaxed));
-        let ip = Ipv6Addr::from(u128::from(high) << 64 | u128::from(low));
-        let port = (rest & 0xffff) as u16;
-        if rest >> 16 == 1 {
-            return SocketAddr::new(IpAddr::V6(ip).to_canonical(), port);
+        let port = rest as u16;
+        if rest & V4 != 0 {
+            return SocketAddr::new(Ipv4Addr::from_bits((rest >> 16) as u32).into(), port);
         }
-        SocketAddr::new(IpAddr::V6(ip), port)
+        let ip = Ipv6Addr::from(u128::from(high) << 64 | u128::from(low));
+        SocketAddr::new(ip.into(), port)
     }
 }
+
+/// Marks an IPv4 address, which fits into one word with its port.
+const V4: u64 = 1 << 48;
 
 /// Watches the workers of one serving until it is dropped.
 #[derive(Debug)]

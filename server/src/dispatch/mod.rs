@@ -19,6 +19,7 @@
 //! A handler that waits in a receive has received before: its first datagram is there when it starts.
 
 mod mailbox;
+mod postbox;
 mod table;
 mod totals;
 
@@ -27,10 +28,10 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 pub(crate) use mailbox::{Datagram, Mailbox, MailboxLimits, Taken};
+pub(crate) use postbox::Postbox;
 pub(crate) use totals::Totals;
 
 use table::Table;
@@ -42,15 +43,12 @@ pub(crate) type SlotId = u32;
 pub(crate) trait Run {
     type Client: Eq + Hash;
     fn client(&self) -> &Self::Client;
-    fn mailbox(&self) -> &Mutex<Mailbox>;
-    /// The mailbox without its lock, where nobody but the dispatcher holds this run: no `Client`, no
-    /// `Requests`.
-    fn unshared(&mut self) -> Option<&mut Mailbox>;
-}
-
-/// Locks a mailbox. No user code runs under this lock, so a poisoned one is still consistent.
-pub(crate) fn lock(mailbox: &Mutex<Mailbox>) -> MutexGuard<'_, Mailbox> {
-    mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    fn postbox(&self) -> &Postbox;
+    /// Whether nobody but the dispatcher holds this run: no `Client`, no `Requests`. What they have done
+    /// is seen then.
+    fn is_unshared(&self) -> bool;
+    /// The postbox, where nobody but the dispatcher holds this run.
+    fn unshared(&mut self) -> Option<&mut Postbox>;
 }
 
 /// Why a datagram was not handled.
@@ -155,6 +153,7 @@ impl<R: Run> Dispatch<R> {
     }
 
     /// A datagram arrived. `admit` is asked about a client that has no handler.
+    #[inline]
     pub(crate) fn arrive(
         &self,
         client: &R::Client,
@@ -175,6 +174,7 @@ impl<R: Run> Dispatch<R> {
 
     /// A handler starts. It enters the table only when it has to wait ([`Self::waits`]): one that
     /// answers at once leaves no trace. `run` makes the run that belongs to the slot.
+    #[inline]
     pub(crate) fn start(&mut self, run: impl FnOnce(SlotId) -> R) -> SlotId {
         let id = self.free.pop().unwrap_or(self.slots.len() as SlotId);
         let slot = Some(Slot {
@@ -213,7 +213,7 @@ impl<R: Run> Dispatch<R> {
     pub(crate) fn queue(&mut self, id: SlotId, datagram: Datagram, totals: &Totals) -> Queued {
         let limits = self.limits;
         let slot = self.slot_mut(id);
-        let pushed = lock(slot.run.mailbox()).push(datagram, limits, totals);
+        let pushed = slot.run.postbox().lock().push(datagram, limits, totals);
         let waiting = match pushed {
             Ok(waiting) => waiting,
             Err(reason) => return Queued::Dropped(reason),
@@ -229,6 +229,7 @@ impl<R: Run> Dispatch<R> {
 
     /// The handler ended: it returned, failed, panicked or was cancelled. Where more is there and
     /// somebody still holds the ended run, `renew` makes another for the same client and slot.
+    #[inline]
     pub(crate) fn end(
         &mut self,
         id: SlotId,
@@ -237,14 +238,18 @@ impl<R: Run> Dispatch<R> {
         renew: impl FnOnce(&R) -> R,
     ) -> Ended<R> {
         let slot = self.slot_mut(id);
+        if slot.run.is_unshared() && !slot.run.postbox().is_used() {
+            return self.end_unused(id, hand, totals);
+        }
         let (mut rest, unshared) = match slot.run.unshared() {
-            // The usual case: no lock, and the run can be used again.
-            Some(mailbox) => {
+            // No lock, and the run can be used again.
+            Some(postbox) => {
+                let mailbox = postbox.get_mut();
                 let rest = mailbox.end();
                 mailbox.restart(VecDeque::new());
                 (rest, true)
             }
-            None => (lock(slot.run.mailbox()).end(), false),
+            None => (slot.run.postbox().lock().end(), false),
         };
         let mut lent = hand == Hand::Left;
         let discarded = !(rest.received || slot.received || hand == Hand::Taken)
@@ -263,7 +268,7 @@ impl<R: Run> Dispatch<R> {
             if !unshared {
                 slot.run = renew(&slot.run);
             }
-            lock(slot.run.mailbox()).restart(rest.queue);
+            slot.run.postbox().lock().restart(rest.queue);
             Next::Start
         };
         Ended {
@@ -273,6 +278,26 @@ impl<R: Run> Dispatch<R> {
         }
     }
 
+    /// [`Self::end`] in the usual case: nothing was ever queued, and nobody keeps the run.
+    #[inline]
+    fn end_unused(&mut self, id: SlotId, hand: Hand, totals: &Totals) -> Ended<R> {
+        let slot = self.slot_mut(id);
+        let received = std::mem::take(&mut slot.received) || hand == Hand::Taken;
+        slot.parked = false;
+        let lent = hand == Hand::Left;
+        let next = if lent && received {
+            Next::Start
+        } else {
+            Next::Forgotten(Some(self.forget(id, totals)))
+        };
+        Ended {
+            discarded: lent && !received,
+            next,
+            wake: None,
+        }
+    }
+
+    #[inline]
     fn forget(&mut self, id: SlotId, totals: &Totals) -> R {
         let slot = self.slots[id as usize].take().expect(OCCUPIED);
         if slot.listed {
@@ -289,7 +314,7 @@ impl<R: Run> Dispatch<R> {
         self.closing = true;
         let (mut dropped, mut wake) = (0, Vec::new());
         for slot in self.slots.iter().flatten() {
-            let (count, waiting) = lock(slot.run.mailbox()).close(totals);
+            let (count, waiting) = slot.run.postbox().lock().close(totals);
             dropped += count;
             wake.extend(waiting);
         }

@@ -22,6 +22,7 @@ impl Table {
         }
     }
 
+    #[inline]
     pub(super) fn find<'a, A: Eq + Hash + 'a>(
         &self,
         client: &A,

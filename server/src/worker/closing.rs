@@ -62,7 +62,7 @@ where
         self.close_postboxes();
         for id in self.dispatch.running().collect::<Vec<_>>() {
             if self.dispatch.is_running(id) {
-                self.drive(id, false);
+                self.wake(id);
             }
         }
     }
@@ -125,9 +125,9 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
         for id in self.dispatch.running().collect::<Vec<_>>() {
             let client = self.dispatch.run(id).client.remote;
             self.port.counters.cancelled.add(1);
-            for message in self.handlers.get(id).clear() {
-                self.report.handler_panicked(client, &message);
-            }
+            let report = &mut self.report;
+            let panicked = |message: String| report.handler_panicked(client, &message);
+            self.handlers.get(id).clear(panicked);
             let totals = Arc::clone(&self.port.totals);
             let renew = |run: &Arc<Peer<P>>| Arc::clone(run);
             let ended = self.dispatch.end(id, Hand::Empty, &totals, renew);

@@ -8,13 +8,14 @@ use postbox_protocol::{BoxError, Protocol};
 use tokio::time::Instant;
 
 use super::Worker;
+use super::handlers::Polled;
 use crate::client::Client;
 use crate::dispatch::{Arrival, Datagram, DropReason, Hand, Next, Queued, SlotId};
 use crate::panics;
 use crate::peer::{ClientKey, Peer, may_answer};
 use crate::requests::Requests;
 use crate::transport::Transport;
-use crate::turn::{self, HandlerPoll, Lent, Turn};
+use crate::turn::{self, HandlerPoll, Lent};
 
 impl<T, P, F, Fut> Worker<T, P, F, Fut>
 where
@@ -74,17 +75,16 @@ where
         let mut start = 0;
         loop {
             let end = (start + segment).min(len);
-            // Only the last of coalesced datagrams can have been cut.
-            let truncated = truncated && end == len;
-            let lent = Lent {
+            let mut hand = Some(Lent {
                 buffer,
                 start,
                 end,
-                truncated,
-            };
-            turn::with(|turn| turn.lent = Some(lent));
-            self.arrive(client, truncated);
-            buffer = take_back().unwrap_or_default();
+                // Only the last of coalesced datagrams can have been cut.
+                truncated: truncated && end == len,
+                taken: false,
+            });
+            self.arrive(client, &mut hand);
+            buffer = hand.map(|lent| lent.buffer).unwrap_or_default();
             start = end;
             if start == len {
                 break;
@@ -93,10 +93,10 @@ where
         self.batch.put_buffer(index, buffer);
     }
 
-    /// One datagram has arrived, and is in hand.
-    fn arrive(&mut self, client: ClientKey, truncated: bool) {
+    /// One datagram has arrived, and is in `hand`.
+    fn arrive(&mut self, client: ClientKey, hand: &mut Option<Lent>) {
         self.port.counters.received.add(1);
-        if truncated {
+        if hand.as_ref().is_some_and(|lent| lent.truncated) {
             self.port.counters.truncated.add(1);
         }
         if !may_answer(&client.remote) {
@@ -115,10 +115,10 @@ where
         match self.dispatch.arrive(&client, &self.port.totals, admit) {
             Arrival::Start => {
                 let id = self.occupy(client);
-                self.drive(id, true);
+                self.drive(id, true, hand);
             }
-            Arrival::Deliver(id) => self.drive(id, false),
-            Arrival::Queue(id) => self.queue(id, true),
+            Arrival::Deliver(id) => self.drive(id, false, hand),
+            Arrival::Queue(id) => self.queue(id, true, hand),
             Arrival::Drop(reason) => self.count_drop(reason),
         }
     }
@@ -138,36 +138,32 @@ where
         id
     }
 
+    /// Polls the handler that was woken in a slot.
+    pub(super) fn wake(&mut self, id: SlotId) {
+        self.drive(id, false, &mut None);
+    }
+
     /// Polls the handler in a slot, after calling `handle` if it is a new one. If it ends, goes on with
     /// the next one as long as something is left to start it for: a loop, since a backlog may be long.
-    pub(super) fn drive(&mut self, id: SlotId, mut new: bool) {
-        loop {
-            let begun = if new { self.begin(id) } else { None };
-            let Some(hand) = begun.or_else(|| self.poll_handler(id)) else {
-                return;
-            };
-            if !self.ended(id, hand) {
+    fn drive(&mut self, id: SlotId, mut new: bool, hand: &mut Option<Lent>) {
+        while let Some(became) = self.poll_handler(id, new, hand) {
+            if !self.ended(id, became) {
                 return;
             }
             new = true;
         }
     }
 
-    /// Calls the user's `handle`. Answers like [`Self::poll_handler`] if it panicked.
-    fn begin(&mut self, id: SlotId) -> Option<Hand> {
-        let run = self.dispatch.run(id);
-        let (client, requests) = (Client::new(Arc::clone(run)), Requests::new(Arc::clone(run)));
-        let (cell, make) = (self.handlers.get(id), &self.make);
-        let message = cell.start(&self.context, || make(client, requests)).err()?;
-        self.panicked(id, &message);
-        turn::with(|turn| turn.hand(&HandlerPoll::default()))
-    }
-
-    /// Polls a handler. If it ended, answers what became of the datagram in hand.
-    fn poll_handler(&mut self, id: SlotId) -> Option<Hand> {
+    /// Polls a handler, lending it the datagram in `hand`. If it ended, answers what became of that.
+    fn poll_handler(&mut self, id: SlotId, new: bool, hand: &mut Option<Lent>) -> Option<Hand> {
         let run = self.dispatch.run(id);
         let client = run.client.remote;
         let cell = self.handlers.get(id);
+        if new && let Err(message) = cell.prepare(&self.context) {
+            self.panicked(id, &message);
+            let left = hand.as_ref().is_some_and(|lent| !lent.taken);
+            return Some(if left { Hand::Left } else { Hand::Empty });
+        }
         let poll = HandlerPoll {
             run: run.address(),
             waker: cell.waker_address(),
@@ -175,47 +171,61 @@ where
             expired: cell.expired,
             ..HandlerPoll::default()
         };
-        turn::with(|turn| turn.poll = poll);
+        turn::lend(hand.take_if(|lent| !lent.taken), poll);
         self.beat.begin(client);
-        let polled = cell.poll();
+        let make = || {
+            let (client, requests) = (Client::new(Arc::clone(run)), Requests::new(Arc::clone(run)));
+            (self.make)(client, requests)
+        };
+        let polled = cell.poll(new.then_some(make));
         self.beat.end();
-        let left = turn::with(|turn| {
-            let left = std::mem::take(&mut turn.poll);
-            (left, turn.hand(&left))
-        });
-        let (left, hand) = left.unwrap_or_else(|| (HandlerPoll::default(), Hand::Empty));
-        if left.received {
+        let (lent, left) = turn::take_back();
+        let became = Hand::of(&lent);
+        if lent.is_some() {
+            *hand = lent;
+        }
+        if became == Hand::Taken {
             self.port.counters.handed_out.add(1);
         }
         match polled {
-            Ok(Poll::Pending) => {
+            Polled::Waits => {
                 cell.awaits_shutdown = left.awaits_shutdown;
                 if left.parked.is_some_and(|parked| cell.waits(parked)) {
                     self.begun.push(id);
                 }
                 let (parked, totals) = (left.parked.is_some(), &self.port.totals);
-                self.dispatch.waits(id, hand, parked, totals);
-                if hand == Hand::Left {
-                    self.queue(id, false);
+                self.dispatch.waits(id, became, parked, totals);
+                if became == Hand::Left {
+                    self.queue(id, false, hand);
                 }
                 return None;
             }
-            Ok(Poll::Ready(Ok(()))) => self.port.counters.returned.add(1),
-            Ok(Poll::Ready(Err(error))) => {
-                self.port.counters.failed.add(1);
-                let (closing, now) = (self.port.inbox.is_closing(), self.timers.now());
-                let report = &mut self.report;
-                let dropped = cell.in_context(|| {
-                    report.handler_failed(client, &error, closing, now);
-                    panics::drop_caught(error)
-                });
-                if let Err(message) = dropped {
+            Polled::Returned { result, panic } => {
+                match result {
+                    Ok(()) => self.port.counters.returned.add(1),
+                    Err(error) => self.failed(id, error),
+                }
+                if let Some(message) = panic {
                     self.report.handler_panicked(client, &message);
                 }
             }
-            Err(message) => self.panicked(id, &message),
+            Polled::Panicked(message) => self.panicked(id, &message),
         }
-        Some(hand)
+        Some(became)
+    }
+
+    fn failed(&mut self, id: SlotId, error: BoxError) {
+        self.port.counters.failed.add(1);
+        let client = self.dispatch.run(id).client.remote;
+        let (closing, now) = (self.port.inbox.is_closing(), self.timers.now());
+        let report = &mut self.report;
+        let dropped = self.handlers.get(id).in_context(|| {
+            report.handler_failed(client, &error, closing, now);
+            panics::drop_caught(error)
+        });
+        if let Err(message) = dropped {
+            self.report.handler_panicked(client, &message);
+        }
     }
 
     fn panicked(&mut self, id: SlotId, message: &str) {
@@ -226,10 +236,9 @@ where
 
     /// A handler ended. Answers whether the next one is to begin in its slot.
     fn ended(&mut self, id: SlotId, mut hand: Hand) -> bool {
-        for message in self.handlers.get(id).clear() {
-            self.report
-                .handler_panicked(self.dispatch.run(id).client.remote, &message);
-        }
+        let (cell, report) = (self.handlers.get(id), &mut self.report);
+        let client = self.dispatch.run(id).client.remote;
+        cell.clear(|message| report.handler_panicked(client, &message));
         self.close_if_asked();
         if hand == Hand::Left && self.dispatch.is_closing() {
             self.count_drop(DropReason::Shutdown);
@@ -261,13 +270,15 @@ where
 
     /// The datagram in hand has to wait: it is copied out of the receive buffer into memory of its own
     /// size. With `poll`, its handler is let look if that is the first that waits.
-    fn queue(&mut self, id: SlotId, poll: bool) {
-        let Some(datagram) = turn::with(copy_of_lent).flatten() else {
-            return;
+    fn queue(&mut self, id: SlotId, poll: bool, hand: &Option<Lent>) {
+        let Some(lent) = hand else { return };
+        let datagram = Datagram {
+            bytes: lent.bytes().into(),
+            truncated: lent.truncated,
         };
         match self.dispatch.queue(id, datagram, &self.port.totals) {
             Queued::Wake(waker) => panics::wake(waker),
-            Queued::Poll if poll => self.drive(id, false),
+            Queued::Poll if poll => self.wake(id),
             Queued::Poll | Queued::Nothing => {}
             Queued::Dropped(reason) => self.count_drop(reason),
         }
@@ -295,21 +306,13 @@ const FORGET_ERROR: Duration = Duration::from_secs(1);
 /// Spare runs kept for new clients.
 const KEPT_RUNS: usize = 1024;
 
-/// Takes the datagram in hand out of it, into memory of its own size.
-fn copy_of_lent(turn: &mut Turn) -> Option<Datagram> {
-    let lent = turn.lent.take()?;
-    let bytes = lent.bytes().into();
-    turn.returned = lent.buffer;
-    Some(Datagram {
-        bytes,
-        truncated: lent.truncated,
-    })
-}
-
-/// The receive buffer, whether its datagram was taken or not.
-fn take_back() -> Option<Vec<u8>> {
-    turn::with(|turn| match turn.lent.take() {
-        Some(lent) => lent.buffer,
-        None => std::mem::take(&mut turn.returned),
-    })
+impl Hand {
+    /// What became of a datagram that was lent.
+    fn of(lent: &Option<Lent>) -> Self {
+        match lent {
+            None => Self::Empty,
+            Some(Lent { taken: true, .. }) => Self::Taken,
+            Some(_) => Self::Left,
+        }
+    }
 }

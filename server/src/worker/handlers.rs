@@ -51,28 +51,40 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Cell<Fut> {
         }
     }
 
-    /// Starts a handler: `make` is the user's `handle`, and runs in the new handler's context.
-    pub(super) fn start(
-        &mut self,
-        context: &Values,
-        make: impl FnOnce() -> Fut,
-    ) -> Result<(), String> {
+    /// A handler is about to start: its context begins with clones of these values, which is user code.
+    #[inline]
+    pub(super) fn prepare(&mut self, context: &Values) -> Result<(), String> {
         if !context.is_empty() {
             self.context = panics::catch(|| context.copy())?;
         }
-        let made = panics::catch(|| turn::in_context(&mut self.context, make))?;
-        self.future.as_mut().set(Some(made));
         Ok(())
     }
 
-    /// Polls the handler. A panic is its message.
-    pub(super) fn poll(&mut self) -> Result<Poll<Result<(), BoxError>>, String> {
+    /// Polls the handler, and drops it where it is done. `make` is the user's `handle`, for a new one.
+    #[inline]
+    pub(super) fn poll(&mut self, make: Option<impl FnOnce() -> Fut>) -> Polled {
         self.polling.polling();
-        let Some(future) = self.future.as_mut().as_pin_mut() else {
-            return Ok(Poll::Ready(Ok(())));
-        };
-        let (context, waker) = (&mut self.context, &self.waker);
-        panics::catch(|| turn::in_context(context, || future.poll(&mut Context::from_waker(waker))))
+        let (mut future, waker) = (self.future.as_mut(), &self.waker);
+        let mut result = None;
+        let panic = panics::catch(|| {
+            turn::in_context(&mut self.context, || {
+                if let Some(make) = make {
+                    future.set(Some(make()));
+                }
+                let Some(running) = future.as_mut().as_pin_mut() else {
+                    return;
+                };
+                if let Poll::Ready(ready) = running.poll(&mut Context::from_waker(waker)) {
+                    result = Some(ready);
+                    future.set(None);
+                }
+            });
+        });
+        match (result, panic.err()) {
+            (None, None) => Polled::Waits,
+            (Some(result), panic) => Polled::Returned { result, panic },
+            (None, Some(message)) => Polled::Panicked(message),
+        }
     }
 
     /// A receive of the handler's own waits. Answers whether it needs a deadline.
@@ -94,20 +106,37 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Cell<Fut> {
         turn::in_context(&mut self.context, code)
     }
 
-    /// Drops the handler, then its context. Both are the user's, and may panic: with these messages.
-    pub(super) fn clear(&mut self) -> impl Iterator<Item = String> + use<Fut> {
-        let future = self.future.as_mut();
-        let mut context = std::mem::take(&mut self.context);
-        let dropped = panics::catch(|| turn::in_context(&mut context, || drop_future(future)));
+    /// Drops the handler, then its context. Both are the user's, and may panic: `panicked` gets the messages.
+    #[inline]
+    pub(super) fn clear(&mut self, mut panicked: impl FnMut(String)) {
         (self.expired, self.awaits_shutdown) = (false, false);
         (self.deadline, self.begun, self.receive) = (NEVER, None, 0);
-        dropped.err().into_iter().chain(context.into_dropped())
+        let mut context = std::mem::take(&mut self.context);
+        if self.future.is_some() {
+            let future = self.future.as_mut();
+            let dropped = panics::catch(|| turn::in_context(&mut context, || drop_future(future)));
+            dropped.err().into_iter().for_each(&mut panicked);
+        }
+        if !context.is_empty() {
+            context.into_dropped().for_each(panicked);
+        }
     }
 
     /// The address of what the handler is woken by.
     pub(super) fn waker_address(&self) -> usize {
         self.waker.data().addr()
     }
+}
+
+/// What a poll of a handler did.
+pub(super) enum Polled {
+    Waits,
+    /// It returned, and was dropped: perhaps with a panic of its destructor.
+    Returned {
+        result: Result<(), BoxError>,
+        panic: Option<String>,
+    },
+    Panicked(String),
 }
 
 /// Drops a future in place. Where its destructor panics the place is empty all the same.
@@ -133,6 +162,7 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Handlers<Fut> {
     }
 
     /// The cell of a slot that begins to be used.
+    #[inline]
     pub(super) fn occupy(&mut self, slot: SlotId, inbox: &Arc<Inbox>) -> &mut Cell<Fut> {
         let index = slot as usize;
         if index >= self.cells.len() {
@@ -146,6 +176,7 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Handlers<Fut> {
     }
 
     /// The slot is not used any more.
+    #[inline]
     pub(super) fn vacate(&mut self, slot: SlotId) {
         if self.free < KEPT_CELLS {
             self.free += 1;

@@ -121,7 +121,7 @@ where
             bytes: port.limits.client_bytes,
         };
         let turn = Turn {
-            port: std::ptr::from_ref(&*port).addr(),
+            port: port.address(),
             server: setup.server,
             ..Turn::default()
         };

@@ -9,7 +9,6 @@ use postbox_protocol::{BoxError, Protocol};
 use super::timers::{NEVER, NOW};
 use super::{Phase, Worker};
 use crate::client::Client;
-use crate::dispatch;
 use crate::inbox::{After, Alarm};
 use crate::panics;
 use crate::peer::ClientKey;
@@ -26,14 +25,14 @@ where
 {
     /// Sends as much as the system takes.
     pub(super) fn send(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(mut outbox) = turn::with(|turn| {
+        let Some((mut outbox, mut room)) = turn::with(|turn| {
             self.port.inbox.take_sends(&mut turn.outbox);
-            std::mem::take(&mut turn.outbox)
+            let outbox = std::mem::take(&mut turn.outbox);
+            (outbox, std::mem::take(&mut turn.room))
         }) else {
             return false;
         };
         let mut progressed = false;
-        let mut room = 0;
         let mut completed = Vec::new();
         loop {
             // Before what follows is tried: a flush is not told of what was sent after it.
@@ -125,7 +124,7 @@ where
         let mut ready = std::mem::take(&mut self.mail.ready);
         for id in ready.drain(..) {
             if self.dispatch.is_running(id) {
-                self.drive(id, false);
+                self.wake(id);
             }
         }
         self.mail.ready = ready;
@@ -138,7 +137,7 @@ where
         }
         let run = self.dispatch.run(alarm.slot);
         // What is said of a receive may come when it is over, and the handler's own waits by now.
-        if run.address() != alarm.run || !dispatch::lock(&run.mailbox).is_receiving(alarm.receive) {
+        if run.address() != alarm.run || !run.postbox.lock().is_receiving(alarm.receive) {
             return;
         }
         let cell = self.handlers.get(alarm.slot);
@@ -186,10 +185,10 @@ where
             match cell.receive {
                 0 => {
                     cell.expired = true;
-                    self.drive(id, false);
+                    self.wake(id);
                 }
                 receive => {
-                    let waker = dispatch::lock(&self.dispatch.run(id).mailbox).expire(receive);
+                    let waker = self.dispatch.run(id).postbox.lock().expire(receive);
                     waker.into_iter().for_each(panics::wake);
                 }
             }

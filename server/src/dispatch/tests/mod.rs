@@ -6,7 +6,7 @@ mod model;
 mod rules;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::{Wake, Waker};
 
 use super::mailbox::DATAGRAM_OVERHEAD;
@@ -19,19 +19,19 @@ type Name = char;
 #[derive(Debug)]
 struct Peer {
     client: Name,
-    mailbox: Mutex<Mailbox>,
+    postbox: Postbox,
 }
 
 impl Peer {
     fn new(client: Name) -> Arc<Self> {
         Arc::new(Self {
             client,
-            mailbox: Mutex::default(),
+            postbox: Postbox::default(),
         })
     }
 
     fn open(&self) -> MutexGuard<'_, Mailbox> {
-        lock(&self.mailbox)
+        self.postbox.lock()
     }
 }
 
@@ -42,13 +42,16 @@ impl Run for Arc<Peer> {
         &self.client
     }
 
-    fn mailbox(&self) -> &Mutex<Mailbox> {
-        &self.mailbox
+    fn postbox(&self) -> &Postbox {
+        &self.postbox
     }
 
-    fn unshared(&mut self) -> Option<&mut Mailbox> {
-        let mailbox = Self::get_mut(self)?.mailbox.get_mut();
-        Some(mailbox.unwrap_or_else(PoisonError::into_inner))
+    fn is_unshared(&self) -> bool {
+        Self::strong_count(self) == 1
+    }
+
+    fn unshared(&mut self) -> Option<&mut Postbox> {
+        Some(&mut Self::get_mut(self)?.postbox)
     }
 }
 

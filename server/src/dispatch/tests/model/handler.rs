@@ -23,7 +23,7 @@ impl Script {
     pub(super) fn check_start(&self, client: Name, id: SlotId) {
         let run = self.dispatch.run(id);
         assert_eq!((run.client, Arc::strong_count(run)), (client, 1));
-        assert_eq!(run.open().len(), self.handlers[&client].1.queue.len());
+        assert_eq!(run.postbox.len(), self.handlers[&client].1.queue.len());
     }
 
     /// Copies a datagram into the mailbox. Answers whether the handler is to be polled.
