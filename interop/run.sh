@@ -90,4 +90,5 @@ oracle() {
     timeout -k 5 600 "$python" "$here/oracles/oracle_${1#oracle: }.py" "$target/debug/interop_oracle"
 }
 pair "oracle: json" oracle
+pair "oracle: msgpack" oracle
 finish

@@ -32,7 +32,8 @@ use crate::finite::Finite;
 /// - bytes left over, a document cut short, the empty datagram;
 /// - invalid UTF-8, also outside strings; a byte order mark;
 /// - `NaN`, `Infinity`, comments, trailing commas, single quotes;
-/// - more than 127 arrays and objects within one another;
+/// - more than 127 arrays and objects within one another (in a field that nobody reads, any depth
+///   passes: no stack is used for it);
 /// - a missing field, a field of another type, an integer out of its type's range;
 /// - the same field of a struct twice.
 ///
@@ -43,7 +44,10 @@ use crate::finite::Finite;
 /// struct.
 ///
 /// In a map, and in a [`Value`](serde_json::Value), **the last of several equal keys wins**, as in
-/// most JSON parsers. In a `Value` an integer beyond 64 bits becomes the nearest float.
+/// most JSON parsers. In a `Value` an integer beyond 64 bits becomes the nearest float. `-0` is the
+/// float −0.0, as which no integer reads it.
+///
+/// `docs/oracles.md` in the repository has every difference from Python's `json`.
 ///
 /// # Allocations
 ///

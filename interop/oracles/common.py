@@ -41,6 +41,17 @@ class Ext(NamedTuple):
     data: bytes
 
 
+class Moment(NamedTuple):
+    """A timestamp of MessagePack."""
+
+    seconds: int
+    nanos: int
+
+
+class Words(str):
+    """The words of a node already."""
+
+
 class Map(list):
     """The pairs of a map, in any order, equal keys and all."""
 
@@ -62,6 +73,10 @@ def text(node: Any) -> str:
             return f"e{bits:08x}"
         case Ext(kind, data):
             return f"x{kind}:{data.hex()}"
+        case Moment(seconds, nanos):
+            return f"m{seconds},{nanos}"
+        case Words():
+            return node
         case int():
             return f"i{node}"
         case float():
