@@ -127,7 +127,9 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
             self.port.counters.cancelled.add(1);
             let report = &mut self.report;
             let panicked = |message: String| report.handler_panicked(client, &message);
+            self.beat.begin(client);
             self.handlers.get(id).clear(panicked);
+            self.beat.end();
             let totals = Arc::clone(&self.port.totals);
             let renew = |run: &Arc<Peer<P>>| Arc::clone(run);
             let ended = self.dispatch.end(id, Hand::Empty, &totals, renew);

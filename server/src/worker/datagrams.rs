@@ -159,6 +159,7 @@ where
         let run = self.dispatch.run(id);
         let client = run.client.remote;
         let cell = self.handlers.get(id);
+        self.beat.begin(client); // the handler's code until it waits, or is gone
         if new && let Err(message) = cell.prepare(&self.context) {
             self.panicked(id, &message);
             let left = hand.as_ref().is_some_and(|lent| !lent.taken);
@@ -172,13 +173,11 @@ where
             ..HandlerPoll::default()
         };
         turn::lend(hand.take_if(|lent| !lent.taken), poll);
-        self.beat.begin(client);
         let make = || {
             let (client, requests) = (Client::new(Arc::clone(run)), Requests::new(Arc::clone(run)));
             (self.make)(client, requests)
         };
         let polled = cell.poll(new.then_some(make));
-        self.beat.end();
         let (lent, left) = turn::take_back();
         let became = Hand::of(&lent);
         if lent.is_some() {
@@ -189,6 +188,7 @@ where
         }
         match polled {
             Polled::Waits => {
+                self.beat.end();
                 cell.awaits_shutdown = left.awaits_shutdown;
                 if left.parked.is_some_and(|parked| cell.waits(parked)) {
                     self.begun.push(id);
@@ -239,6 +239,7 @@ where
         let (cell, report) = (self.handlers.get(id), &mut self.report);
         let client = self.dispatch.run(id).client.remote;
         cell.clear(|message| report.handler_panicked(client, &message));
+        self.beat.end();
         self.close_if_asked();
         if hand == Hand::Left && self.dispatch.is_closing() {
             self.count_drop(DropReason::Shutdown);

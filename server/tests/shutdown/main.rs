@@ -7,6 +7,7 @@ mod common;
 mod awaited;
 mod calls;
 mod grace;
+mod named;
 mod receives;
 
 use std::sync::{Arc, Mutex};
