@@ -6,6 +6,7 @@ mod common;
 
 mod accounts;
 mod admission;
+mod allocations;
 mod bounds;
 mod costs;
 mod counters;
