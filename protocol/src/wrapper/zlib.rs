@@ -12,8 +12,8 @@ use crate::{BoxError, Flip, Serializer};
 ///
 /// EasyNetwork's `ZlibCompressorSerializer` reads what it writes, and it reads that one's.
 ///
-/// The whole datagram is one zlib stream. Bytes left over, a stream cut short, a wrong checksum and
-/// a preset dictionary are errors.
+/// The whole datagram is one zlib stream. Bytes left over, a stream cut short, a wrong checksum, a
+/// preset dictionary and a reference to bytes before the first are errors.
 ///
 /// **A bomb is refused before it is inflated**: at most [`max_len`](Self::with_max_len) bytes come
 /// out of a datagram, by default 65,536, and one more is the error. This end does not send more
@@ -27,7 +27,7 @@ use crate::{BoxError, Flip, Serializer};
 ///
 /// **Memory:** about 300 KiB for each thread that compresses at the same time as others, and 50 KiB
 /// for each that decompresses, kept until the serializer is dropped. Sending allocates nothing more,
-/// receiving a buffer that grows to the length before compression.
+/// receiving a buffer of at most four times the length before compression.
 ///
 /// # Examples
 ///
@@ -101,42 +101,36 @@ impl<S> ZlibSerializer<S> {
     fn decompress(&self, compressed: &[u8]) -> Result<Vec<u8>, CompressionError> {
         let make = || Ok(Decompress::new(true));
         self.decompressors.with(make, |decompressor| {
-            decompressor.reset(true);
-            let mut plain = Vec::new();
+            // One byte more than is allowed, which is the one that tells a bomb.
+            let limit = self.max_len.saturating_add(1);
+            let mut capacity = limit.min(compressed.len().saturating_mul(4).max(256));
             loop {
-                if plain.len() == plain.capacity() {
-                    plain.reserve_exact(self.growth(plain.len(), compressed.len()));
-                }
-                let (read, written) = (decompressor.total_in() as usize, plain.len());
+                decompressor.reset(true);
+                let mut plain = Vec::with_capacity(capacity);
+                // The whole in one go, and again where there was no room for it. In pieces,
+                // miniz_oxide does not notice what refers to bytes before the first: it takes them
+                // for zeros.
                 let status = decompressor
-                    .decompress_vec(&compressed[read..], &mut plain, FlushDecompress::None)
+                    .decompress_vec(compressed, &mut plain, FlushDecompress::Finish)
                     .map_err(|cause| Cause::Malformed(cause.into()))?;
                 if plain.len() > self.max_len {
                     let max_len = self.max_len;
                     return Err(Cause::TooLarge { max_len }.into());
                 }
-                let read_now = decompressor.total_in() as usize;
                 match status {
-                    Status::StreamEnd if read_now < compressed.len() => {
+                    Status::StreamEnd if decompressor.total_in() < compressed.len() as u64 => {
                         return Err(Cause::LeftOver.into());
                     }
                     Status::StreamEnd => return Ok(plain),
-                    // There was room, and yet nothing moved: it waits for more.
-                    Status::Ok | Status::BufError if read_now == read && plain.len() == written => {
+                    Status::Ok | Status::BufError if plain.len() < plain.capacity() => {
                         return Err(Cause::CutShort.into());
                     }
-                    Status::Ok | Status::BufError => {}
+                    Status::Ok | Status::BufError => {
+                        capacity = limit.min(plain.capacity().saturating_mul(4));
+                    }
                 }
             }
         })
-    }
-
-    /// Returns how many more bytes to make room for: twice as much as there was, and at most one
-    /// byte more than is allowed, which is the one that tells a bomb.
-    fn growth(&self, capacity: usize, compressed: usize) -> usize {
-        let first = compressed.saturating_mul(4).max(256);
-        let next = capacity.saturating_mul(2).max(first);
-        next.min(self.max_len.saturating_add(1)) - capacity
     }
 }
 

@@ -3,8 +3,10 @@
 
 mod support;
 
+mod allocations;
 mod base64;
 mod checksum;
+mod damage;
 mod encryption;
 mod nesting;
 mod prefix;

@@ -31,6 +31,10 @@ const OF_EASYNETWORK: [(&[u8], &str); 7] = [
 /// A stream that needs the preset dictionary `hello`, made by Python's zlib.
 const WITH_DICTIONARY: &str = "78bb062c0215cb001100062c0215";
 
+/// A stream that begins by repeating three bytes of what came before it, where there is nothing. The
+/// checksum is that of zeros.
+const WITH_BYTES_BEFORE_THE_FIRST: &str = "789c03020000030001";
+
 /// Returns a datagram that holds many zeros.
 fn bomb(length: usize) -> Vec<u8> {
     write(&zlib().with_max_len(length), vec![0; length])
@@ -104,6 +108,30 @@ fn p5_what_is_not_zlib_is_an_error_of_its_own_kind() {
         assert_eq!(error.to_string(), "not compressed data");
         assert!(std::error::Error::source(&error).is_some());
         assert!(!error.is_too_large());
+    }
+}
+
+#[test]
+fn zlib_refuses_what_refers_to_bytes_before_the_first() {
+    for serializer in [zlib(), zlib().with_max_len(3)] {
+        let error: CompressionError = refusal(&serializer, hex(WITH_BYTES_BEFORE_THE_FIRST));
+        assert_eq!(error.to_string(), "not compressed data");
+        // Also after another datagram, of which it sees nothing.
+        read(&serializer, write(&serializer, b"abc"));
+        let _: CompressionError = refusal(&serializer, hex(WITH_BYTES_BEFORE_THE_FIRST));
+    }
+}
+
+#[test]
+fn zlib_makes_room_for_what_is_much_shorter_compressed() {
+    for length in [255, 256, 257, 1023, 1024, 1025, 4096, 20_000, 65_536] {
+        let packet = Bytes::from(vec![b'a'; length]);
+        let datagram = write(&zlib(), &packet);
+        assert_eq!(read(&zlib(), &datagram), packet);
+        for shorter in 0..datagram.len() {
+            let error: CompressionError = refusal(&zlib(), &datagram[..shorter]);
+            assert_eq!(error.to_string(), "the compressed data is cut short");
+        }
     }
 }
 
