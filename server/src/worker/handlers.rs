@@ -1,5 +1,6 @@
 //! The running handlers of one worker: a slab of futures, polled in place.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -147,17 +148,19 @@ fn drop_future<Fut>(mut place: Pin<&mut Option<Fut>>) {
 /// The cells, by slot.
 pub(super) struct Handlers<Fut> {
     cells: Vec<Option<Cell<Fut>>>,
-    free: usize,
+    /// Free slots that keep their cell for the next handler, those that were used last at the back. Slots
+    /// are used again in that order.
+    kept: VecDeque<SlotId>,
 }
 
-/// Free cells that keep their memory for the next handler.
+/// Free cells that keep their memory.
 const KEPT_CELLS: usize = 1024;
 
 impl<Fut: Future<Output = Result<(), BoxError>>> Handlers<Fut> {
     pub(super) fn new() -> Self {
         Self {
             cells: Vec::new(),
-            free: 0,
+            kept: VecDeque::new(),
         }
     }
 
@@ -168,26 +171,55 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Handlers<Fut> {
         if index >= self.cells.len() {
             self.cells.resize_with(index + 1, || None);
         }
-        let place = &mut self.cells[index];
-        if place.is_some() {
-            self.free -= 1;
+        if self.kept.back() == Some(&slot) {
+            self.kept.pop_back();
+        } else {
+            debug_assert!(self.cells[index].is_none(), "free slots are used in order");
         }
-        place.get_or_insert_with(|| Cell::new(slot, Arc::clone(inbox)))
+        self.cells[index].get_or_insert_with(|| Cell::new(slot, Arc::clone(inbox)))
     }
 
     /// The slot is not used any more.
     #[inline]
     pub(super) fn vacate(&mut self, slot: SlotId) {
-        if self.free < KEPT_CELLS {
-            self.free += 1;
-        } else {
-            self.cells[slot as usize] = None;
+        if self.kept.len() == KEPT_CELLS
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.cells[oldest as usize] = None;
         }
+        self.kept.push_back(slot);
     }
 
     pub(super) fn get(&mut self, slot: SlotId) -> &mut Cell<Fut> {
         self.cells[slot as usize]
             .as_mut()
             .expect("the cell of a running handler is there")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Ready;
+
+    use super::*;
+
+    #[test]
+    fn after_a_burst_the_slot_that_is_used_next_has_kept_its_memory() {
+        let inbox = Arc::new(Inbox::new(0, Arc::default()));
+        let mut handlers = Handlers::<Ready<Result<(), BoxError>>>::new();
+        let slots: Vec<SlotId> = (0..2 * KEPT_CELLS as SlotId).collect();
+        for slot in &slots {
+            handlers.occupy(*slot, &inbox);
+        }
+        for slot in &slots {
+            handlers.vacate(*slot);
+        }
+        let kept = |handlers: &Handlers<_>| handlers.cells.iter().flatten().count();
+        assert_eq!(kept(&handlers), KEPT_CELLS);
+        for slot in slots.iter().rev().take(KEPT_CELLS) {
+            assert!(handlers.cells[*slot as usize].is_some());
+            handlers.occupy(*slot, &inbox);
+        }
+        assert_eq!(kept(&handlers), KEPT_CELLS, "none was made");
     }
 }
