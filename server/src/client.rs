@@ -13,7 +13,7 @@ use tokio::sync::{AcquireError, SemaphorePermit, TryAcquireError};
 
 use crate::error::{FlushError, SendError};
 use crate::inbox::Inbox;
-use crate::outbox::{Flush, OUTGOING_OVERHEAD};
+use crate::outbox::{Flush, Flushing, OUTGOING_OVERHEAD};
 use crate::panics;
 use crate::peer::{ClientKey, Peer};
 use crate::turn;
@@ -114,8 +114,8 @@ impl<Response> Client<Response> {
     ///
     /// Dropping the future changes nothing: what was sent leaves all the same.
     pub async fn flush(&self) -> Result<(), FlushError> {
-        let flush = self.run.begin_flush();
-        poll_fn(|cx| flush.poll(cx)).await
+        let flush = Flushing(self.run.begin_flush());
+        poll_fn(|cx| flush.0.poll(cx)).await
     }
 }
 

@@ -34,6 +34,13 @@ struct Mark {
     flush: Arc<Flush>,
 }
 
+impl Mark {
+    /// Nobody waits for this flush any more.
+    fn is_dropped(&self) -> bool {
+        Arc::strong_count(&self.flush) == 1
+    }
+}
+
 impl Outbox {
     #[inline]
     pub(crate) fn push(&mut self, client: &ClientKey, datagram: &[u8]) {
@@ -50,6 +57,7 @@ impl Outbox {
 
     /// `flush` completes when everything pushed before has left.
     pub(crate) fn push_mark(&mut self, client: ClientKey, flush: Arc<Flush>) {
+        self.make_room_for_marks(1);
         self.marks.push_back(Mark {
             after: self.datagrams.len(),
             client,
@@ -67,6 +75,7 @@ impl Outbox {
                 start: out.start + bytes,
                 ..out
             }));
+        self.make_room_for_marks(other.marks.len());
         self.marks.extend(other.marks.drain(..).map(|m| Mark {
             after: m.after + datagrams,
             ..m
@@ -79,6 +88,14 @@ impl Outbox {
         self.bytes.shrink_to(KEPT_BYTES);
         self.datagrams.shrink_to(KEPT_DATAGRAMS);
         self.marks.shrink_to(KEPT_DATAGRAMS);
+    }
+
+    /// Before there is more memory for flushes, those that were dropped are forgotten: while nothing leaves,
+    /// they would heap up.
+    fn make_room_for_marks(&mut self, count: usize) {
+        if self.marks.len() + count > self.marks.capacity() {
+            self.marks.retain(|mark| !mark.is_dropped());
+        }
     }
 
     /// What has to leave next, and the bytes it refers to.
@@ -194,6 +211,17 @@ impl Flush {
         drop(state);
         drop(replaced);
         Poll::Pending
+    }
+}
+
+/// Who waits for a flush. Dropped before its end, it takes its waker along: what is left in the outbox then
+/// holds no foreign code, and can be forgotten under a lock.
+pub(crate) struct Flushing(pub(crate) Arc<Flush>);
+
+impl Drop for Flushing {
+    fn drop(&mut self) {
+        let waker = self.0.lock().waiting.take();
+        drop(waker);
     }
 }
 

@@ -229,6 +229,55 @@ fn l1_after_a_burst_an_outbox_and_the_one_it_came_through_keep_little_memory() {
 }
 
 #[test]
+fn v7_a_flush_that_is_dropped_leaves_no_waker_behind() {
+    struct Foreign;
+    impl std::task::Wake for Foreign {
+        fn wake(self: Arc<Self>) {}
+    }
+    let foreign = Arc::new(Foreign);
+    let mut outbox = outbox(&[(1, "stays")]);
+    let flushing = Flushing(Arc::default());
+    outbox.push_mark(client(1), Arc::clone(&flushing.0));
+    let waker = Waker::from(Arc::clone(&foreign));
+    assert!(
+        flushing
+            .0
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    drop(waker);
+    assert_eq!(Arc::strong_count(&foreign), 2);
+    drop(flushing);
+    assert_eq!((Arc::strong_count(&foreign), outbox.marks.len()), (1, 1));
+}
+
+#[test]
+fn l1_flushes_that_were_dropped_do_not_heap_up_while_nothing_leaves() {
+    let (mut sent, mut mail) = (outbox(&[(1, "stays")]), Outbox::default());
+    let kept: [Arc<Flush>; 3] = Default::default();
+    for n in 0..10_000 {
+        if n % 4_000 == 0 {
+            sent.push_mark(client(1), Arc::clone(&kept[n / 4_000]));
+        }
+        sent.push_mark(client(1), Arc::default());
+        mail.push_mark(client(1), Arc::default());
+        if n % 7 == 0 {
+            sent.append(&mut mail);
+        }
+        assert!(sent.marks.len() <= 64 && mail.marks.len() <= 7);
+    }
+    sent.advance(1);
+    let completed = std::iter::from_fn(|| sent.completed());
+    let completed: Vec<_> = completed
+        .filter(|(_, flush)| Arc::strong_count(flush) > 1)
+        .collect();
+    assert_eq!(completed.len(), kept.len());
+    for ((_, flush), kept) in completed.iter().zip(&kept) {
+        assert!(Arc::ptr_eq(flush, kept), "in order");
+    }
+}
+
+#[test]
 fn l1_an_empty_outbox_keeps_little_memory() {
     let mut outbox = outbox(&[(1, &"x".repeat(2 * KEPT_BYTES))]);
     outbox.advance(1);

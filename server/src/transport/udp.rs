@@ -24,6 +24,10 @@ const EMPTY_ROUNDS: usize = 16;
 /// default receive buffer.
 const MAX_COLLECTED: usize = 1024;
 
+/// How often a send is tried again that an ICMP error may have failed. Each attempt meets one; more only
+/// come if they arrive in between.
+const MAX_TRIES: usize = 8;
+
 /// A UDP socket with batched system calls.
 #[derive(Debug)]
 pub(crate) struct UdpTransport {
@@ -241,7 +245,7 @@ impl Transport for UdpTransport {
             return Poll::Ready(Sent::Left(0));
         }
         let mut limit_before = None;
-        let mut tried_again = false;
+        let mut tries = 0;
         loop {
             let limit = self.segment_limit;
             let result = self
@@ -269,9 +273,12 @@ impl Transport for UdpTransport {
                     limit_before.get_or_insert(limit);
                     self.segment_limit = segment - 1;
                 }
-                (Some(code), _) if !tried_again && may_be_of_another(code) => {
-                    tried_again = true;
-                    self.collect_errors();
+                (Some(code), _)
+                    if may_be_of_another(code)
+                        && tries < MAX_TRIES
+                        && (self.collect_errors() || tries == 0) =>
+                {
+                    tries += 1;
                 }
                 _ => {
                     if let Some(limit) = limit_before {

@@ -119,13 +119,14 @@ impl Sender {
             iov_base: payload.as_ptr().cast_mut().cast(),
             iov_len: len,
         };
-        // SAFETY: i is below the length of both. `names` and `iovecs` are reached through raw
-        // pointers alone, since headers point into them.
-        let name_len = unsafe {
+        // SAFETY: i is below the length of all three. They are reached through raw pointers alone, since
+        // headers point into them.
+        let (name_len, control) = unsafe {
             self.iovecs.as_mut_ptr().add(i).write(iovec);
-            (*self.names.as_mut_ptr().add(i)).set(first.remote)
+            let name_len = (*self.names.as_mut_ptr().add(i)).set(first.remote);
+            (name_len, &mut *self.controls.as_mut_ptr().add(i))
         };
-        let mut writer = Writer::new(&mut self.controls[i]);
+        let mut writer = Writer::new(control);
         if let Some(local) = &first.local {
             writer.source(local, &first.remote);
         }
@@ -140,7 +141,7 @@ impl Sender {
         header.msg_control = if control_len == 0 {
             ptr::null_mut()
         } else {
-            self.controls[i].0.as_mut_ptr().cast()
+            control.0.as_mut_ptr().cast()
         };
     }
 }
