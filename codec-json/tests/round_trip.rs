@@ -121,6 +121,49 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig {
+        // A case is a thousand documents.
+        cases: ProptestConfig::default().cases / 8,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn p4_every_prefix_of_a_packet_is_refused(packet in anything()) {
+        let document = text(&packet).into_bytes();
+        for length in 0..document.len() {
+            prop_assert!(read::<Everything>(&document[..length]).unwrap_err().is_syntax());
+        }
+    }
+
+    #[test]
+    fn every_prefix_of_an_untyped_packet_is_refused_but_of_a_number(packet in value()) {
+        let document = text(&packet).into_bytes();
+        for length in 0..document.len() {
+            match read::<Value>(&document[..length]) {
+                Ok(shorter) => prop_assert!(packet.is_number() && shorter.is_number()),
+                Err(error) => prop_assert!(error.is_syntax()),
+            }
+        }
+    }
+
+    #[test]
+    fn every_byte_of_a_packet_changed_is_an_error_or_a_value(
+        packet in anything(),
+        bits in 1..=u8::MAX,
+    ) {
+        let mut document = text(&packet).into_bytes();
+        for position in 0..document.len() {
+            document[position] ^= bits;
+            let _ = read::<Everything>(&document);
+            if let Ok(other) = read::<Value>(&document) {
+                prop_assert_eq!(read::<Value>(text(&other)).unwrap(), other);
+            }
+            document[position] ^= bits;
+        }
+    }
+}
+
 #[test]
 fn p3_floats_that_naive_parsers_miss_read_back_bit_for_bit() {
     for float in [

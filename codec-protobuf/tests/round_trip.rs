@@ -134,6 +134,31 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        // A case is some hundred values, a thousand times.
+        cases: ProptestConfig::default().cases / 32,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn every_byte_of_a_message_changed_is_an_error_or_a_message(
+        packet in level(),
+        bits in 1..=u8::MAX,
+    ) {
+        let mut bytes = datagram(&packet);
+        for position in 0..bytes.len() {
+            bytes[position] ^= bits;
+            if let Ok(other) = read::<Everything>(&bytes) {
+                // As bytes, since a change may have made a NaN.
+                let again = datagram(&other);
+                prop_assert_eq!(datagram(&read::<Everything>(&again).unwrap()), again);
+            }
+            bytes[position] ^= bits;
+        }
+    }
+}
+
+proptest! {
     #[test]
     fn p3_a_float_reads_back_bit_for_bit(double in any::<u64>(), single in any::<u32>()) {
         let packet = Everything {
