@@ -45,7 +45,7 @@ pub(crate) struct Mailbox {
     queue: VecDeque<Datagram>,
     bytes: usize,
     closed: bool,
-    /// A receive of this run took a datagram.
+    /// A receive of this run took a datagram, or its first was dropped for want of room.
     received: bool,
     /// Who waits for the next datagram, when it is not simply the handler itself.
     waiting: Option<Waker>,
@@ -67,11 +67,14 @@ impl Mailbox {
             return Err(DropReason::Shutdown);
         }
         let cost = datagram.cost();
-        if self.queue.len() >= limits.datagrams || self.bytes + cost > limits.bytes {
-            return Err(DropReason::ClientBound);
-        }
-        if !totals.reserve(cost) {
-            return Err(DropReason::TotalBound);
+        let full = self.queue.len() >= limits.datagrams || self.bytes + cost > limits.bytes;
+        if full || !totals.reserve(cost) {
+            // Where nothing waits, this may be the very first: its handler has no other to discard.
+            self.received |= self.queue.is_empty();
+            return Err(match full {
+                true => DropReason::ClientBound,
+                false => DropReason::TotalBound,
+            });
         }
         self.bytes += cost;
         self.queue.push_back(datagram);

@@ -67,6 +67,21 @@ fn l1_a_discarded_datagram_gives_its_bytes_back() {
 }
 
 #[test]
+fn h4_where_there_was_no_room_for_the_first_datagram_no_other_is_discarded_for_it() {
+    let mut bench = Bench::bounded(100, 100_000, Totals::new(100, cost(4)));
+    let b = bench.start_busy('b');
+    assert_queued(&bench.queue(b, "full"));
+    let a = bench.start('a');
+    bench.dispatch.waits(a, Hand::Left, false, &bench.totals);
+    assert_dropped(&bench.queue(a, "one"), DropReason::TotalBound);
+    assert_eq!(bench.drain(b), ["full"]);
+    assert_queued(&bench.queue(a, "two"));
+    assert_eq!(bench.end(a, Hand::Empty), NEXT);
+    // The next handler has a first one again.
+    assert!(bench.end(a, Hand::Empty).discarded);
+}
+
+#[test]
 fn l1_all_queues_together_are_bounded_in_bytes_over_all_workers() {
     let totals = Totals::new(100, cost(4) + cost(4));
     let limits = MailboxLimits {

@@ -47,6 +47,7 @@ impl Script {
             } else {
                 "dropped: total"
             });
+            model.received |= model.queue.is_empty(); // the first is gone, and no other goes for it
             self.dropped += 1;
             return false;
         }
