@@ -153,10 +153,20 @@ pub(super) struct Handlers<Fut> {
     kept: VecDeque<SlotId>,
 }
 
-/// Free cells that keep their memory.
+/// Free cells that keep their memory, at most: a batch of datagrams and many more.
 const KEPT_CELLS: usize = 1024;
 
+/// The memory that they keep, at most: handlers may be large.
+const KEPT_BYTES: usize = 4 << 20;
+
 impl<Fut: Future<Output = Result<(), BoxError>>> Handlers<Fut> {
+    /// How many free cells keep their memory: at least one.
+    const KEPT: usize = match KEPT_BYTES / (size_of::<Fut>() + size_of::<Cell<Fut>>()) {
+        0 => 1,
+        KEPT_CELLS.. => KEPT_CELLS,
+        fit => fit,
+    };
+
     pub(super) fn new() -> Self {
         Self {
             cells: Vec::new(),
@@ -182,7 +192,7 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Handlers<Fut> {
     /// The slot is not used any more.
     #[inline]
     pub(super) fn vacate(&mut self, slot: SlotId) {
-        if self.kept.len() == KEPT_CELLS
+        if self.kept.len() == Self::KEPT
             && let Some(oldest) = self.kept.pop_front()
         {
             self.cells[oldest as usize] = None;
@@ -221,5 +231,27 @@ mod tests {
             handlers.occupy(*slot, &inbox);
         }
         assert_eq!(kept(&handlers), KEPT_CELLS, "none was made");
+    }
+
+    /// A handler that needs much memory.
+    struct Large(#[allow(dead_code)] [u8; 1 << 20]);
+
+    impl Future for Large {
+        type Output = Result<(), BoxError>;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn l2_large_handlers_leave_little_memory_behind_too() {
+        assert_eq!(Handlers::<Ready<Result<(), BoxError>>>::KEPT, KEPT_CELLS);
+        let inbox = Arc::new(Inbox::new(0, Arc::default()));
+        let mut handlers = Handlers::<Large>::new();
+        for slot in 0..10 {
+            handlers.occupy(slot, &inbox);
+        }
+        (0..10).for_each(|slot| handlers.vacate(slot));
+        assert_eq!(handlers.cells.iter().flatten().count(), 3);
     }
 }
