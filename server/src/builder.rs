@@ -68,9 +68,10 @@ impl ServerBuilder {
 
     /// Sets the number of workers, each with a socket of its own for each address. Default 1.
     ///
-    /// More than one needs Linux; elsewhere binding fails. The kernel keeps each client on one worker. Workers are tasks: they run in parallel, and shield
-    /// their clients from handlers that block another worker, on the multi-thread runtime. On the
-    /// current-thread runtime all share one thread.
+    /// More than one needs Linux; elsewhere binding fails. The kernel keeps each client on one worker.
+    ///
+    /// Workers are tasks: they run in parallel, and shield their clients from handlers that block another
+    /// worker, on the multi-thread runtime. On the current-thread runtime all share one thread.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
         self

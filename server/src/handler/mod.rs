@@ -25,8 +25,9 @@ pub use closure::{HandlerFn, handler_fn};
 ///   handler may receive it (a conversation), or end: then a new run starts on the next datagram at once.
 /// - A handler that returns before it received discards the one datagram it was started for. That is how
 ///   a client is refused: no answer, no log, not an error.
-/// - An error that it returns is logged (with `tracing`), with the client's address and the chain of causes. The server
-///   goes on, and so does this client with its next datagram. A panic is treated the same.
+/// - An error that it returns is logged (with `tracing`), with the client's address and the chain of
+///   causes. The server goes on, and so does this client with its next datagram. A panic is treated the
+///   same.
 /// - When the server shuts down, every receive answers [`RecvError::Closed`](crate::RecvError::Closed).
 ///   Handlers that still run after the grace period are dropped where they wait.
 ///
