@@ -16,12 +16,13 @@ use crate::handle::ServerHandle;
 use crate::handler::{Handler, HandlerFn, handler_fn};
 use crate::requests::Requests;
 use crate::serve;
-use crate::shared::Shared;
+use crate::shared::{Phase, Shared};
 
 /// A UDP server: bound sockets, a protocol, a handler.
 ///
 /// Made by [`Server::builder`]. It serves while [`serve_forever`](Self::serve_forever) or
-/// [`serve_until`](Self::serve_until) runs, and can serve again afterwards. Dropping it closes it.
+/// [`serve_until`](Self::serve_until) runs, and can serve again afterwards. Dropping it closes it, which
+/// the log tells (at info) if it served.
 pub struct Server {
     shared: Arc<Shared>,
 }
@@ -154,7 +155,12 @@ impl fmt::Debug for Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let status = self.shared.status();
+        let serves = matches!(status.phase, Phase::Starting | Phase::Serving) && !status.closed;
         let _ = self.shared.begin_close();
+        if serves {
+            tracing::info!("the server was dropped while it served, so it shuts down");
+        }
     }
 }
 

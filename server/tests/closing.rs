@@ -40,7 +40,7 @@ contract! {
     }
 
     async fn v5_close_is_idempotent(world: World) {
-        let server = world.bind(echo()).await;
+        let server = world.bind_alone(echo()).await;
         let handle = server.handle();
         for _ in 0..3 {
             server.close().await;
@@ -52,7 +52,7 @@ contract! {
     }
 
     async fn v5_close_while_serving_ends_serving_and_frees_the_port(world: World) {
-        let server = world.serve(echo()).await;
+        let server = world.serve_alone(echo()).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("x").await, "x");
         server.handle.close().await;
@@ -61,12 +61,12 @@ contract! {
     }
 
     async fn v5_close_frees_the_port_of_a_server_that_never_served_or_no_longer_does(world: World) {
-        let server = world.bind(echo()).await;
+        let server = world.bind_alone(echo()).await;
         let addrs = server.handle().addresses();
         server.close().await;
         rebind(&world, &addrs).await;
 
-        let server = world.serve(echo()).await;
+        let server = world.serve_alone(echo()).await;
         server.handle.shutdown().await;
         server.serving.await.unwrap().unwrap();
         server.handle.close().await;
@@ -74,7 +74,7 @@ contract! {
     }
 
     async fn v5_close_frees_every_port_of_several_workers(world: World) {
-        let server = world.bind(echo().workers(3)).await;
+        let server = world.bind_alone(echo().workers(3)).await;
         let test = TestServer::start(server).await;
         test.handle.close().await;
         rebind(&world, &[test.addr]).await;
@@ -84,7 +84,7 @@ contract! {
     async fn v5_the_port_is_free_whatever_clients_requests_and_handles_live(world: World) {
         let (give, mut taken) = mpsc::unbounded_channel::<(Client<Bytes>, Requests<Bytes>)>();
         let server = world
-            .serve(raw_server(move |client, mut requests| {
+            .serve_alone(raw_server(move |client, mut requests| {
                 let give = give.clone();
                 async move {
                     client.send(requests.recv().await?).await?;
@@ -122,7 +122,7 @@ contract! {
     }
 
     async fn v5_a_closed_server_never_serves_again(world: World) {
-        let server = world.serve(echo()).await;
+        let server = world.serve_alone(echo()).await;
         server.handle.close().await;
         server.serving.await.unwrap().unwrap();
         assert!(matches!(server.server.serve_forever().await, Err(ServeError::Closed)));
@@ -133,7 +133,7 @@ contract! {
         let go = Arc::new(Notify::new());
         let goes = Arc::clone(&go);
         let server = world
-            .serve(raw_server(move |client, mut requests| {
+            .serve_alone(raw_server(move |client, mut requests| {
                 let go = Arc::clone(&goes);
                 async move {
                     client.send(requests.recv().await?).await?;
@@ -160,7 +160,7 @@ contract! {
 
     async fn v5_close_is_complete_even_if_its_caller_is_cancelled(world: World) {
         let server = world
-            .serve(raw_server(|client, mut requests| async move {
+            .serve_alone(raw_server(|client, mut requests| async move {
                 client.send(requests.recv().await?).await?;
                 requests.recv().await.unwrap_err();
                 client.send("goodbye".into()).await?;
@@ -180,7 +180,7 @@ contract! {
     }
 
     async fn v5_closes_and_shutdowns_at_once_all_return(world: World) {
-        let server = world.serve(echo()).await;
+        let server = world.serve_alone(echo()).await;
         let mut callers = tokio::task::JoinSet::new();
         for number in 0..10 {
             let handle = server.handle.clone();
@@ -200,7 +200,7 @@ contract! {
     }
 
     async fn v5_close_works_from_a_thread_and_from_a_handler(world: World) {
-        let server = world.serve(echo()).await;
+        let server = world.serve_alone(echo()).await;
         let handle = server.handle.clone();
         let closing = tokio::task::spawn_blocking(move || handle.blocking_close());
         closing.await.unwrap();
@@ -210,7 +210,7 @@ contract! {
         let own = Arc::new(Mutex::new(None::<ServerHandle>));
         let owns = Arc::clone(&own);
         let server = world
-            .serve(raw_server(move |_, mut requests| {
+            .serve_alone(raw_server(move |_, mut requests| {
                 let handle = owns.lock().unwrap().clone().unwrap();
                 async move {
                     requests.recv().await?;
@@ -228,7 +228,7 @@ contract! {
     async fn v5_close_after_the_serving_future_was_dropped_waits_for_its_end(world: World) {
         let exited = Arc::new(AtomicUsize::new(0));
         let exits = Arc::clone(&exited);
-        let server = world.serve(echo_with_init(move |service| {
+        let server = world.serve_alone(echo_with_init(move |service| {
                 let exits = Arc::clone(&exits);
                 service.on_exit_async(move || async move {
                     for _ in 0..10 {
@@ -246,7 +246,7 @@ contract! {
     }
 
     async fn v5_an_exit_action_that_closes_does_not_deadlock(world: World) {
-        let server = world.serve(echo_with_init(|service| {
+        let server = world.serve_alone(echo_with_init(|service| {
                 let handle = service.handle();
                 service.on_exit_async(move || async move { handle.close().await });
                 Box::pin(async { Ok(()) })
@@ -260,7 +260,7 @@ contract! {
     async fn v5_close_during_service_init_cancels_it_and_closes_the_sockets(world: World) {
         let entered = Arc::new(Notify::new());
         let enters = Arc::clone(&entered);
-        let server = world.bind(echo_with_init(move |_| {
+        let server = world.bind_alone(echo_with_init(move |_| {
                 enters.notify_one();
                 Box::pin(pending())
             })).await;
@@ -273,24 +273,27 @@ contract! {
     }
 
     async fn v5_dropping_the_server_closes_it(world: World) {
-        let server = world.bind(echo()).await;
+        let server = world.bind_alone(echo()).await;
         let (handle, addrs) = (server.handle(), server.handle().addresses());
         drop(server);
         assert!(!handle.is_listening());
         rebind(&world, &addrs).await;
 
-        let server = world.serve(echo()).await;
+        let server = world.serve_alone(echo()).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("x").await, "x");
         drop(server.server);
-        server.serving.await.unwrap().unwrap();
         assert!(!server.handle.is_listening());
+        server.serving.await.unwrap().unwrap();
+        let [told] = &world.logs.take()[..] else { panic!("one record") };
+        assert_eq!(told.level, tracing::Level::INFO);
+        assert_eq!(told.message, "the server was dropped while it served, so it shuts down");
         rebind(&world, &[server.addr]).await;
     }
 
     async fn v5_dropping_the_server_while_it_serves_lets_handlers_end(world: World) {
         let server = world
-            .serve(raw_server(|client, mut requests| async move {
+            .serve_alone(raw_server(|client, mut requests| async move {
                 client.send(requests.recv().await?).await?;
                 requests.recv().await.unwrap_err();
                 client.send("goodbye".into()).await?;
@@ -302,5 +305,6 @@ contract! {
         drop(server.server);
         server.serving.await.unwrap().unwrap();
         assert_eq!(peer.recv_text().await, "goodbye");
+        assert_eq!(world.logs.take().len(), 1);
     }
 }

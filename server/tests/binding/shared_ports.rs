@@ -16,7 +16,7 @@ fn is_in_use(bound: &Result<Server, BindError>) -> bool {
 contract! {
     async fn v9_without_reuse_port_a_port_in_use_is_an_error_whatever_the_workers(world: World) {
         for first in [1, 2, 4] {
-            let server = world.bind(echo().workers(first)).await;
+            let server = world.bind_alone(echo().workers(first)).await;
             let addr = server.handle().addresses()[0];
             for second in [1, 2, 4] {
                 let bound = bind(&world, echo().workers(second), addr).await;
@@ -36,7 +36,7 @@ contract! {
     on udp, plain;
     async fn v9_reuse_port_lets_several_servers_share_a_port(world: World) {
         let shared = |workers| echo().workers(workers).reuse_port(true);
-        let first = bind(&world, shared(1), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let first = bind(&world, shared(1), world.alone()).await.unwrap();
         let addr = first.handle().addresses()[0];
         let second = bind(&world, shared(2), addr).await.unwrap();
         let servers = [TestServer::start(first).await, TestServer::start(second).await];

@@ -83,3 +83,12 @@ impl<F: Future> Member<F> {
         }
     }
 }
+
+/// Begins a future without waiting for it.
+pub async fn begin<F: Future>(future: &mut Pin<&mut F>) {
+    poll_fn(|cx| {
+        assert!(future.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}

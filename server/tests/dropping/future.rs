@@ -288,7 +288,7 @@ contract! {
     }
 
     async fn v10_dropping_the_server_and_its_serving_frees_the_port(world: World) {
-        let server = world.serve(busy(&Journal::default())).await;
+        let server = world.serve_alone(busy(&Journal::default())).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("hello").await, "hello");
         server.serving.abort();
@@ -298,6 +298,7 @@ contract! {
         let server = TestServer::start(again).await;
         assert_eq!(peer.ask("new").await, "new");
         server.stop().await.unwrap();
+        world.logs.take(); // whether it still served then
     }
 
     async fn v10_the_cancellation_token_and_the_spawner_of_a_dropped_serving(world: World) {

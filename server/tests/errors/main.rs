@@ -35,7 +35,7 @@ async fn pushed(
     server: &TestServer,
     taken: &mut mpsc::UnboundedReceiver<Client<Bytes>>,
 ) -> (Peer, Client<Bytes>) {
-    let peer = world.peer(server.addr).await;
+    let peer = world.peer_at(world.alone(), server.addr).await; // it may go
     peer.send("hello").await;
     (peer, taken.recv().await.unwrap())
 }

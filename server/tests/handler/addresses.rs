@@ -167,7 +167,7 @@ contract! {
 
     on udp, plain;
     async fn h13_socket_options_are_reached_but_the_socket_is_not_read_or_closed(world: World) {
-        let server = world.serve(echo().ttl(7)).await;
+        let server = world.serve_alone(echo().ttl(7)).await;
         let sockets = server.handle.sockets();
         let [options] = &sockets[..] else { panic!("one socket: {sockets:?}") };
         assert_eq!(options.local_addr().unwrap(), server.addr);

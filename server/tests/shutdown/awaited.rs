@@ -161,7 +161,7 @@ contract! {
             has_entered.recv().unwrap();
             let shutdown = std::thread::spawn(move || handle.blocking_shutdown());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            let records = runtime.unwrap().block_on(logs.wait_for(1));
+            let records = runtime.unwrap().block_on(logs.wait_for_held());
             hold.send(()).unwrap();
             shutdown.join().unwrap();
             records

@@ -1,0 +1,110 @@
+//! What the code under test logs.
+
+use std::sync::{Arc, Mutex};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber, span};
+
+use super::HANG;
+
+/// One log record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub level: Level,
+    pub message: String,
+    /// The fields, as `name=value` separated by spaces.
+    pub fields: String,
+}
+
+/// Collects what the code under test logs, from INFO up. Debug records are kept apart, and so are those of
+/// handlers that hold their worker: on a machine that does much else, any handler may seem to.
+#[derive(Clone, Default)]
+pub struct Logs {
+    records: Arc<Mutex<Vec<Record>>>,
+    debug: Arc<Mutex<Vec<Record>>>,
+    held: Arc<Mutex<Vec<Record>>>,
+    added: Arc<tokio::sync::Notify>,
+}
+
+impl Logs {
+    /// Takes the records so far: a test takes those that it expects, any others fail it.
+    pub fn take(&self) -> Vec<Record> {
+        std::mem::take(&mut self.records.lock().unwrap())
+    }
+
+    /// Takes the debug records so far. They never fail a test.
+    pub fn take_debug(&self) -> Vec<Record> {
+        std::mem::take(&mut self.debug.lock().unwrap())
+    }
+
+    /// Waits for `count` records and takes all that are there then.
+    pub async fn wait_for(&self, count: usize) -> Vec<Record> {
+        self.wait_in(&self.records, count).await
+    }
+
+    /// Waits until a handler is told to hold its worker, and takes all such records.
+    pub async fn wait_for_held(&self) -> Vec<Record> {
+        self.wait_in(&self.held, 1).await
+    }
+
+    async fn wait_in(&self, list: &Mutex<Vec<Record>>, count: usize) -> Vec<Record> {
+        let wait = async {
+            loop {
+                let added = self.added.notified();
+                if list.lock().unwrap().len() >= count {
+                    return;
+                }
+                added.await;
+            }
+        };
+        let enough = tokio::time::timeout(HANG, wait).await;
+        let records = std::mem::take(&mut *list.lock().unwrap());
+        assert!(enough.is_ok(), "{count} log records expected: {records:#?}");
+        records
+    }
+}
+
+impl Subscriber for Logs {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("postbox")
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut record = Record {
+            level: *event.metadata().level(),
+            message: String::new(),
+            fields: String::new(),
+        };
+        event.record(&mut Fields(&mut record));
+        let list = if record.level > Level::INFO {
+            &self.debug
+        } else if record.message.starts_with("a handler has held its worker") {
+            &self.held
+        } else {
+            &self.records
+        };
+        list.lock().unwrap().push(record);
+        self.added.notify_one();
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+struct Fields<'a>(&'a mut Record);
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        use std::fmt::Write;
+        if field.name() == "message" {
+            self.0.message = format!("{value:?}");
+        } else {
+            write!(self.0.fields, "{}={value:?} ", field.name()).unwrap();
+        }
+    }
+}

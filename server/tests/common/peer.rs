@@ -1,0 +1,103 @@
+//! Clients that are nothing but a socket.
+
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+
+use postbox_server::MemorySocket;
+use tokio::net::UdpSocket;
+
+use super::{HANG, Kind, World};
+
+enum PeerSocket {
+    Memory(MemorySocket),
+    Udp(UdpSocket),
+}
+
+/// A client that is nothing but a socket.
+pub struct Peer {
+    socket: PeerSocket,
+    pub server: SocketAddr,
+}
+
+impl Peer {
+    pub(super) async fn new(world: &World, own: SocketAddr, server: SocketAddr) -> Self {
+        let socket = match world.kind {
+            Kind::Memory => PeerSocket::Memory(world.network.socket(own).unwrap()),
+            Kind::Udp | Kind::Plain => PeerSocket::Udp(UdpSocket::bind(own).await.unwrap()),
+        };
+        Self { socket, server }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        match &self.socket {
+            PeerSocket::Memory(socket) => socket.local_addr(),
+            PeerSocket::Udp(socket) => socket.local_addr().unwrap(),
+        }
+    }
+
+    pub async fn send(&self, datagram: impl AsRef<[u8]>) {
+        self.send_to(datagram, self.server).await;
+    }
+
+    pub async fn send_to(&self, datagram: impl AsRef<[u8]>, to: SocketAddr) {
+        let datagram = datagram.as_ref();
+        match &self.socket {
+            PeerSocket::Memory(socket) => socket.send_to(datagram, to).unwrap(),
+            PeerSocket::Udp(socket) => {
+                assert_eq!(socket.send_to(datagram, to).await.unwrap(), datagram.len());
+            }
+        }
+    }
+
+    /// The next answer, and who sent it.
+    pub async fn recv_from(&self) -> (Vec<u8>, SocketAddr) {
+        let receive = async {
+            match &self.socket {
+                PeerSocket::Memory(socket) => socket.recv_from().await.unwrap(),
+                PeerSocket::Udp(socket) => {
+                    let mut buffer = vec![0; 65_536];
+                    let (len, from) = socket.recv_from(&mut buffer).await.unwrap();
+                    buffer.truncate(len);
+                    (buffer, from)
+                }
+            }
+        };
+        tokio::time::timeout(HANG, receive)
+            .await
+            .expect("no answer came")
+    }
+
+    /// The next answer of the server.
+    pub async fn recv(&self) -> Vec<u8> {
+        loop {
+            let (answer, from) = self.recv_from().await;
+            // Another test's server may send to whoever had this port before.
+            if from.port() == self.server.port() {
+                assert_eq!(from, self.server, "answered by the address that was asked");
+                return answer;
+            }
+        }
+    }
+
+    pub async fn recv_text(&self) -> String {
+        String::from_utf8(self.recv().await).unwrap()
+    }
+
+    /// Sends, and returns the answer.
+    pub async fn ask(&self, datagram: impl AsRef<[u8]>) -> String {
+        self.send(datagram).await;
+        self.recv_text().await
+    }
+
+    /// Whether nothing has arrived by now. Only meaningful after something that would have come later.
+    pub fn is_quiet(&self) -> bool {
+        match &self.socket {
+            PeerSocket::Memory(socket) => socket.try_recv_from().is_err(),
+            // Not by the runtime, which may not have looked yet.
+            PeerSocket::Udp(socket) => {
+                let peeked = socket2::SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]);
+                peeked.is_err()
+            }
+        }
+    }
+}
