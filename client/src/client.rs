@@ -37,6 +37,10 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
     /// Opens a socket of its own for a server, of which `protocol` is the other side
     /// ([`flip`](postbox_protocol::Flip::flip) gives it).
     ///
+    /// The protocol is the client's: it sends what it asks, and receives what it is answered. Where
+    /// the compiler finds `Sent` and `Received` the other way round, or a `send` that wants the
+    /// answer's type, the protocol is the server's: `.flip()` it.
+    ///
     /// The addresses of a name are tried in order, and the first that can be connected to is used.
     /// That shows only that this machine has a route to it: UDP tells nobody that a client is
     /// there.

@@ -82,6 +82,21 @@ impl BlockingServer {
         self.runtime.block_on(self.server.serve_forever())
     }
 
+    /// Serves on this thread until `signal` is ready, then shuts down with grace. The signal is polled on
+    /// the server's own runtime: Ctrl-C is `server.serve_until(tokio::signal::ctrl_c())`, with tokio's
+    /// feature `signal`. Without it Ctrl-C ends the process at once, as it does any other program.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`], as [`Server::serve_forever`].
+    ///
+    /// # Panics
+    ///
+    /// Within an async runtime.
+    pub fn serve_until<S: Future>(&self, signal: S) -> Result<(), ServeError> {
+        self.runtime.block_on(self.server.serve_until(signal))
+    }
+
     /// The server's handle.
     pub fn handle(&self) -> ServerHandle {
         self.server.handle()

@@ -65,8 +65,8 @@ impl<Response> Client<Response> {
     /// # Cancel safety
     ///
     /// Dropping the future before it is ready sends nothing.
-    pub fn send(&self, packet: Response) -> Send<'_, Response> {
-        Send {
+    pub fn send(&self, packet: Response) -> Sending<'_, Response> {
+        Sending {
             client: self,
             packet: Some(Packet::Typed(packet)),
             waiting: None,
@@ -82,9 +82,9 @@ impl<Response> Client<Response> {
     /// # Cancel safety
     ///
     /// Dropping the future before it is ready sends nothing.
-    pub fn send_datagram(&self, datagram: impl AsRef<[u8]>) -> Send<'_, Response> {
+    pub fn send_datagram(&self, datagram: impl AsRef<[u8]>) -> Sending<'_, Response> {
         let packet = Packet::Encoded(datagram.as_ref().into());
-        Send {
+        Sending {
             client: self,
             packet: Some(packet),
             waiting: None,
@@ -152,7 +152,7 @@ impl<Response> fmt::Debug for Client<Response> {
 
 /// The future of [`Client::send`] and [`Client::send_datagram`].
 #[must_use = "futures do nothing unless awaited"]
-pub struct Send<'a, Response> {
+pub struct Sending<'a, Response> {
     client: &'a Client<Response>,
     packet: Option<Packet<Response>>,
     /// Waiting for room in the outbox. Boxed, since it is rare and a handler pays for its size.
@@ -161,7 +161,7 @@ pub struct Send<'a, Response> {
 
 struct Waiting {
     datagram: Box<[u8]>,
-    room: Pin<Box<dyn Future<Output = Result<(), AcquireError>> + std::marker::Send>>,
+    room: Pin<Box<dyn Future<Output = Result<(), AcquireError>> + Send>>,
 }
 
 enum Packet<Response> {
@@ -170,17 +170,17 @@ enum Packet<Response> {
 }
 
 // Nothing in it is ever pinned in place.
-impl<Response> Unpin for Send<'_, Response> {}
+impl<Response> Unpin for Sending<'_, Response> {}
 
-impl<Response> fmt::Debug for Send<'_, Response> {
+impl<Response> fmt::Debug for Sending<'_, Response> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Send")
+        f.debug_struct("Sending")
             .field("client", self.client)
             .finish_non_exhaustive()
     }
 }
 
-impl<Response> Future for Send<'_, Response> {
+impl<Response> Future for Sending<'_, Response> {
     type Output = Result<(), SendError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -232,7 +232,7 @@ enum Offer {
 }
 
 /// The half of a handler run that answers: encode only.
-trait Answer<Response>: std::marker::Send + Sync {
+trait Answer<Response>: Send + Sync {
     /// Encodes, and pushes if there is room.
     fn offer(&self, packet: Packet<Response>) -> Offer;
     /// Pushes a datagram for which there is room.

@@ -75,7 +75,7 @@ mod stats;
 // The public interface is:
 pub use blocking::BlockingServer;
 pub use builder::ServerBuilder;
-pub use client::{Client, Send};
+pub use client::{Client, Sending};
 pub use context::{ContextVar, InheritContext, inherit_context};
 pub use error::{BindError, FlushError, Panicked, RecvError, SendError, ServeError, StartError};
 pub use handle::ServerHandle;

@@ -16,7 +16,7 @@ use crate::handle::ServerHandle;
 use crate::handler::{Handler, HandlerFn, handler_fn};
 use crate::requests::Requests;
 use crate::serve;
-use crate::shared::{Phase, Shared};
+use crate::shared::Shared;
 
 /// A UDP server: bound sockets, a protocol, a handler.
 ///
@@ -155,8 +155,7 @@ impl fmt::Debug for Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let status = self.shared.status();
-        let serves = matches!(status.phase, Phase::Starting | Phase::Serving) && !status.closed;
+        let serves = self.handle().is_serving();
         let _ = self.shared.begin_close();
         if serves {
             tracing::info!("the server was dropped while it served, so it shuts down");

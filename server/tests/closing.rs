@@ -29,7 +29,7 @@ async fn rebind(world: &World, addrs: &[SocketAddr]) {
 
 contract! {
     async fn v5_close_does_not_wait_for_a_serving_that_was_never_polled(world: World) {
-        let server = world.bind(echo()).await;
+        let server = world.bind_alone(echo()).await;
         let addr = server.handle().addresses()[0];
         let held = server.serve_forever();
         server.close().await;

@@ -19,6 +19,34 @@ const FIRST_PORT: u16 = 49_152;
 ///
 /// Clones are the same network. No clock, no threads and no async runtime are involved, so a
 /// handler's test sees the same order of events each time it runs.
+///
+/// ```
+/// # use postbox_protocol::{DatagramProtocol, RawSerializer};
+/// # use postbox_server::{BoxError, MemoryNetwork, Server};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let server = Server::builder_fn(
+///     DatagramProtocol::new(RawSerializer),
+///     |client, mut requests| async move {
+///         client.send(requests.recv().await?.to_ascii_uppercase().into()).await?;
+///         Ok(())
+///     },
+/// );
+/// let network = MemoryNetwork::new();
+/// let server = server.bind_memory(&network, "127.0.0.1:9000".parse()?)?;
+/// let client = network.socket("127.0.0.1:0".parse()?)?;
+///
+/// let talk = async {
+///     client.send_to(b"hello", "127.0.0.1:9000".parse()?)?;
+///     let (answer, from) = client.recv_from().await?;
+///     assert_eq!((&answer[..], from), (&b"HELLO"[..], "127.0.0.1:9000".parse()?));
+///     Ok::<(), BoxError>(())
+/// };
+/// let mut talked = Ok(());
+/// server.serve_until(async { talked = talk.await }).await?;
+/// # talked
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct MemoryNetwork {
     state: Arc<Mutex<State>>,

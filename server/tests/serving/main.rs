@@ -1,17 +1,20 @@
 //! V2, V3, V6, V8 and V9: serving, from the call on, in the background, on several workers.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod background;
+mod started;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use postbox_server::{BindError, BlockingServer, Client, ServeError, StartError};
+use postbox_server::{BindError, Client, ServeError};
 use tokio::sync::Notify;
 
-use common::service::echo_with_init;
 use common::*;
 
 contract! {
@@ -59,76 +62,6 @@ contract! {
         assert!(!handle.is_serving() && handle.is_listening());
     }
 
-    async fn v3_started_is_true_only_once_datagrams_are_handled(world: World) {
-        let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (init_begun, init_goes) = (Arc::clone(&begun), Arc::clone(&go));
-        let server = world
-            .bind(echo_with_init(move |_| {
-                let (begun, goes) = (Arc::clone(&init_begun), Arc::clone(&init_goes));
-                Box::pin(async move {
-                    begun.notify_one();
-                    goes.notified().await;
-                    Ok(())
-                })
-            }))
-            .await;
-        let handle = server.handle();
-        let serving = tokio::spawn(server.serve_forever());
-        begun.notified().await;
-        let waiting = handle.clone();
-        let mut started = Box::pin(async move { waiting.started().await });
-        assert!(poll_once(&mut started).await.is_pending(), "not during service_init");
-        assert!(!handle.is_serving());
-        go.notify_one();
-        started.await.unwrap();
-        assert!(handle.is_serving());
-        let peer = world.peer(handle.addresses()[0]).await;
-        assert_eq!(peer.ask("x").await, "x");
-        handle.shutdown().await;
-        serving.await.unwrap().unwrap();
-    }
-
-    async fn v3_started_waits_for_the_first_serving_to_be_called(world: World) {
-        let server = world.bind(echo()).await;
-        let handle = server.handle();
-        let waiting = handle.clone();
-        let mut started = Box::pin(async move { waiting.started().await });
-        assert!(poll_once(&mut started).await.is_pending());
-        let serving = tokio::spawn(server.serve_forever());
-        started.await.unwrap();
-        handle.shutdown().await;
-        serving.await.unwrap().unwrap();
-    }
-
-    async fn v3_started_answers_an_error_if_serving_ended_before_it_was_ready(world: World) {
-        let server = world
-            .bind(echo_with_init(|_| {
-                Box::pin(async { Err("no database".into()) })
-            }))
-            .await;
-        let handle = server.handle();
-        let serving = tokio::spawn(server.serve_forever());
-        assert_eq!(handle.started().await, Err(StartError::Ended));
-        assert!(matches!(serving.await.unwrap(), Err(ServeError::ServiceInit(_))));
-        assert_eq!(handle.started().await, Err(StartError::Ended), "asked later");
-        server.close().await;
-        assert_eq!(handle.started().await, Err(StartError::Closed));
-    }
-
-    async fn v3_what_arrived_between_bind_and_serving_is_handled_first_and_in_order(world: World) {
-        let server = world.bind(echo()).await;
-        let peer = world.peer(server.handle().addresses()[0]).await;
-        for datagram in ["one", "two", "three"] {
-            peer.send(datagram).await;
-        }
-        let server = TestServer::start(server).await;
-        peer.send("four").await;
-        for datagram in ["one", "two", "three", "four"] {
-            assert_eq!(peer.recv_text().await, datagram);
-        }
-        server.stop().await.unwrap();
-    }
-
     async fn v6_is_serving_and_is_listening_tell_where_the_server_is(world: World) {
         let server = world.bind(echo()).await;
         let handle = server.handle();
@@ -171,17 +104,6 @@ contract! {
         server.server.close().await;
         assert_eq!(server.handle.addresses(), []);
         server.serving.await.unwrap().unwrap();
-    }
-
-    async fn v8_a_server_runs_in_the_background_of_a_program_that_is_its_client(world: World) {
-        let server = world.bind(echo()).await;
-        let handle = server.handle();
-        let serving = tokio::spawn(server.serve_forever());
-        handle.started().await.unwrap();
-        let peer = world.peer(handle.addresses()[0]).await;
-        assert_eq!(peer.ask("from the same program").await, "from the same program");
-        handle.shutdown().await;
-        serving.await.unwrap().unwrap();
     }
 
     async fn v9_each_client_stays_on_one_worker_and_keeps_its_order(world: World) {
@@ -256,29 +178,4 @@ contract! {
         let second = echo().reuse_port(true).plain_transport(plain).bind(addr).await.unwrap();
         assert_eq!(second.handle().addresses(), [addr]);
     }
-}
-
-/// Not on a runtime of a test's, since the blocking server brings its own.
-#[test]
-fn v8_the_blocking_server_serves_on_this_thread_and_is_controlled_from_others() {
-    let server = BlockingServer::bind(echo(), "127.0.0.1:0").unwrap();
-    let handle = server.handle();
-    let addr = handle.addresses()[0];
-    let control = std::thread::spawn(move || {
-        handle.blocking_started().unwrap();
-        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(HANG)).unwrap();
-        socket.send_to(b"hello", addr).unwrap();
-        let mut buffer = [0; 16];
-        let (len, from) = socket.recv_from(&mut buffer).unwrap();
-        assert_eq!((&buffer[..len], from), (&b"hello"[..], addr));
-        handle.blocking_shutdown();
-        handle
-    });
-    server.serve_forever().unwrap();
-    let handle = control.join().unwrap();
-    assert!(handle.is_listening() && !handle.is_serving());
-    handle.blocking_close();
-    assert!(!handle.is_listening());
-    assert!(matches!(server.serve_forever(), Err(ServeError::Closed)));
 }
