@@ -157,7 +157,8 @@ contract! {
         });
         let serving = tokio::spawn(server.serve_forever());
         handle.started().await.unwrap();
-        assert_eq!(watching.join().unwrap(), (false, false), "in the middle of a first turn");
+        let watched = tokio::task::spawn_blocking(|| watching.join().unwrap()).await.unwrap();
+        assert_eq!(watched, (false, false), "in the middle of a first turn");
         assert!(handle.is_serving());
         assert_eq!(handle.stats().handlers_returned, 1, "it was handled in that turn");
         handle.shutdown().await;
