@@ -23,6 +23,8 @@ pub(super) const NEVER: Tick = Tick::MAX;
 pub(super) struct Timers {
     start: Instant,
     now: Instant,
+    /// From `start` to `now`: worked out once a turn, not for each deadline.
+    since_start: Duration,
     /// At most one entry for each slot.
     entries: BTreeSet<(Tick, SlotId)>,
 }
@@ -33,6 +35,7 @@ impl Timers {
         Self {
             start,
             now: start,
+            since_start: Duration::ZERO,
             entries: BTreeSet::new(),
         }
     }
@@ -40,6 +43,7 @@ impl Timers {
     /// Reads the clock.
     pub(super) fn read_clock(&mut self) -> Instant {
         self.now = Instant::now();
+        self.since_start = self.now.duration_since(self.start);
         self.now
     }
 
@@ -49,10 +53,10 @@ impl Timers {
 
     /// A tick that is not before `delay` from now, and not more than one tick after it.
     pub(super) fn tick_after(&self, delay: Duration) -> Tick {
-        let Some(since_start) = self.now.duration_since(self.start).checked_add(delay) else {
+        let Some(at) = self.since_start.checked_add(delay) else {
             return NEVER;
         };
-        Tick::try_from(since_start.as_millis()).map_or(NEVER, |tick| tick.saturating_add(1))
+        Tick::try_from(at.as_millis()).map_or(NEVER, |tick| tick.saturating_add(1))
     }
 
     /// Makes sure that `slot` comes due at `deadline` or before. `entry` is the slot's present entry.

@@ -114,30 +114,31 @@ impl Receiver {
         })?;
         let received = received.min(slots);
         for (i, meta) in metas[..received].iter_mut().enumerate() {
-            *meta = self.describe(i, buffers[i].len(), wanted);
+            self.describe(i, buffers[i].len(), wanted, meta);
         }
         Ok(received)
     }
 
     /// Reads what the kernel wrote about datagram `i`.
-    fn describe(&self, i: usize, room: usize, wanted: Wanted) -> Meta {
+    fn describe(&self, i: usize, room: usize, wanted: Wanted, meta: &mut Meta) {
         let header = &self.headers[i];
         let flags = header.msg_hdr.msg_flags;
         // SAFETY: i is below the number of slots, and the kernel has finished writing.
         let remote = unsafe { self.names.as_ptr().add(i).read() }.to_std();
         let len = (header.msg_len as usize).min(room);
-        let mut meta = Meta {
+        *meta = Meta {
             remote,
             local: None,
             len,
             segment: len,
             truncated: flags & libc::MSG_TRUNC != 0,
         };
-        if !(wanted.local || wanted.segment) {
-            return meta;
-        }
         #[allow(clippy::unnecessary_cast)] // u32 with musl
         let written = (header.msg_hdr.msg_controllen as usize).min(RECV_ROOM);
+        let cut = flags & libc::MSG_CTRUNC != 0;
+        if written == 0 && !cut {
+            return; // most datagrams: neither coalesced nor received on a wildcard bind
+        }
         // SAFETY: i is below the number of slots; nothing writes there while the reference lives.
         let control = unsafe { &*self.controls.as_ptr().add(i) };
         let notes = Notes::read(Messages(&control.0[..written]), &meta.remote);
@@ -147,8 +148,7 @@ impl Receiver {
         if let Some(segment) = notes.segment {
             meta.segment = segment.min(len);
         }
-        meta.truncated |= flags & libc::MSG_CTRUNC != 0 && lacks(wanted, &notes);
-        meta
+        meta.truncated |= cut && lacks(wanted, &notes);
     }
 }
 
