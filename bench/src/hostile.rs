@@ -1,12 +1,12 @@
-//! A hostile run: a million datagrams of rubbish and near-rubbish from thousands of addresses, on real
-//! sockets, with one good client in the middle of it.
+//! A hostile run: a million datagrams of rubbish and near-rubbish from thousands of addresses, on
+//! real sockets, with one good client in the middle of it.
 //!
 //! ```text
 //! cargo run --release -p postbox-bench --bin hostile -- [DATAGRAMS] [SEED]
 //! ```
 //!
-//! Fails unless the server received them all, nothing panicked, memory stayed bounded, at least 30 % got
-//! past the parser, the counters add up, and the good client was answered.
+//! Fails unless the server received them all, nothing panicked, memory stayed bounded, at least
+//! 30 % got past the parser, the counters add up, and the good client was answered.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Tells whether a datagram is exactly one MessagePack value, before any type is asked.
 //!
-//! rmp-serde reads the first value and leaves the rest, trusts a length as far as 1 MiB, and follows
-//! nested enums until the stack ends. What passes here has no bytes left over, lengths that are
-//! true, and a bounded depth: then a type can only find that it is another value than expected.
+//! rmp-serde reads the first value and leaves the rest, trusts a length as far as 1 MiB, and
+//! follows nested enums until the stack ends. What passes here has no bytes left over, lengths that
+//! are true, and a bounded depth: then a type can only find that it is another value than expected.
 
 /// How many arrays and maps may stand within one another: as many as in JSON.
 pub(crate) const MAX_DEPTH: usize = 127;

@@ -17,7 +17,8 @@ use common::{Everything, Flat, Person, Shape, compact, everything, flat, named, 
 /// The largest datagram of IPv4.
 const LARGEST: usize = 65_507;
 
-/// A type as deep as its datagram, through structs, enums, sequences and what serde keeps for later.
+/// A type as deep as its datagram, through structs, enums, sequences and what serde keeps for
+/// later.
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "never read")]
 struct Node {

@@ -21,7 +21,8 @@ fuzz_target!(|data: &[u8]| {
     let bound = BOUNDS[usize::from(which / 4) % 6];
     let serializer = &SERIALIZERS[usize::from(which / 4) % 6];
     let read = |datagram: &[u8]| {
-        // The buffer, at most twice while it is made larger, and what the serializer within returns.
+        // The buffer, at most twice while it is made larger, and what the serializer within
+        // returns.
         let most = 1024 + 3 * bound;
         let packet = match decode(serializer, datagram, most) {
             Ok(packet) => packet,

@@ -32,8 +32,9 @@ pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatagramParseError {
-    /// The serializer refused the bytes: they are not one whole document of the format or, with a typed
-    /// codec, not one of its type. (To tell the two apart, receive an untyped value and convert it.)
+    /// The serializer refused the bytes: they are not one whole document of the format or, with a
+    /// typed codec, not one of its type. (To tell the two apart, receive an untyped value and
+    /// convert it.)
     #[error("received a malformed datagram")]
     Deserialize(#[source] BoxError),
 

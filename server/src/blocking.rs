@@ -15,8 +15,8 @@ use crate::handle::ServerHandle;
 use crate::hosts::{self, Hosts};
 use crate::server::Server;
 
-/// A server with a runtime of its own: it serves on the thread that calls it, and is controlled from
-/// others.
+/// A server with a runtime of its own: it serves on the thread that calls it, and is controlled
+/// from others.
 ///
 /// ```
 /// # use bytes::Bytes;
@@ -82,9 +82,10 @@ impl BlockingServer {
         self.runtime.block_on(self.server.serve_forever())
     }
 
-    /// Serves on this thread until `signal` is ready, then shuts down with grace. The signal is polled on
-    /// the server's own runtime: Ctrl-C is `server.serve_until(tokio::signal::ctrl_c())`, with tokio's
-    /// feature `signal`. Without it Ctrl-C ends the process at once, as it does any other program.
+    /// Serves on this thread until `signal` is ready, then shuts down with grace. The signal is
+    /// polled on the server's own runtime: Ctrl-C is `server.serve_until(tokio::signal::ctrl_c())`,
+    /// with tokio's feature `signal`. Without it Ctrl-C ends the process at once, as it does any
+    /// other program.
     ///
     /// # Errors
     ///

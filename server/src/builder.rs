@@ -68,17 +68,19 @@ impl ServerBuilder {
 
     /// Sets the number of workers, each with a socket of its own for each address. Default 1.
     ///
-    /// More than one needs Linux; elsewhere binding fails. The kernel keeps each client on one worker.
+    /// More than one needs Linux; elsewhere binding fails. The kernel keeps each client on one
+    /// worker.
     ///
-    /// Workers are tasks: they run in parallel, and shield their clients from handlers that block another
-    /// worker, on the multi-thread runtime. On the current-thread runtime all share one thread.
+    /// Workers are tasks: they run in parallel, and shield their clients from handlers that block
+    /// another worker, on the multi-thread runtime. On the current-thread runtime all share one
+    /// thread.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
         self
     }
 
-    /// Sets the admission check. It is asked for each datagram of a client that has no handler, before
-    /// anything is allocated for that client; a `false` drops the datagram, and is counted.
+    /// Sets the admission check. It is asked for each datagram of a client that has no handler,
+    /// before anything is allocated for that client; a `false` drops the datagram, and is counted.
     ///
     /// It runs in the receive loop, so it must be quick.
     pub fn admit(mut self, check: impl Fn(SocketAddr) -> bool + Send + Sync + 'static) -> Self {
@@ -86,18 +88,19 @@ impl ServerBuilder {
         self
     }
 
-    /// Lets other sockets share the port (`SO_REUSEPORT`). Default: a port in use is an error, whatever
-    /// the number of workers.
+    /// Lets other sockets share the port (`SO_REUSEPORT`). Default: a port in use is an error,
+    /// whatever the number of workers.
     ///
-    /// Several workers share their own port by the same means. So another program of the same user that
-    /// asks for `SO_REUSEPORT` can join them uninvited, which it cannot where there is one worker.
+    /// Several workers share their own port by the same means. So another program of the same user
+    /// that asks for `SO_REUSEPORT` can join them uninvited, which it cannot where there is one
+    /// worker.
     pub fn reuse_port(mut self, reuse: bool) -> Self {
         self.sockets.reuse_port = reuse;
         self
     }
 
-    /// Sets the receive buffer to ask the system for, in bytes. Default 4 MiB, since the kernel's own
-    /// default holds about 280 small datagrams. What was granted is told by
+    /// Sets the receive buffer to ask the system for, in bytes. Default 4 MiB, since the kernel's
+    /// own default holds about 280 small datagrams. What was granted is told by
     /// [`SocketOptions::recv_buffer_size`].
     pub fn recv_buffer(mut self, bytes: usize) -> Self {
         self.sockets.recv_buffer = Some(bytes);
@@ -130,7 +133,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Joins an IPv6 multicast group, on the interface with the given index (0: the system chooses).
+    /// Joins an IPv6 multicast group, on the interface with the given index (0: the system
+    /// chooses).
     pub fn join_multicast_v6(mut self, group: Ipv6Addr, interface: u32) -> Self {
         self.sockets
             .multicast
@@ -145,22 +149,24 @@ impl ServerBuilder {
         self
     }
 
-    /// Lets the kernel coalesce received datagrams and segment runs of equal-sized answers to one client
-    /// (`UDP_GRO`, `UDP_SEGMENT`; Linux). Default on, and off by itself where the kernel refuses.
+    /// Lets the kernel coalesce received datagrams and segment runs of equal-sized answers to one
+    /// client (`UDP_GRO`, `UDP_SEGMENT`; Linux). Default on, and off by itself where the kernel
+    /// refuses.
     pub fn offloads(mut self, allow: bool) -> Self {
         self.transport.offloads = allow;
         self
     }
 
-    /// Uses tokio's own socket, one datagram at a time, also where batched system calls are at hand.
-    /// It cannot tell the local address on a wildcard bind, nor a truncated datagram. Default off.
+    /// Uses tokio's own socket, one datagram at a time, also where batched system calls are at
+    /// hand. It cannot tell the local address on a wildcard bind, nor a truncated datagram. Default
+    /// off.
     pub fn plain_transport(mut self, plain: bool) -> Self {
         self.transport.plain = plain;
         self
     }
 
-    /// Binds one host or several. All addresses of a name are bound, but for those of a family (IPv4 or
-    /// IPv6) that this host lacks; duplicates are removed.
+    /// Binds one host or several. All addresses of a name are bound, but for those of a family
+    /// (IPv4 or IPv6) that this host lacks; duplicates are removed.
     ///
     /// # Errors
     ///
@@ -170,8 +176,9 @@ impl ServerBuilder {
         self.bind_all(&wanted)
     }
 
-    /// Binds every interface: all IPv4 and all IPv6 addresses of this host, each family with a socket of
-    /// its own. A family that the host lacks is skipped. Port 0 picks a free port for each.
+    /// Binds every interface: all IPv4 and all IPv6 addresses of this host, each family with a
+    /// socket of its own. A family that the host lacks is skipped. Port 0 picks a free port for
+    /// each.
     ///
     /// # Errors
     ///

@@ -20,9 +20,9 @@ use crate::turn;
 
 /// One client of the server: a server socket, the local address that was asked, a remote address.
 ///
-/// Cheap to clone, and usable from any task or thread, also after the handler that it was given to has
-/// ended: keep it to push packets later. Two are equal, and hash the same, exactly when they are the
-/// same client.
+/// Cheap to clone, and usable from any task or thread, also after the handler that it was given to
+/// has ended: keep it to push packets later. Two are equal, and hash the same, exactly when they
+/// are the same client.
 pub struct Client<Response> {
     run: Arc<dyn Answer<Response>>,
 }
@@ -40,27 +40,28 @@ impl<Response> Client<Response> {
         self.run.identity().1.remote
     }
 
-    /// The local address that the client sent to, from which it is answered. `None` on a wildcard bind
-    /// where the transport cannot tell.
+    /// The local address that the client sent to, from which it is answered. `None` on a wildcard
+    /// bind where the transport cannot tell.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.run.local_addr()
     }
 
-    /// Whether the server is shutting down, or has ended: then receives answer closed, and sends will
-    /// soon.
+    /// Whether the server is shutting down, or has ended: then receives answer closed, and sends
+    /// will soon.
     pub fn is_closing(&self) -> bool {
         self.run.is_closing()
     }
 
-    /// Encodes a packet and hands it to the worker, which sends it with its next batch. Ready at once,
-    /// unless the outbox is full: then it waits its turn.
+    /// Encodes a packet and hands it to the worker, which sends it with its next batch. Ready at
+    /// once, unless the outbox is full: then it waits its turn.
     ///
     /// A send that completed before another began leaves first, from whatever threads.
     ///
     /// # Errors
     ///
-    /// [`SendError`] speaks of this packet only: it cannot be encoded, is too large for one datagram, or
-    /// the server has ended. What the network says later is told by [`flush`](Self::flush).
+    /// [`SendError`] speaks of this packet only: it cannot be encoded, is too large for one
+    /// datagram, or the server has ended. What the network says later is told by
+    /// [`flush`](Self::flush).
     ///
     /// # Cancel safety
     ///
@@ -73,7 +74,8 @@ impl<Response> Client<Response> {
         }
     }
 
-    /// Like [`send`](Self::send), for a datagram that is already encoded: encode once, push to many.
+    /// Like [`send`](Self::send), for a datagram that is already encoded: encode once, push to
+    /// many.
     ///
     /// # Errors
     ///
@@ -95,7 +97,8 @@ impl<Response> Client<Response> {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`SendError::Full`] where that would wait. The packet is lost then.
+    /// As [`send`](Self::send), and [`SendError::Full`] where that would wait. The packet is lost
+    /// then.
     pub fn try_send(&self, packet: Response) -> Result<(), SendError> {
         match self.run.offer(Packet::Typed(packet)) {
             Offer::Done(result) => result,

@@ -1,7 +1,7 @@
 //! Context variables: values that everything a handler calls can see, and no other client.
 //!
-//! The counterpart of Python's `contextvars`, for handlers: set a value at the top of `handle`, and any
-//! function below reads it without a parameter.
+//! The counterpart of Python's `contextvars`, for handlers: set a value at the top of `handle`, and
+//! any function below reads it without a parameter.
 //!
 //! ```
 //! use postbox_server::ContextVar;
@@ -32,9 +32,9 @@ use crate::turn;
 
 /// A variable with a value of its own in each handler. Declare it as a `static`.
 ///
-/// Each new handler starts with clones of the values that `service_init` set. A value set in a handler
-/// lasts as long as that handler, and is seen by everything it calls and by the destructors of what it
-/// drops. Spawned tasks see nothing unless they are wrapped in [`inherit_context`].
+/// Each new handler starts with clones of the values that `service_init` set. A value set in a
+/// handler lasts as long as that handler, and is seen by everything it calls and by the destructors
+/// of what it drops. Spawned tasks see nothing unless they are wrapped in [`inherit_context`].
 pub struct ContextVar<T> {
     // A name is also a size: two statics without one might share an address, which is the key.
     name: &'static str,
@@ -88,8 +88,8 @@ impl<T> fmt::Debug for ContextVar<T> {
     }
 }
 
-/// Wraps a future so that it runs with a copy of the context that is in force now: what a task spawned
-/// by a handler needs to see that handler's values.
+/// Wraps a future so that it runs with a copy of the context that is in force now: what a task
+/// spawned by a handler needs to see that handler's values.
 ///
 /// ```
 /// # use postbox_server::{ContextVar, inherit_context};

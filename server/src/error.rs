@@ -15,7 +15,8 @@ pub enum RecvError {
     #[error("the client's datagram is not a valid packet")]
     Parse(#[from] DatagramParseError),
     /// The datagram was longer than the server receives (see
-    /// [`Limits::receive_datagram`](crate::Limits::receive_datagram)), and was cut: it is not decoded.
+    /// [`Limits::receive_datagram`](crate::Limits::receive_datagram)), and was cut: it is not
+    /// decoded.
     #[error("the client's datagram was cut to {received} bytes")]
     Truncated {
         /// The bytes that were received.
@@ -24,13 +25,15 @@ pub enum RecvError {
     /// No datagram came in time.
     #[error("no datagram came in time")]
     TimedOut,
-    /// The protocol object panicked while it decoded the datagram: a bug in a serializer or converter.
+    /// The protocol object panicked while it decoded the datagram: a bug in a serializer or
+    /// converter.
     #[error("the protocol panicked while decoding: {message}")]
     Crashed {
         /// The panic's message.
         message: String,
     },
-    /// Nothing will ever come: the handler of these requests has ended, or the server is shutting down.
+    /// Nothing will ever come: the handler of these requests has ended, or the server is shutting
+    /// down.
     #[error("closed: the handler has ended or the server is shutting down")]
     Closed,
 }
@@ -51,7 +54,8 @@ pub enum SendError {
         /// What a datagram to this client may hold in bytes.
         limit: usize,
     },
-    /// The protocol object panicked while it encoded the packet: a bug in a serializer or converter.
+    /// The protocol object panicked while it encoded the packet: a bug in a serializer or
+    /// converter.
     #[error("the protocol panicked while encoding: {message}")]
     Crashed {
         /// The panic's message.

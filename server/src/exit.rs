@@ -26,7 +26,8 @@ pub(crate) enum ExitAction {
     Stop(Arc<Tasks>),
 }
 
-/// A stack of exit actions. None is forgotten: dropping the stack still runs those that need no runtime.
+/// A stack of exit actions. None is forgotten: dropping the stack still runs those that need no
+/// runtime.
 pub(crate) struct ExitActions {
     stack: Mutex<Stack>,
     /// The server, so that an exit action which shuts it down does not wait for itself.
@@ -36,7 +37,8 @@ pub(crate) struct ExitActions {
 #[derive(Default)]
 struct Stack {
     waiting: Vec<ExitAction>,
-    /// What was begun. It is here so that another [`ExitActions::run`] goes on with it where one is dropped.
+    /// What was begun. It is here so that another [`ExitActions::run`] goes on with it where one is
+    /// dropped.
     begun: Option<Begun>,
 }
 
@@ -80,7 +82,8 @@ impl ExitActions {
         }
     }
 
-    /// Runs synchronous actions up to one that waits for something, and answers whether there is one.
+    /// Runs synchronous actions up to one that waits for something, and answers whether there is
+    /// one.
     fn begin_next(&self) -> bool {
         loop {
             let mut stack = self.lock();

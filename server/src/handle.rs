@@ -28,15 +28,15 @@ impl ServerHandle {
 
     /// Stops serving, and returns when it has ended; at once if the server is not serving.
     ///
-    /// From its start every receive answers closed, and what is queued is dropped and counted. Running
-    /// handlers get the grace period ([`Limits::grace`](crate::Limits::grace)), then they are dropped. What
-    /// was sent leaves. Then the exit actions run. The sockets stay open: the server can serve again, and
-    /// then first handles what the kernel kept.
+    /// From its start every receive answers closed, and what is queued is dropped and counted.
+    /// Running handlers get the grace period ([`Limits::grace`](crate::Limits::grace)), then they
+    /// are dropped. What was sent leaves. Then the exit actions run. The sockets stay open: the
+    /// server can serve again, and then first handles what the kernel kept.
     ///
-    /// Safe to call from any task, any number of times at once, also from a handler (it does not hold up
-    /// the end that it waits for, and is dropped there) and from an exit action (returns at once). The
-    /// serving future has to be polled on or dropped meanwhile: one that is merely kept never ends, and is
-    /// waited for, unless it was never polled at all.
+    /// Safe to call from any task, any number of times at once, also from a handler (it does not
+    /// hold up the end that it waits for, and is dropped there) and from an exit action (returns at
+    /// once). The serving future has to be polled on or dropped meanwhile: one that is merely kept
+    /// never ends, and is waited for, unless it was never polled at all.
     ///
     /// # Cancel safety
     ///
@@ -78,7 +78,8 @@ impl ServerHandle {
         .await;
     }
 
-    /// Waits until datagrams are being handled. If serving has not been called yet, waits for that too.
+    /// Waits until datagrams are being handled. If serving has not been called yet, waits for that
+    /// too.
     ///
     /// # Errors
     ///
@@ -128,8 +129,8 @@ impl ServerHandle {
         self.shared.stats()
     }
 
-    /// What this server's transport can tell and do: whether it knows the local address on a wildcard
-    /// bind, sees truncation, and so on.
+    /// What this server's transport can tell and do: whether it knows the local address on a
+    /// wildcard bind, sees truncation, and so on.
     pub fn capabilities(&self) -> Capabilities {
         self.shared.capabilities()
     }

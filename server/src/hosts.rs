@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use crate::error::BindError;
 
-/// One or several addresses to bind: `"localhost:9000"`, a [`SocketAddr`], `("::1", 9000)`, or an array,
-/// slice or `Vec` of these. Port 0 picks a free port.
+/// One or several addresses to bind: `"localhost:9000"`, a [`SocketAddr`], `("::1", 9000)`, or an
+/// array, slice or `Vec` of these. Port 0 picks a free port.
 #[diagnostic::on_unimplemented(
     note = "write `\"localhost:9000\"`, `(ip, port)`, a `SocketAddr`, or several of these"
 )]
@@ -85,7 +85,8 @@ impl<T: Hosts + Clone> Hosts for &[T] {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wanted {
     addr: SocketAddr,
-    /// The user wrote this very address. Others were found for a name, or stand for every interface.
+    /// The user wrote this very address. Others were found for a name, or stand for every
+    /// interface.
     is_written: bool,
 }
 
@@ -125,9 +126,9 @@ pub(crate) fn every_interface(port: u16) -> Vec<Wanted> {
     all.map(wanted).into()
 }
 
-/// The addresses without those that nobody wrote and whose family the host lacks: `localhost` is often
-/// both `127.0.0.1` and `::1` where there is no IPv6. All of them if no other is left, so that binding
-/// tells what is wrong.
+/// The addresses without those that nobody wrote and whose family the host lacks: `localhost` is
+/// often both `127.0.0.1` and `::1` where there is no IPv6. All of them if no other is left, so
+/// that binding tells what is wrong.
 pub(crate) fn usable(wanted: &[Wanted], lacks: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
     let is_usable = |wanted: &&Wanted| wanted.is_written || !lacks(wanted.addr);
     let addr = |wanted: &Wanted| wanted.addr;

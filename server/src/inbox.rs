@@ -20,7 +20,8 @@ pub(crate) struct Inbox {
     mail: Mutex<Mail>,
     /// Something is in `mail`. Read without the lock on the datagram's path.
     has_mail: AtomicBool,
-    /// Datagrams of other threads are in `mail`: what the worker's own handlers send goes behind them.
+    /// Datagrams of other threads are in `mail`: what the worker's own handlers send goes behind
+    /// them.
     has_sends: AtomicBool,
     /// The server is shutting down. Known to all its workers at once.
     closing: Arc<AtomicBool>,
@@ -83,7 +84,8 @@ impl Inbox {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leaves something for the worker and wakes it. Once the worker has ended, `mail` never gets it.
+    /// Leaves something for the worker and wakes it. Once the worker has ended, `mail` never gets
+    /// it.
     pub(crate) fn post(&self, write: impl FnOnce(&mut Mail)) -> Result<(), Closed> {
         let worker = {
             let mut mail = self.lock();
@@ -105,8 +107,8 @@ impl Inbox {
         self.has_mail.load(Ordering::Acquire)
     }
 
-    /// Moves what other threads sent so far behind what is in `outbox`. Whoever sees the effect of a
-    /// send in another thread sees its flag too, so an order that exists is kept.
+    /// Moves what other threads sent so far behind what is in `outbox`. Whoever sees the effect of
+    /// a send in another thread sees its flag too, so an order that exists is kept.
     #[inline]
     pub(crate) fn take_sends(&self, outbox: &mut Outbox) {
         if self.has_sends.load(Ordering::Acquire) {
@@ -175,8 +177,8 @@ impl Inbox {
         rest
     }
 
-    /// Takes room for a worker's turn, at least `least`, more if there is plenty. Returns how much; 0 if
-    /// there is not enough. What is not used is given back at the turn's end.
+    /// Takes room for a worker's turn, at least `least`, more if there is plenty. Returns how much;
+    /// 0 if there is not enough. What is not used is given back at the turn's end.
     #[inline]
     pub(crate) fn set_room_aside(&self, least: usize) -> usize {
         let take = |bytes: usize| {
@@ -220,8 +222,8 @@ impl HandlerWaker {
         }
     }
 
-    /// The worker is about to poll: later wake-ups count again. Swapped, not stored: this poll has to see
-    /// what a thread did whose wake-up was passed over because another was already posted.
+    /// The worker is about to poll: later wake-ups count again. Swapped, not stored: this poll has
+    /// to see what a thread did whose wake-up was passed over because another was already posted.
     pub(crate) fn polling(&self) {
         if self.posted.load(Ordering::Relaxed) {
             self.posted.swap(false, Ordering::AcqRel);

@@ -1,8 +1,8 @@
 //! Typed UDP servers: one handler per client, each client with its own bounded postbox.
 //!
-//! This crate moves datagrams between sockets and handlers. It knows no format: that is the protocol
-//! object's part (`postbox-protocol` and the codec crates). It adds no reliability, order or congestion
-//! control to UDP.
+//! This crate moves datagrams between sockets and handlers. It knows no format: that is the
+//! protocol object's part (`postbox-protocol` and the codec crates). It adds no reliability, order
+//! or congestion control to UDP.
 //!
 //! ```
 //! use postbox_protocol::{DatagramProtocol, RawSerializer};
@@ -29,9 +29,9 @@
 //! # }
 //! ```
 //!
-//! Start at [`Handler`] and [`Server`]. Handlers are tested without sockets on a [`MemoryNetwork`]; a program
-//! without async has the [`BlockingServer`]. Errors and panics of handlers, and bad datagrams, are logged
-//! with `tracing`: without a subscriber they are not seen.
+//! Start at [`Handler`] and [`Server`]. Handlers are tested without sockets on a [`MemoryNetwork`];
+//! a program without async has the [`BlockingServer`]. Errors and panics of handlers, and bad
+//! datagrams, are logged with `tracing`: without a subscriber they are not seen.
 
 // The modules, in the order in which a datagram meets them.
 

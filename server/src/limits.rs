@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// How much a server may hold, and for how long.
 ///
-/// Every queue of the server is bounded by one of these. Over a bound the newest datagram is dropped
-/// and counted by reason (see [`Stats`](crate::Stats)); nothing is ever dropped silently.
+/// Every queue of the server is bounded by one of these. Over a bound the newest datagram is
+/// dropped and counted by reason (see [`Stats`](crate::Stats)); nothing is ever dropped silently.
 ///
 /// ```
 /// use postbox_server::Limits;
@@ -17,15 +17,15 @@ use std::time::Duration;
 pub struct Limits {
     /// Datagrams that wait in one client's postbox while its handler is busy.
     ///
-    /// Default 64: a burst as large as one receive batch fits, and a client that outruns its handler
-    /// for longer than that gains nothing by a longer queue but older answers.
+    /// Default 64: a burst as large as one receive batch fits, and a client that outruns its
+    /// handler for longer than that gains nothing by a longer queue but older answers.
     pub client_datagrams: usize,
     /// Bytes that wait in one client's postbox, 32 bytes of overhead for each datagram included.
     ///
     /// Default 256 KiB: three datagrams of the largest size, or 64 of 4 KiB.
     pub client_bytes: usize,
-    /// Clients whose handler waits at the same time, over all workers. Workers count without a lock:
-    /// with n sockets the bound can be passed by n - 1 clients.
+    /// Clients whose handler waits at the same time, over all workers. Workers count without a
+    /// lock: with n sockets the bound can be passed by n - 1 clients.
     ///
     /// Default 65,536: at some 600 bytes a waiting client, about 40 MB.
     pub clients: usize,
@@ -43,8 +43,8 @@ pub struct Limits {
     /// The largest datagram that is received whole, in bytes; a longer one is truncated, which is
     /// counted and told to the handler.
     ///
-    /// Default 65,535, more than any UDP payload (65,507 bytes over IPv4, 65,527 over IPv6 by RFC 768
-    /// and RFC 8200), so that nothing is truncated.
+    /// Default 65,535, more than any UDP payload (65,507 bytes over IPv4, 65,527 over IPv6 by RFC
+    /// 768 and RFC 8200), so that nothing is truncated.
     pub receive_datagram: usize,
     /// The largest datagram that is sent, in bytes. A larger answer is an error of `send`.
     ///
@@ -84,9 +84,11 @@ impl Default for Limits {
     }
 }
 
-/// The largest UDP payload over IPv4: 65,535 - 20 (IP header) - 8 (UDP header), RFC 791 and RFC 768.
+/// The largest UDP payload over IPv4: 65,535 - 20 (IP header) - 8 (UDP header), RFC 791 and RFC
+/// 768.
 pub(crate) const MAX_PAYLOAD_V4: usize = 65_507;
-/// The largest UDP payload over IPv6 without jumbograms: 65,535 - 8, RFC 8200 section 3 and RFC 768.
+/// The largest UDP payload over IPv6 without jumbograms: 65,535 - 8, RFC 8200 section 3 and RFC
+/// 768.
 pub(crate) const MAX_PAYLOAD_V6: usize = 65_527;
 /// The smallest outbox: the largest datagram and its overhead fit.
 pub(crate) const MIN_OUTBOX: usize = 66 * 1024;

@@ -90,8 +90,8 @@ impl Outbox {
         self.marks.shrink_to(KEPT_DATAGRAMS);
     }
 
-    /// Before there is more memory for flushes, those that were dropped are forgotten: while nothing leaves,
-    /// they would heap up.
+    /// Before there is more memory for flushes, those that were dropped are forgotten: while
+    /// nothing leaves, they would heap up.
     fn make_room_for_marks(&mut self, count: usize) {
         if self.marks.len() + count > self.marks.capacity() {
             self.marks.retain(|mark| !mark.is_dropped());
@@ -214,8 +214,8 @@ impl Flush {
     }
 }
 
-/// Who waits for a flush. Dropped before its end, it takes its waker along: what is left in the outbox then
-/// holds no foreign code, and can be forgotten under a lock.
+/// Who waits for a flush. Dropped before its end, it takes its waker along: what is left in the
+/// outbox then holds no foreign code, and can be forgotten under a lock.
 pub(crate) struct Flushing(pub(crate) Arc<Flush>);
 
 impl Drop for Flushing {

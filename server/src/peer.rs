@@ -1,7 +1,7 @@
 //! One handler run: its client's addresses, its postbox, its way back to the worker.
 //!
-//! `Client<Response>` and `Requests<Request>` both are this one allocation, each seen through the half
-//! of the protocol that it needs. That half is the only virtual call of a packet.
+//! `Client<Response>` and `Requests<Request>` both are this one allocation, each seen through the
+//! half of the protocol that it needs. That half is the only virtual call of a packet.
 
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +16,8 @@ use crate::limits::{Limits, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 use crate::stats::Counters;
 use crate::transport::LocalAddr;
 
-/// What tells the clients of one socket apart: the remote address, and the local one that was asked.
+/// What tells the clients of one socket apart: the remote address, and the local one that was
+/// asked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientKey {
     pub(crate) remote: SocketAddr,
@@ -25,8 +26,8 @@ pub(crate) struct ClientKey {
 }
 
 impl ClientKey {
-    /// Where answers leave from is how the client is reached, not who it is: a broadcast may come by
-    /// several interfaces.
+    /// Where answers leave from is how the client is reached, not who it is: a broadcast may come
+    /// by several interfaces.
     fn identity(&self) -> (SocketAddr, Option<(IpAddr, u32)>) {
         let local = self.local.map(|local| (local.asked, local.interface));
         (self.remote, local)
@@ -140,8 +141,8 @@ impl<P: Protocol> Run for Arc<Peer<P>> {
     }
 }
 
-/// Whether this source may be answered: never port 0, nor an address that is not one host's. A forged
-/// source of that kind would make the server send to many, or to nobody.
+/// Whether this source may be answered: never port 0, nor an address that is not one host's. A
+/// forged source of that kind would make the server send to many, or to nobody.
 pub(crate) fn may_answer(remote: &SocketAddr) -> bool {
     let ip = remote.ip().to_canonical(); // an IPv4-mapped address is the IPv4 address
     let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());

@@ -17,7 +17,8 @@ use crate::panics;
 /// An error and its causes, in one line of the log.
 ///
 /// A cause may quote what a stranger sent, and telling it is the user's code: the line is cut at
-/// [`LINE`] characters, those that could steer a terminal or forge a line are escaped, and a panic is told.
+/// [`LINE`] characters, those that could steer a terminal or forge a line are escaped, and a panic
+/// is told.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {

@@ -18,11 +18,12 @@ use crate::turn::{self, HandlerPoll, Lent, Parked};
 
 /// The requests of one client, in the order in which they arrived, for one run of its handler.
 ///
-/// The first is there when the handler starts, and is parsed when it is received. What the client sends
-/// meanwhile waits in its bounded postbox. A `Requests` that is kept after its handler has ended only
-/// ever answers [`RecvError::Closed`].
+/// The first is there when the handler starts, and is parsed when it is received. What the client
+/// sends meanwhile waits in its bounded postbox. A `Requests` that is kept after its handler has
+/// ended only ever answers [`RecvError::Closed`].
 ///
-/// It is also a [`Stream`] of `Result<Request, RecvError>`, which ends where `recv` would answer closed.
+/// It is also a [`Stream`] of `Result<Request, RecvError>`, which ends where `recv` would answer
+/// closed.
 pub struct Requests<Request> {
     run: Arc<dyn Receive<Request>>,
     /// The wait of the stream, which lasts over several polls.
@@ -45,8 +46,8 @@ impl<Request> Requests<Request> {
     ///
     /// # Errors
     ///
-    /// [`RecvError`] says what was wrong with this datagram, or that none came. The handler may go on
-    /// receiving after each, except after [`RecvError::Closed`].
+    /// [`RecvError`] says what was wrong with this datagram, or that none came. The handler may go
+    /// on receiving after each, except after [`RecvError::Closed`].
     ///
     /// # Cancel safety
     ///
@@ -147,8 +148,8 @@ impl<Request> Drop for Recv<'_, Request> {
 /// Where one receive has left word that it waits.
 #[derive(Debug, Default)]
 pub(crate) struct Wait {
-    /// In the mailbox, under this number, unless 0. A receive that was there once stays there, whoever
-    /// polls it: its deadline is kept under that number.
+    /// In the mailbox, under this number, unless 0. A receive that was there once stays there,
+    /// whoever polls it: its deadline is kept under that number.
     number: u32,
     /// With its worker, which knows its deadline.
     parked: bool,
@@ -292,8 +293,8 @@ impl<P: Protocol> Peer<P> {
         let waker = cx.waker().clone(); // user code: before the lock
         let mut mailbox = self.postbox.lock();
         let taken = mailbox.take(wait.number, &self.port.totals);
-        // From elsewhere, the datagram that the handler was started for may not be here yet: then the
-        // worker has to say whether there is one.
+        // From elsewhere, the datagram that the handler was started for may not be here yet: then
+        // the worker has to say whether there is one.
         let at_once = timeout == Some(Duration::ZERO) && (here || !mailbox.is_unused());
         let waits = taken == Taken::Empty && !at_once;
         let mut begins = false;
@@ -325,7 +326,8 @@ impl<P: Protocol> Peer<P> {
         }
     }
 
-    /// Whether the handler is being polled by its worker, on this thread, and whether with its own waker.
+    /// Whether the handler is being polled by its worker, on this thread, and whether with its own
+    /// waker.
     fn polled_here(&self, cx: &Context<'_>) -> (bool, bool) {
         let (run, waker) = (self.address(), cx.waker().data().addr());
         turn::with(|turn| {
@@ -381,7 +383,8 @@ impl<P: Protocol> Peer<P> {
     }
 }
 
-/// The handler's own receive leaves word with its worker that it waits, unless its deadline has passed.
+/// The handler's own receive leaves word with its worker that it waits, unless its deadline has
+/// passed.
 fn park(poll: &mut HandlerPoll, timeout: Option<Duration>, wait: &mut Wait) -> Here {
     if wait.parked && poll.expired {
         return Here::TimedOut;

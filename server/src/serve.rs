@@ -114,8 +114,8 @@ where
     }
 }
 
-/// What comes last, in this order. Every worker has a share in it: where no runtime is left to see to the
-/// end, the exit actions still wait for the last handler to be dropped.
+/// What comes last, in this order. Every worker has a share in it: where no runtime is left to see
+/// to the end, the exit actions still wait for the last handler to be dropped.
 pub(crate) struct Ending {
     pub(crate) exits: ExitActions,
     claim: Claim,

@@ -21,8 +21,8 @@ use crate::shared::Shared;
 /// A UDP server: bound sockets, a protocol, a handler.
 ///
 /// Made by [`Server::builder`]. It serves while [`serve_forever`](Self::serve_forever) or
-/// [`serve_until`](Self::serve_until) runs, and can serve again afterwards. Dropping it closes it, which
-/// the log tells (at info) if it served.
+/// [`serve_until`](Self::serve_until) runs, and can serve again afterwards. Dropping it closes it,
+/// which the log tells (at info) if it served.
 pub struct Server {
     shared: Arc<Shared>,
 }
@@ -30,8 +30,9 @@ pub struct Server {
 impl Server {
     /// Begins to configure a server.
     ///
-    /// The protocol is the server's side: it sends what the handler answers, and receives what it is asked.
-    /// A type mismatch of `Request` and `Response` here means that it is the client's: `.flip()` it.
+    /// The protocol is the server's side: it sends what the handler answers, and receives what it
+    /// is asked. A type mismatch of `Request` and `Response` here means that it is the client's:
+    /// `.flip()` it.
     pub fn builder<P, H>(protocol: P, handler: H) -> ServerBuilder
     where
         H: Handler,
@@ -40,7 +41,8 @@ impl Server {
         ServerBuilder::new(protocol, handler)
     }
 
-    /// Begins to configure a server whose handler is a closure. Its types are those of the protocol.
+    /// Begins to configure a server whose handler is a closure. Its types are those of the
+    /// protocol.
     ///
     /// ```
     /// # use bytes::Bytes;
@@ -76,15 +78,15 @@ impl Server {
         ServerHandle::new(Arc::clone(&self.shared))
     }
 
-    /// Serves until [`ServerHandle::shutdown`]. Serving begins at the call: from then on a second call
-    /// answers *already running*, and a shutdown ends this one.
+    /// Serves until [`ServerHandle::shutdown`]. Serving begins at the call: from then on a second
+    /// call answers *already running*, and a shutdown ends this one.
     ///
-    /// The future does not keep the server open: keep the [`Server`] for as long as it should serve, since
-    /// dropping it closes it. To hand it all to a task, move it there:
+    /// The future does not keep the server open: keep the [`Server`] for as long as it should
+    /// serve, since dropping it closes it. To hand it all to a task, move it there:
     /// `tokio::spawn(async move { server.serve_forever().await })`.
     ///
-    /// The future may be spawned. It must run within a tokio runtime with time and I/O enabled; workers
-    /// are tasks of that runtime.
+    /// The future may be spawned. It must run within a tokio runtime with time and I/O enabled;
+    /// workers are tasks of that runtime.
     ///
     /// # Errors
     ///
@@ -92,9 +94,9 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future is a shutdown without grace: handlers are dropped, background tasks stopped,
-    /// exit actions run by a task of the runtime. Where no runtime is left the synchronous ones run at
-    /// once, and the others are logged as not run. The server can serve again.
+    /// Dropping the future is a shutdown without grace: handlers are dropped, background tasks
+    /// stopped, exit actions run by a task of the runtime. Where no runtime is left the synchronous
+    /// ones run at once, and the others are logged as not run. The server can serve again.
     pub fn serve_forever(&self) -> Serving {
         let claim = claim::claim(&self.shared);
         Serving {
@@ -102,7 +104,8 @@ impl Server {
         }
     }
 
-    /// Serves until `signal` is ready (or until [`ServerHandle::shutdown`]), then shuts down with grace.
+    /// Serves until `signal` is ready (or until [`ServerHandle::shutdown`]), then shuts down with
+    /// grace.
     ///
     /// ```no_run
     /// # async fn example(server: postbox_server::Server) -> Result<(), postbox_server::ServeError> {

@@ -88,8 +88,8 @@ impl Service {
         self.tasks.cancellation.clone()
     }
 
-    /// Registers an exit action. Exit actions run when serving stops, after the last handler has ended,
-    /// in reverse order. One that fails or panics is logged, and the others still run.
+    /// Registers an exit action. Exit actions run when serving stops, after the last handler has
+    /// ended, in reverse order. One that fails or panics is logged, and the others still run.
     pub fn on_exit<R: Outcome>(&mut self, action: impl FnOnce() -> R + Send + 'static) {
         let action = ExitAction::Sync(Box::new(move || action().into_result()));
         self.ending.exits.push(action);
@@ -167,7 +167,8 @@ impl<E: Into<BoxError>> Outcome for Result<(), E> {
     }
 }
 
-/// Starts background tasks of one serving, from anywhere. After serving has stopped it starts nothing.
+/// Starts background tasks of one serving, from anywhere. After serving has stopped it starts
+/// nothing.
 #[derive(Debug, Clone)]
 pub struct Spawner {
     tasks: Arc<Tasks>,
@@ -175,8 +176,8 @@ pub struct Spawner {
 }
 
 impl Spawner {
-    /// Starts a background task. If it fails or panics, serving ends with its error, or goes on if this
-    /// spawner is [`keep_serving`](Self::keep_serving).
+    /// Starts a background task. If it fails or panics, serving ends with its error, or goes on if
+    /// this spawner is [`keep_serving`](Self::keep_serving).
     pub fn spawn<F>(&self, task: F)
     where
         F: Future<Output: Outcome> + Send + 'static,

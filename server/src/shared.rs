@@ -232,8 +232,8 @@ impl Shared {
         result
     }
 
-    /// The future of this serving is polled for the first time. Answers whether it is to go on: a shutdown
-    /// may have ended it already.
+    /// The future of this serving is polled for the first time. Answers whether it is to go on: a
+    /// shutdown may have ended it already.
     pub(crate) fn set_off(&self, number: u64) -> bool {
         self.state.send_if_modified(|state| {
             let status = &mut state.status;
@@ -330,8 +330,8 @@ impl State {
         true
     }
 
-    /// Closes the sockets. The system calls of others that are under way on them end first, so that the
-    /// ports are free then.
+    /// Closes the sockets. The system calls of others that are under way on them end first, so that
+    /// the ports are free then.
     fn close_endpoints(&mut self) {
         let mut sockets = Vec::new();
         for endpoint in self.endpoints.drain(..) {

@@ -40,7 +40,8 @@ pub struct Stats {
     pub receive_errors: u64,
     /// Datagrams that left.
     pub sent: u64,
-    /// Datagrams that the kernel refused to send, and ICMP errors about others, where they are asked for.
+    /// Datagrams that the kernel refused to send, and ICMP errors about others, where they are
+    /// asked for.
     pub send_errors: u64,
     /// Handlers that returned `Ok`.
     pub handlers_returned: u64,

@@ -1,12 +1,12 @@
 //! What a worker lends to the handler that it is polling, on this thread and for this poll only.
 //!
-//! A handler is polled where its datagram arrived, so nearly everything it does happens on its worker's
-//! own thread: the receive finds the datagram here, still in the receive buffer, and a send goes to the
-//! worker's outbox, both without a lock. `Requests` and `Client` used from elsewhere find no turn of
-//! their worker, and go through the mailbox and the inbox instead.
+//! A handler is polled where its datagram arrived, so nearly everything it does happens on its
+//! worker's own thread: the receive finds the datagram here, still in the receive buffer, and a
+//! send goes to the worker's outbox, both without a lock. `Requests` and `Client` used from
+//! elsewhere find no turn of their worker, and go through the mailbox and the inbox instead.
 //!
-//! This is the only thread-local of the crate; the context variables ([`crate::context`]) live in it too.
-//! It is borrowed for single steps, never while user code runs.
+//! This is the only thread-local of the crate; the context variables ([`crate::context`]) live in
+//! it too. It is borrowed for single steps, never while user code runs.
 
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
@@ -44,7 +44,8 @@ pub(crate) struct Turn {
     /// The address of the server's shared state.
     pub(crate) server: usize,
     pub(crate) outbox: Outbox,
-    /// Room of the outbox that this turn has set aside, so that not each send has to ask all threads.
+    /// Room of the outbox that this turn has set aside, so that not each send has to ask all
+    /// threads.
     pub(crate) room: usize,
     /// The datagram in hand.
     pub(crate) lent: Option<Lent>,
@@ -70,12 +71,14 @@ pub(crate) struct HandlerPoll {
     pub(crate) steps: u16,
 }
 
-/// Receives and sends that one poll of a handler may make, as many as tokio allows a task: a handler that
-/// always finds something to receive, or is told closed and does not care, cannot hold the turn.
+/// Receives and sends that one poll of a handler may make, as many as tokio allows a task: a
+/// handler that always finds something to receive, or is told closed and does not care, cannot hold
+/// the turn.
 const STEPS: u16 = 128;
 
 impl HandlerPoll {
-    /// Counts a receive or a send. Answers whether it is one too many: it has to wait for the next turn.
+    /// Counts a receive or a send. Answers whether it is one too many: it has to wait for the next
+    /// turn.
     pub(crate) fn is_spent(&mut self) -> bool {
         self.steps = self.steps.saturating_add(1);
         self.steps > STEPS
@@ -109,8 +112,8 @@ thread_local! {
     };
 }
 
-/// Puts a turn in place for the worker that polls now, and returns the one that was there: a handler
-/// may itself run another server on this thread.
+/// Puts a turn in place for the worker that polls now, and returns the one that was there: a
+/// handler may itself run another server on this thread.
 pub(crate) fn enter(turn: Option<Box<Turn>>) -> Option<Box<Turn>> {
     // A runtime may be dropped with its thread, after this thread's own locals.
     THREAD
@@ -140,8 +143,8 @@ pub(crate) fn take_back() -> (Option<Lent>, HandlerPoll) {
     with(|turn| (turn.lent.take(), std::mem::take(&mut turn.poll))).unwrap_or_default()
 }
 
-/// Ready unless the handler or the task that is being polled here has made too many receives and sends
-/// without a pause: then it has to wait, and is woken at once.
+/// Ready unless the handler or the task that is being polled here has made too many receives and
+/// sends without a pause: then it has to wait, and is woken at once.
 #[inline]
 pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
     let polls = |turn: &mut Turn| (turn.poll.run != 0).then(|| turn.poll.is_spent());
@@ -196,8 +199,8 @@ fn swap_context(values: &mut Values) {
     });
 }
 
-/// A scratch buffer that has grown beyond this is not kept: some times the largest datagram, as what
-/// compresses or encodes it again writes behind it.
+/// A scratch buffer that has grown beyond this is not kept: some times the largest datagram, as
+/// what compresses or encodes it again writes behind it.
 const KEPT_SCRATCH: usize = 256 * 1024;
 
 /// Runs `encode` on this thread's scratch buffer, which is empty.

@@ -12,8 +12,8 @@ use postbox_server::{
     BoxError, Client, Limits, RecvError, Requests, SendError, Server, ServerBuilder,
 };
 
-/// Raw bytes, unless they tell a step what to do: `convert:panic`, `serialize:error` and so on. Both ends
-/// of the server have the two steps.
+/// Raw bytes, unless they tell a step what to do: `convert:panic`, `serialize:error` and so on.
+/// Both ends of the server have the two steps.
 struct Told;
 
 fn act(step: &str, text: &[u8]) -> Result<(), BoxError> {

@@ -23,8 +23,8 @@ pub(crate) enum Case {
 }
 
 impl Case {
-    /// Instructions per datagram that are allowed: what was counted last and 3 %, which is for other
-    /// compilers and C libraries. Two runs differ by 0.1 %, since the hasher is seeded.
+    /// Instructions per datagram that are allowed: what was counted last and 3 %, which is for
+    /// other compilers and C libraries. Two runs differ by 0.1 %, since the hasher is seeded.
     pub(crate) fn budget(self) -> u64 {
         match self {
             Self::RawOneshot => 2810,

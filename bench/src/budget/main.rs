@@ -1,13 +1,14 @@
-//! Counts the user-space instructions that a datagram takes, by callgrind, and holds them to a budget.
+//! Counts the user-space instructions that a datagram takes, by callgrind, and holds them to a
+//! budget.
 //!
 //! ```text
 //! cargo run --release -p postbox-bench --bin budget
 //! cargo run --release -p postbox-bench --bin budget -- --case raw-oneshot --keep /tmp/callgrind
 //! ```
 //!
-//! The server runs as it is, on a real socket and tokio's own runtime. What the kernel does is not counted.
-//! Each case is run twice, the second time with twice the datagrams: the difference is what they take,
-//! without what starting takes. Needs valgrind, and Linux.
+//! The server runs as it is, on a real socket and tokio's own runtime. What the kernel does is not
+//! counted. Each case is run twice, the second time with twice the datagrams: the difference is
+//! what they take, without what starting takes. Needs valgrind, and Linux.
 
 mod callgrind;
 mod cases;

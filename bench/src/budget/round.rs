@@ -1,7 +1,7 @@
 //! The process that is counted: a server, and in the same thread the clients, who are not counted.
 //!
-//! All clients send at once, then the server runs until the last of them is answered. So it meets a full
-//! socket, always the same one, and the count hardly differs from one run to the next.
+//! All clients send at once, then the server runs until the last of them is answered. So it meets a
+//! full socket, always the same one, and the count hardly differs from one run to the next.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -10,7 +10,8 @@ use postbox_server::BoxError;
 
 use crate::cases::Case;
 
-/// Clients, each with one datagram in a round. As many small datagrams fit into a socket's default buffer.
+/// Clients, each with one datagram in a round. As many small datagrams fit into a socket's default
+/// buffer.
 pub(crate) const CLIENTS: u64 = 256;
 
 /// The address of the client who sends last, and whose answer ends the round.

@@ -1,7 +1,7 @@
 //! Control messages, which the kernel puts beside a datagram: reading ends inside the bytes.
 //!
-//! It is the code with `unsafe` that takes bytes apart, so it is built here from the server's own file,
-//! with the little that it needs of the server written down again.
+//! It is the code with `unsafe` that takes bytes apart, so it is built here from the server's own
+//! file, with the little that it needs of the server written down again.
 #![no_main]
 
 mod sys;

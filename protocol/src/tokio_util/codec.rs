@@ -11,8 +11,8 @@ use crate::{DatagramMakeError, DatagramParseError, Protocol};
 /// once; what is no packet is one error, of the whole datagram, and the next is read; a packet that
 /// cannot be sent leaves nothing behind.
 ///
-/// `UdpFramed` itself keeps two: it does not tell who sent what is no packet, and a datagram that the
-/// socket refuses is tried again for ever.
+/// `UdpFramed` itself keeps two: it does not tell who sent what is no packet, and a datagram that
+/// the socket refuses is tried again for ever.
 ///
 /// Over a stream (`Framed`) the whole stream is one packet, at its end.
 ///

@@ -15,9 +15,9 @@ use crate::{BoxError, Flip, Serializer};
 ///   [`decode`](Decoder::decode): nothing ends early because nothing follows);
 /// - bytes that it leaves over are an error.
 ///
-/// Codecs may change as they work and serializers may not, so every datagram gets a copy of the two as
-/// they were given: what a codec remembers from one frame to the next has no effect. An encoder takes
-/// its packets by value, so they are cloned.
+/// Codecs may change as they work and serializers may not, so every datagram gets a copy of the two
+/// as they were given: what a codec remembers from one frame to the next has no effect. An encoder
+/// takes its packets by value, so they are cloned.
 ///
 /// The end mark is that of the codec: with `LinesCodec` a datagram cut short is refused, with
 /// `BytesCodec` it is just other bytes, except that it takes no empty ones.

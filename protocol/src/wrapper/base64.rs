@@ -12,9 +12,9 @@ use crate::{BoxError, Flip, Serializer};
 /// `SignedSerializer` for a key.
 ///
 /// Only the one encoding that this end would write is read: letters of the other alphabet, line
-/// ends and other white space, missing padding, letters that stand for bits beyond the last byte are
-/// all refused. (Python's decoder leaves out what it does not know.) So equal packets have equal
-/// text.
+/// ends and other white space, missing padding, letters that stand for bits beyond the last byte
+/// are all refused. (Python's decoder leaves out what it does not know.) So equal packets have
+/// equal text.
 ///
 /// **Overhead:** a third, rounded up to a multiple of 4: see [`encoded_len`](Self::encoded_len).
 /// Sending allocates nothing, receiving the decoded bytes once.

@@ -2,9 +2,9 @@ use bytes::BytesMut;
 
 /// Replaces what stands in the buffer from `start` on with what `write` makes of it.
 ///
-/// `write` gets those bytes and `room` bytes to write to, and returns how many it wrote. The room is
-/// taken behind the bytes, in the same buffer, so that nothing is allocated once the engine's buffer
-/// has grown to the size of its datagrams.
+/// `write` gets those bytes and `room` bytes to write to, and returns how many it wrote. The room
+/// is taken behind the bytes, in the same buffer, so that nothing is allocated once the engine's
+/// buffer has grown to the size of its datagrams.
 ///
 /// # Errors
 ///

@@ -12,9 +12,9 @@ use crate::{BoxError, Flip, Serializer};
 /// only those who have the key reach its parser. The comparison takes the same time wherever the
 /// difference is, and the error says nothing but that it is wrong.
 ///
-/// What it does not do: the content can be read by everybody (for that take
-/// `EncryptedSerializer`); **a datagram that was recorded can be sent again**, by anybody, to either
-/// end, and passes; and whoever has the key can speak for all who have it.
+/// What it does not do: the content can be read by everybody (for that take `EncryptedSerializer`);
+/// **a datagram that was recorded can be sent again**, by anybody, to either end, and passes; and
+/// whoever has the key can speak for all who have it.
 ///
 /// Within a `Base64Serializer` it is what EasyNetwork's `Base64EncoderSerializer` writes and reads
 /// when `checksum` is a key.

@@ -22,12 +22,12 @@ use crate::{BoxError, Flip, Serializer};
 /// Do not compress and then encrypt what holds a secret beside text that an attacker chooses: the
 /// length tells whether the two are alike.
 ///
-/// **Overhead:** datagrams usually become shorter. One that cannot gets at most 11 bytes longer up to
-/// 31 KiB, 21 up to 64 KiB (70 at level 1). A few dozen bytes seldom become shorter.
+/// **Overhead:** datagrams usually become shorter. One that cannot gets at most 11 bytes longer up
+/// to 31 KiB, 21 up to 64 KiB (70 at level 1). A few dozen bytes seldom become shorter.
 ///
 /// **Memory:** about 300 KiB for each thread that compresses at the same time as others, and 50 KiB
-/// for each that decompresses, kept until the serializer is dropped. Sending allocates nothing more,
-/// receiving a buffer of at most four times the length before compression.
+/// for each that decompresses, kept until the serializer is dropped. Sending allocates nothing
+/// more, receiving a buffer of at most four times the length before compression.
 ///
 /// # Examples
 ///

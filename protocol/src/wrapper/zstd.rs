@@ -17,13 +17,14 @@ const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
 /// Compresses the datagram with Zstandard (RFC 8878): better and faster than zlib.
 ///
-/// The whole datagram is one Zstandard frame. Bytes left over, another frame, a frame cut short, one
-/// that is to be skipped and one that needs a dictionary are errors. Frames are written without a
-/// checksum, since UDP has one; where a frame has one, it is checked.
+/// The whole datagram is one Zstandard frame. Bytes left over, another frame, a frame cut short,
+/// one that is to be skipped and one that needs a dictionary are errors. Frames are written without
+/// a checksum, since UDP has one; where a frame has one, it is checked.
 ///
 /// **A bomb is refused before it is inflated**: at most [`max_len`](Self::with_max_len) bytes come
-/// out of a datagram, by default 65,536. A frame that says that it holds more is refused unread. This
-/// end does not send more either, so that its packets can be read by a peer that is set up alike.
+/// out of a datagram, by default 65,536. A frame that says that it holds more is refused unread.
+/// This end does not send more either, so that its packets can be read by a peer that is set up
+/// alike.
 ///
 /// Do not compress and then encrypt what holds a secret beside text that an attacker chooses: the
 /// length tells whether the two are alike.
@@ -35,9 +36,10 @@ const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 /// **Overhead:** datagrams usually become shorter. One of up to 128 KiB that cannot gets at most 12
 /// bytes longer. A few dozen bytes seldom become shorter.
 ///
-/// **Memory:** up to some MiB for each thread that compresses at the same time as others, depending on
-/// the level and the length, and 100 KiB for each that decompresses, kept until the serializer is
-/// dropped. Sending allocates nothing more, receiving one buffer of the length before compression.
+/// **Memory:** up to some MiB for each thread that compresses at the same time as others, depending
+/// on the level and the length, and 100 KiB for each that decompresses, kept until the serializer
+/// is dropped. Sending allocates nothing more, receiving one buffer of the length before
+/// compression.
 ///
 /// # Examples
 ///
@@ -112,8 +114,8 @@ impl<S> ZstdSerializer<S> {
         let make =
             || DCtx::try_create().ok_or_else(|| Cause::Malformed("out of memory".into()).into());
         self.decompressors.with(make, |decompressor| {
-            // The limit itself by default. A larger one is not taken at its word: where the frame is
-            // small its content is so, too, unless it is very regular.
+            // The limit itself by default. A larger one is not taken at its word: where the frame
+            // is small its content is so, too, unless it is very regular.
             let mut capacity = limit.min(compressed.len().saturating_mul(4).max(MAX_LEN));
             loop {
                 let mut plain = Vec::with_capacity(capacity);

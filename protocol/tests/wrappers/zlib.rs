@@ -31,8 +31,8 @@ const OF_EASYNETWORK: [(&[u8], &str); 7] = [
 /// A stream that needs the preset dictionary `hello`, made by Python's zlib.
 const WITH_DICTIONARY: &str = "78bb062c0215cb001100062c0215";
 
-/// A stream that begins by repeating three bytes of what came before it, where there is nothing. The
-/// checksum is that of zeros.
+/// A stream that begins by repeating three bytes of what came before it, where there is nothing.
+/// The checksum is that of zeros.
 const WITH_BYTES_BEFORE_THE_FIRST: &str = "789c03020000030001";
 
 /// Returns a datagram that holds many zeros.

@@ -144,8 +144,8 @@ impl Mailbox {
         self.waiting.take()
     }
 
-    /// The server closes: what is queued is dropped, and every receive answers closed. Returns how many
-    /// datagrams that were, and who waited for one.
+    /// The server closes: what is queued is dropped, and every receive answers closed. Returns how
+    /// many datagrams that were, and who waited for one.
     pub(super) fn close(&mut self, totals: &Totals) -> (usize, Option<Waker>) {
         let rest = self.end();
         let costs = rest.queue.iter().map(Datagram::cost);
@@ -164,8 +164,8 @@ impl Mailbox {
         }
     }
 
-    /// Makes a fresh postbox that begins with what the run before left. The receives are numbered on,
-    /// since deadlines of that run's may still be under way.
+    /// Makes a fresh postbox that begins with what the run before left. The receives are numbered
+    /// on, since deadlines of that run's may still be under way.
     pub(super) fn restart(&mut self, queue: VecDeque<Datagram>) {
         let bytes = queue.iter().map(Datagram::cost).sum();
         *self = Self {

@@ -1,9 +1,9 @@
 //! Who gets which datagram, when a handler starts, starts again, or is forgotten.
 //!
 //! Everything that is decided about clients is decided here, by plain functions: no runtime, no
-//! sockets, no clock, no user code but the admission check. Facts come in as arguments, decisions go out
-//! as values. One worker owns one [`Dispatch`]; only the [`Mailbox`] of a run is shared with other
-//! threads, behind its mutex.
+//! sockets, no clock, no user code but the admission check. Facts come in as arguments, decisions
+//! go out as values. One worker owns one [`Dispatch`]; only the [`Mailbox`] of a run is shared with
+//! other threads, behind its mutex.
 //!
 //! | what happens | the client has no handler | its handler waits in a receive | its handler is busy |
 //! |---|---|---|---|
@@ -16,7 +16,8 @@
 //! | ... before it received anything | - | - | one datagram discarded, then as above |
 //! | the server closes | dropped: shutdown | receive answers closed | queue dropped: shutdown |
 //!
-//! A handler that waits in a receive has received before: its first datagram is there when it starts.
+//! A handler that waits in a receive has received before: its first datagram is there when it
+//! starts.
 
 mod mailbox;
 mod postbox;
@@ -44,8 +45,8 @@ pub(crate) trait Run {
     type Client: Eq + Hash;
     fn client(&self) -> &Self::Client;
     fn postbox(&self) -> &Postbox;
-    /// Whether nobody but the dispatcher holds this run: no `Client`, no `Requests`. What they have done
-    /// is seen then.
+    /// Whether nobody but the dispatcher holds this run: no `Client`, no `Requests`. What they have
+    /// done is seen then.
     fn is_unshared(&self) -> bool;
     /// The postbox, where nobody but the dispatcher holds this run.
     fn unshared(&mut self) -> Option<&mut Postbox>;
@@ -114,7 +115,8 @@ pub(crate) struct Ended<R> {
 
 #[derive(Debug)]
 pub(crate) enum Next<R> {
-    /// The client is forgotten. The run is handed back where nobody else holds it, to be used again.
+    /// The client is forgotten. The run is handed back where nobody else holds it, to be used
+    /// again.
     Forgotten(Option<R>),
     /// More is there, lent or queued: a new handler starts on it in the same slot.
     Start,
@@ -308,8 +310,8 @@ impl<R: Run> Dispatch<R> {
         slot.run
     }
 
-    /// The server closes: every receive answers closed, everything queued is dropped. Returns how many
-    /// datagrams that were, and the receives in other tasks, to be woken.
+    /// The server closes: every receive answers closed, everything queued is dropped. Returns how
+    /// many datagrams that were, and the receives in other tasks, to be woken.
     pub(crate) fn close(&mut self, totals: &Totals) -> (usize, Vec<Waker>) {
         self.closing = true;
         let (mut dropped, mut wake) = (0, Vec::new());

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Mailbox;
 
-/// A mailbox behind its mutex, which knows whether it was used at all. Nearly no run uses its own: the
-/// datagram that starts a handler, and those it waits for, are handed to it directly.
+/// A mailbox behind its mutex, which knows whether it was used at all. Nearly no run uses its own:
+/// the datagram that starts a handler, and those it waits for, are handed to it directly.
 #[derive(Debug, Default)]
 pub(crate) struct Postbox {
     mailbox: Mutex<Mailbox>,
@@ -20,8 +20,8 @@ impl Postbox {
         self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether anybody has locked it since [`get_mut`](Self::get_mut). Whoever holds the only reference
-    /// to its run knows it for sure.
+    /// Whether anybody has locked it since [`get_mut`](Self::get_mut). Whoever holds the only
+    /// reference to its run knows it for sure.
     pub(crate) fn is_used(&self) -> bool {
         self.used.load(Ordering::Relaxed)
     }

@@ -7,8 +7,8 @@ use hashbrown::HashTable;
 
 use super::SlotId;
 
-/// Four bytes a client: the addresses themselves stay in the slots. Addresses are chosen by strangers,
-/// so the hasher is keyed at random (2.4 ns for an address, SipHash takes 11).
+/// Four bytes a client: the addresses themselves stay in the slots. Addresses are chosen by
+/// strangers, so the hasher is keyed at random (2.4 ns for an address, SipHash takes 11).
 pub(super) struct Table {
     slots: HashTable<SlotId>,
     hasher: RandomState,

@@ -11,8 +11,8 @@ use crate::requests::Requests;
 
 /// Makes a handler of a closure.
 ///
-/// The closure's parameters need their types named; [`Server::builder_fn`](crate::Server::builder_fn)
-/// infers them from the protocol.
+/// The closure's parameters need their types named;
+/// [`Server::builder_fn`](crate::Server::builder_fn) infers them from the protocol.
 ///
 /// ```
 /// use postbox_server::{Client, Requests, handler_fn};

@@ -19,24 +19,27 @@ pub use closure::{HandlerFn, handler_fn};
 ///
 /// # What the server does around it
 ///
-/// - `handle` is called when a datagram arrives from a client that has no handler running, **before** the
-///   datagram is parsed: `requests.recv()` parses it.
-/// - What the client sends while its handler runs waits, in order, in the client's bounded postbox. The
-///   handler may receive it (a conversation), or end: then a new run starts on the next datagram at once.
-/// - A handler that returns before it received discards the one datagram it was started for. That is how
-///   a client is refused: no answer, no log, not an error.
-/// - An error that it returns is logged (with `tracing`), with the client's address and the chain of
-///   causes. The server goes on, and so does this client with its next datagram. A panic is treated the
-///   same.
-/// - When the server shuts down, every receive answers [`RecvError::Closed`](crate::RecvError::Closed).
-///   Handlers that still run after the grace period are dropped where they wait.
+/// - `handle` is called when a datagram arrives from a client that has no handler running,
+///   **before** the datagram is parsed: `requests.recv()` parses it.
+/// - What the client sends while its handler runs waits, in order, in the client's bounded postbox.
+///   The handler may receive it (a conversation), or end: then a new run starts on the next
+///   datagram at once.
+/// - A handler that returns before it received discards the one datagram it was started for. That
+///   is how a client is refused: no answer, no log, not an error.
+/// - An error that it returns is logged (with `tracing`), with the client's address and the chain
+///   of causes. The server goes on, and so does this client with its next datagram. A panic is
+///   treated the same.
+/// - When the server shuts down, every receive answers
+///   [`RecvError::Closed`](crate::RecvError::Closed). Handlers that still run after the grace
+///   period are dropped where they wait.
 ///
 /// # Where it runs
 ///
 /// A handler is polled where its datagram arrives, in the receive loop of its worker: most handlers
-/// answer at once, without a task, a wake-up or a channel. The price: a handler that computes for long or
-/// blocks its thread holds up all clients of its worker. Use [`tokio::task::spawn_blocking`] for such
-/// work, or more [workers](crate::ServerBuilder::workers); the log names a handler that does it.
+/// answer at once, without a task, a wake-up or a channel. The price: a handler that computes for
+/// long or blocks its thread holds up all clients of its worker. Use
+/// [`tokio::task::spawn_blocking`] for such work, or more [workers](crate::ServerBuilder::workers);
+/// the log names a handler that does it.
 ///
 /// # Examples
 ///
@@ -77,8 +80,8 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Sets the service up: runs once per serving, before the first datagram is handled.
     ///
-    /// An error, or a panic, fails serving; nothing is served then. Exit actions registered before it run
-    /// all the same.
+    /// An error, or a panic, fails serving; nothing is served then. Exit actions registered before
+    /// it run all the same.
     fn service_init(
         &self,
         service: &mut Service,

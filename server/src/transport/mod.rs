@@ -63,8 +63,8 @@ pub(crate) trait Transport: Send + 'static {
         datagrams: &[Outgoing],
     ) -> Poll<Sent>;
 
-    /// What ICMP said of datagrams that had left: whom they were for, and why they did not arrive. Unless
-    /// `look`, only what other calls have met.
+    /// What ICMP said of datagrams that had left: whom they were for, and why they did not arrive.
+    /// Unless `look`, only what other calls have met.
     fn take_refused(&mut self, look: bool) -> Vec<(SocketAddr, io::Error)> {
         let _ = look;
         Vec::new()

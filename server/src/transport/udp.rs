@@ -20,12 +20,12 @@ const COALESCED_LEN: usize = 65_535;
 /// Batches in a row that may turn out to hold nothing for this socket before others get a turn.
 const EMPTY_ROUNDS: usize = 16;
 
-/// Errors taken from a socket's queue in one go, and kept until they are asked for. More than fit into the
-/// default receive buffer.
+/// Errors taken from a socket's queue in one go, and kept until they are asked for. More than fit
+/// into the default receive buffer.
 const MAX_COLLECTED: usize = 1024;
 
-/// How often a send is tried again that an ICMP error may have failed. Each attempt meets one; more only
-/// come if they arrive in between.
+/// How often a send is tried again that an ICMP error may have failed. Each attempt meets one; more
+/// only come if they arrive in between.
 const MAX_TRIES: usize = 8;
 
 /// A UDP socket with batched system calls.

@@ -26,8 +26,8 @@ pub(super) enum Phase {
     Over,
 }
 
-/// How long a worker waits for the system to take what was sent before it closed. A socket that does not
-/// take a datagram within a second is not going to.
+/// How long a worker waits for the system to take what was sent before it closed. A socket that
+/// does not take a datagram within a second is not going to.
 const DRAIN: Duration = Duration::from_secs(1);
 
 impl Phase {
@@ -105,8 +105,8 @@ where
 }
 
 impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P, F, Fut> {
-    /// A shutdown has begun, perhaps in the middle of a turn: nothing is queued or started any more. The
-    /// grace begins when word of it comes by mail.
+    /// A shutdown has begun, perhaps in the middle of a turn: nothing is queued or started any
+    /// more. The grace begins when word of it comes by mail.
     pub(super) fn close_if_asked(&mut self) {
         if self.port.inbox.is_closing() && !self.dispatch.is_closing() {
             self.close_postboxes();

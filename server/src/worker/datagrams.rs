@@ -49,8 +49,8 @@ where
         true
     }
 
-    /// Receiving has failed. The first error is usually about one datagram, and the next receive works;
-    /// repeated ones must not burn the CPU.
+    /// Receiving has failed. The first error is usually about one datagram, and the next receive
+    /// works; repeated ones must not burn the CPU.
     fn pause_if_repeated(&mut self, now: Instant) {
         let recent = |last: Instant| now.duration_since(last) <= FORGET_ERROR;
         if !self.last_receive_error.replace(now).is_some_and(recent) {
@@ -143,8 +143,9 @@ where
         self.drive(id, false, &mut None);
     }
 
-    /// Polls the handler in a slot, after calling `handle` if it is a new one. If it ends, goes on with
-    /// the next one as long as something is left to start it for: a loop, since a backlog may be long.
+    /// Polls the handler in a slot, after calling `handle` if it is a new one. If it ends, goes on
+    /// with the next one as long as something is left to start it for: a loop, since a backlog may
+    /// be long.
     fn drive(&mut self, id: SlotId, mut new: bool, hand: &mut Option<Lent>) {
         while let Some(became) = self.poll_handler(id, new, hand) {
             if !self.ended(id, became) {
@@ -154,7 +155,8 @@ where
         }
     }
 
-    /// Polls a handler, lending it the datagram in `hand`. If it ended, answers what became of that.
+    /// Polls a handler, lending it the datagram in `hand`. If it ended, answers what became of
+    /// that.
     fn poll_handler(&mut self, id: SlotId, new: bool, hand: &mut Option<Lent>) -> Option<Hand> {
         let run = self.dispatch.run(id);
         let client = run.client.remote;
@@ -269,8 +271,8 @@ where
         }
     }
 
-    /// The datagram in hand has to wait: it is copied out of the receive buffer into memory of its own
-    /// size. With `poll`, its handler is let look if that is the first that waits.
+    /// The datagram in hand has to wait: it is copied out of the receive buffer into memory of its
+    /// own size. With `poll`, its handler is let look if that is the first that waits.
     fn queue(&mut self, id: SlotId, poll: bool, hand: &Option<Lent>) {
         let Some(lent) = hand else { return };
         let datagram = Datagram {

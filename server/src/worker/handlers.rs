@@ -27,7 +27,8 @@ pub(super) struct Cell<Fut> {
     pub(super) entry: Tick,
     /// The timeout of a receive that began in this turn, until it has its deadline.
     pub(super) begun: Option<Duration>,
-    /// The number of the receive in another task that the deadline belongs to; 0: the handler's own.
+    /// The number of the receive in another task that the deadline belongs to; 0: the handler's
+    /// own.
     pub(super) receive: u32,
     /// The deadline has passed, and the handler's receive has not yet been told.
     pub(super) expired: bool,
@@ -52,7 +53,8 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Cell<Fut> {
         }
     }
 
-    /// A handler is about to start: its context begins with clones of these values, which is user code.
+    /// A handler is about to start: its context begins with clones of these values, which is user
+    /// code.
     #[inline]
     pub(super) fn prepare(&mut self, context: &Values) -> Result<(), String> {
         if !context.is_empty() {
@@ -61,7 +63,8 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Cell<Fut> {
         Ok(())
     }
 
-    /// Polls the handler, and drops it where it is done. `make` is the user's `handle`, for a new one.
+    /// Polls the handler, and drops it where it is done. `make` is the user's `handle`, for a new
+    /// one.
     #[inline]
     pub(super) fn poll(&mut self, make: Option<impl FnOnce() -> Fut>) -> Polled {
         self.polling.polling();
@@ -102,12 +105,14 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Cell<Fut> {
         begun.is_some()
     }
 
-    /// Runs what belongs to the handler, but is done by the worker: its error's text and end are the user's.
+    /// Runs what belongs to the handler, but is done by the worker: its error's text and end are
+    /// the user's.
     pub(super) fn in_context<T>(&mut self, code: impl FnOnce() -> T) -> T {
         turn::in_context(&mut self.context, code)
     }
 
-    /// Drops the handler, then its context. Both are the user's, and may panic: `panicked` gets the messages.
+    /// Drops the handler, then its context. Both are the user's, and may panic: `panicked` gets the
+    /// messages.
     #[inline]
     pub(super) fn clear(&mut self, mut panicked: impl FnMut(String)) {
         (self.expired, self.awaits_shutdown) = (false, false);
@@ -148,8 +153,8 @@ fn drop_future<Fut>(mut place: Pin<&mut Option<Fut>>) {
 /// The cells, by slot.
 pub(super) struct Handlers<Fut> {
     cells: Vec<Option<Cell<Fut>>>,
-    /// Free slots that keep their cell for the next handler, those that were used last at the back. Slots
-    /// are used again in that order.
+    /// Free slots that keep their cell for the next handler, those that were used last at the back.
+    /// Slots are used again in that order.
     kept: VecDeque<SlotId>,
 }
 

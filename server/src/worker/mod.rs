@@ -1,8 +1,8 @@
 //! The receive loop of one socket: a batch in, each datagram to its handler, a batch out.
 //!
-//! One turn, in order: mail from other threads, at most one batch of datagrams, the handlers that were
-//! woken, those whose deadline has passed, the outbox. Handlers are polled here, where their datagram
-//! is; see [`crate::turn`] for what they are lent.
+//! One turn, in order: mail from other threads, at most one batch of datagrams, the handlers that
+//! were woken, those whose deadline has passed, the outbox. Handlers are polled here, where their
+//! datagram is; see [`crate::turn`] for what they are lent.
 
 mod closing;
 mod datagrams;
@@ -204,8 +204,8 @@ where
         self.port.inbox.sleep(cx.waker())
     }
 
-    /// Whether another of the largest answers would have to wait. Not while nothing waits to leave: then
-    /// nothing would end that, as the room is held by senders who do not use it.
+    /// Whether another of the largest answers would have to wait. Not while nothing waits to leave:
+    /// then nothing would end that, as the room is held by senders who do not use it.
     fn outbox_is_full(&self) -> bool {
         self.port.inbox.room.available_permits() < MIN_OUTBOX && !self.outbox_is_empty()
     }

@@ -151,8 +151,8 @@ where
         self.timers.arm(alarm.slot, cell.deadline, &mut cell.entry);
     }
 
-    /// Gives the receives that began to wait in this turn their deadlines. The clock is read after they
-    /// began, so that none comes early.
+    /// Gives the receives that began to wait in this turn their deadlines. The clock is read after
+    /// they began, so that none comes early.
     pub(super) fn arm_deadlines(&mut self) {
         if self.begun.is_empty() {
             return;

@@ -1,7 +1,8 @@
 //! The deadlines of one worker's waiting receives.
 //!
 //! A clock that is read once a turn and counts milliseconds. A tokio timer for each receive costs
-//! 120 ns; moving a deadline here costs a store, since an entry that comes due early is only moved on.
+//! 120 ns; moving a deadline here costs a store, since an entry that comes due early is only moved
+//! on.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -59,7 +60,8 @@ impl Timers {
         Tick::try_from(at.as_millis()).map_or(NEVER, |tick| tick.saturating_add(1))
     }
 
-    /// Makes sure that `slot` comes due at `deadline` or before. `entry` is the slot's present entry.
+    /// Makes sure that `slot` comes due at `deadline` or before. `entry` is the slot's present
+    /// entry.
     pub(super) fn arm(&mut self, slot: SlotId, deadline: Tick, entry: &mut Tick) {
         if deadline >= *entry {
             return; // it comes due early, and is moved on then

@@ -7,7 +7,8 @@ use postbox_server::Server;
 
 use crate::common::*;
 
-/// Runs `body` on a host where `many.test` has three addresses, after the shell commands of `setup`.
+/// Runs `body` on a host where `many.test` has three addresses, after the shell commands of
+/// `setup`.
 ///
 /// Namespaces belong to a process, so this starts the test program once more for one test.
 fn on_own_host(test: &str, setup: &str, body: fn(World) -> BoxBody) {

@@ -61,7 +61,8 @@ contract! {
 
     on udp, plain;
     async fn v9_a_port_is_shared_only_if_all_ask_for_it(world: World) {
-        // Workers share their port by the same means, so theirs is open to who asks: not `(false, 2)`.
+        // Workers share their port by the same means, so theirs is open to who asks: not
+        // `(false, 2)`.
         for (asks, workers) in [(false, 1), (true, 1), (true, 2)] {
             let builder = echo().workers(workers).reuse_port(asks);
             let server = bind(&world, builder, "127.0.0.1:0".parse().unwrap()).await.unwrap();

@@ -35,7 +35,8 @@ impl Book {
         )
     }
 
-    /// A server whose handlers take up to three numbered datagrams each, and answer every one that `answers`.
+    /// A server whose handlers take up to three numbered datagrams each, and answer every one that
+    /// `answers`.
     fn server(&self, answers: fn(u32) -> bool) -> ServerBuilder {
         let book = self.clone();
         raw_server(move |client, mut requests| {
@@ -203,7 +204,8 @@ impl Crowd {
         }
     }
 
-    /// Asks until there is an answer: the flood may have filled a buffer, and then a datagram is lost.
+    /// Asks until there is an answer: the flood may have filled a buffer, and then a datagram is
+    /// lost.
     async fn ask(&self, member: usize, to: SocketAddr) {
         for number in ASKED.. {
             self.send(member, number, to);

@@ -16,8 +16,9 @@ pub struct Record {
     pub fields: String,
 }
 
-/// Collects what the code under test logs, from INFO up. Debug records are kept apart, and so are those of
-/// handlers that hold their worker: on a machine that does much else, any handler may seem to.
+/// Collects what the code under test logs, from INFO up. Debug records are kept apart, and so are
+/// those of handlers that hold their worker: on a machine that does much else, any handler may seem
+/// to.
 #[derive(Clone, Default)]
 pub struct Logs {
     records: Arc<Mutex<Vec<Record>>>,

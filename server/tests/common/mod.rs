@@ -6,11 +6,12 @@
 //! }
 //! ```
 //!
-//! makes the tests `h6_a_request_is_received_and_answered::{memory,udp,plain}_{current,multi}`. A body that
-//! needs what the plain transport cannot do says so: `contract! { on memory, udp; async fn .. }`.
+//! makes the tests `h6_a_request_is_received_and_answered::{memory,udp,plain}_{current,multi}`. A
+//! body that needs what the plain transport cannot do says so:
+//! `contract! { on memory, udp; async fn .. }`.
 //!
-//! Nothing here sleeps to wait for something: a test waits for datagrams, notifications or log records.
-//! [`HANG`] only bounds a test that would hang.
+//! Nothing here sleeps to wait for something: a test waits for datagrams, notifications or log
+//! records. [`HANG`] only bounds a test that would hang.
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
@@ -77,8 +78,9 @@ impl World {
         TestServer::start(server).await
     }
 
-    /// An address that no other test binds. A port that is free there stays free: the system gives the
-    /// ports of 127.0.0.1 to whoever asks next. For servers that are closed, and clients that go.
+    /// An address that no other test binds. A port that is free there stays free: the system gives
+    /// the ports of 127.0.0.1 to whoever asks next. For servers that are closed, and clients that
+    /// go.
     pub fn alone(&self) -> SocketAddr {
         static NEXT: AtomicU8 = AtomicU8::new(1);
         if self.kind == Kind::Memory || !cfg!(target_os = "linux") {

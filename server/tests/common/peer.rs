@@ -89,7 +89,8 @@ impl Peer {
         self.recv_text().await
     }
 
-    /// Whether nothing has arrived by now. Only meaningful after something that would have come later.
+    /// Whether nothing has arrived by now. Only meaningful after something that would have come
+    /// later.
     pub fn is_quiet(&self) -> bool {
         match &self.socket {
             PeerSocket::Memory(socket) => socket.try_recv_from().is_err(),

@@ -37,8 +37,8 @@ pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
 }
 
-/// Polls a future with a waker of its own, and only when that was woken: what `FuturesUnordered` does with
-/// each of its members.
+/// Polls a future with a waker of its own, and only when that was woken: what `FuturesUnordered`
+/// does with each of its members.
 pub struct Member<F> {
     future: Pin<Box<F>>,
     woken: Arc<Woken>,

@@ -64,8 +64,8 @@ fn run_on<F, Fut>(
     assert!(left.is_empty(), "unexpected log records: {left:#?}");
 }
 
-/// Runs a test body on the memory transport with tokio's clock paused: time passes only when everybody
-/// waits, at once, and to the next deadline.
+/// Runs a test body on the memory transport with tokio's clock paused: time passes only when
+/// everybody waits, at once, and to the next deadline.
 pub fn run_paused<F, Fut>(body: F)
 where
     F: FnOnce(World) -> Fut + Send + 'static,

@@ -35,7 +35,8 @@ impl TestServer {
         }
     }
 
-    /// Waits until the counters say so. For what leaves no other trace, such as a datagram in a postbox.
+    /// Waits until the counters say so. For what leaves no other trace, such as a datagram in a
+    /// postbox.
     pub async fn stats_where(&self, what: impl Fn(&Stats) -> bool) -> Stats {
         let begin = Instant::now();
         loop {

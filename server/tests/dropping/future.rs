@@ -21,7 +21,8 @@ const ENDED: [&str; 6] = [
     "sync",
 ];
 
-/// A server with all that a serving can leave: a handler that waits, a task, exit actions of both kinds.
+/// A server with all that a serving can leave: a handler that waits, a task, exit actions of both
+/// kinds.
 fn busy(journal: &Journal) -> postbox_server::ServerBuilder {
     let (registered, handler) = (journal.clone(), journal.clone());
     let kept = Arc::new(Mutex::new(None::<Client<Bytes>>));

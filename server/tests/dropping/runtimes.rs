@@ -95,8 +95,8 @@ impl Left {
         )
     }
 
-    /// Everything was ended, the handler first. The asynchronous exit action is logged as not run: a
-    /// multi-thread runtime that goes away may still have got to it, though.
+    /// Everything was ended, the handler first. The asynchronous exit action is logged as not run:
+    /// a multi-thread runtime that goes away may still have got to it, though.
     fn check_end(&self, world: &World) {
         let mut expected = vec!["handler dropped", "client closed", "sync"];
         let logs = world.logs.take();

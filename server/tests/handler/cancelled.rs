@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use crate::common::*;
 use crate::contract;
 
-/// A client sends numbered datagrams, in bursts that fit into its postbox; each has to come back, in order.
+/// A client sends numbered datagrams, in bursts that fit into its postbox; each has to come back,
+/// in order.
 async fn all_come_back(peer: &Peer) {
     for burst in 0..6 {
         let numbers = burst * 20..(burst + 1) * 20;

@@ -19,7 +19,8 @@ pub(crate) const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-/// Serves one client in memory, on a paused clock: `handle` runs after its first datagram was received.
+/// Serves one client in memory, on a paused clock: `handle` runs after its first datagram was
+/// received.
 struct Case<T> {
     server: TestServer,
     peer: Peer,

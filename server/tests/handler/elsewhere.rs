@@ -1,4 +1,5 @@
-//! H7 where the requests are not their handler's own any more: other tasks, plain threads, the real clock.
+//! H7 where the requests are not their handler's own any more: other tasks, plain threads, the real
+//! clock.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::Poll;

@@ -1,5 +1,5 @@
-//! H4 and H5: what a handler's end means for the datagrams of its client. (`postboxes.rs` has more: memory
-//! used again, long backlogs.)
+//! H4 and H5: what a handler's end means for the datagrams of its client. (`postboxes.rs` has more:
+//! memory used again, long backlogs.)
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -62,7 +62,8 @@ async fn refuses_exactly_the_first(world: World, end: End) {
     server.stop().await.unwrap();
 }
 
-/// The same with datagrams queued behind it: the handler ends when its first receive is still to come.
+/// The same with datagrams queued behind it: the handler ends when its first receive is still to
+/// come.
 async fn refuses_exactly_the_first_of_a_backlog(world: World, end: End) {
     let (gate, handlers) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let opened = Arc::clone(&gate);

@@ -1,4 +1,5 @@
-//! Postboxes over many handlers: each client begins with a fresh one, and a backlog of any length is worked off.
+//! Postboxes over many handlers: each client begins with a fresh one, and a backlog of any length
+//! is worked off.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -9,8 +9,8 @@ use tokio::sync::{Notify, Semaphore};
 use super::common::*;
 use crate::contract;
 
-/// What a handler does is told by its client's address: 127.0.0.8 is refused by the handler, 127.0.0.9
-/// already at the door. Others say what they want.
+/// What a handler does is told by its client's address: 127.0.0.8 is refused by the handler,
+/// 127.0.0.9 already at the door. Others say what they want.
 fn everything(gate: &Arc<Semaphore>) -> ServerBuilder {
     let gate = Arc::clone(gate);
     raw_server(move |client: Client<Bytes>, mut requests| {
@@ -168,8 +168,8 @@ contract! {
 
     on udp;
     async fn l7_what_the_kernel_coalesced_counts_singly(world: World) {
-        // The one server's socket is the other's client: it is sent runs of equal answers, which leave and
-        // arrive as one.
+        // The one server's socket is the other's client: it is sent runs of equal answers, which
+        // leave and arrive as one.
         let receiving = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let asking = receiving.try_clone().unwrap();
         let done = Arc::new(Notify::new());

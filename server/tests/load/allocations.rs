@@ -1,5 +1,5 @@
-//! Nothing is allocated for a datagram that is answered at once: handler, mailbox and buffers are used
-//! again. (What a serializer allocates is its own affair.)
+//! Nothing is allocated for a datagram that is answered at once: handler, mailbox and buffers are
+//! used again. (What a serializer allocates is its own affair.)
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -47,7 +47,8 @@ async fn answer_on(client: Client<u64>, mut requests: Requests<u64>) -> Result<(
     }
 }
 
-/// Runs rounds of datagrams, and answers how often the server took memory in the second half of them.
+/// Runs rounds of datagrams, and answers how often the server took memory in the second half of
+/// them.
 fn allocations(kind: Kind, builder: fn(Number) -> ServerBuilder) -> u64 {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().build().unwrap();

@@ -23,8 +23,8 @@ use tokio::sync::Notify;
 
 use common::raw_server;
 
-/// A server whose handlers answer the first datagram, then wait for the gate before they receive on, and
-/// answer everything until `end` comes.
+/// A server whose handlers answer the first datagram, then wait for the gate before they receive
+/// on, and answer everything until `end` comes.
 fn gated(gate: &Arc<Notify>) -> ServerBuilder {
     let gate = Arc::clone(gate);
     raw_server(move |client, mut requests| {

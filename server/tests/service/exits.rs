@@ -338,8 +338,8 @@ fn s2_a_background_task_that_never_yields_is_left_behind_at_the_deadline() {
             ..Limits::default()
         };
         let server = world.serve(builder.limits(limits)).await;
-        // A thread that is not the runtime's does the rest, so that the one that will be blocked has
-        // nothing else to do, not even this test: that would never be done.
+        // A thread that is not the runtime's does the rest, so that the one that will be blocked
+        // has nothing else to do, not even this test: that would never be done.
         let handle = server.handle.clone();
         let stopping = std::thread::spawn(move || {
             while !waits.load(Ordering::Acquire) {

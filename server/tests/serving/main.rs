@@ -110,8 +110,8 @@ contract! {
         if world.kind == Kind::Plain && !cfg!(target_os = "linux") {
             return; // one socket a port
         }
-        // A client is one server socket and one remote address: were it on two workers, it would have
-        // two handlers, and two equal addresses would be unequal clients.
+        // A client is one server socket and one remote address: were it on two workers, it would
+        // have two handlers, and two equal addresses would be unequal clients.
         let seen: Arc<Mutex<HashMap<SocketAddr, Vec<Client<Bytes>>>>> = Arc::default();
         let clients = Arc::clone(&seen);
         let builder = raw_server(move |client: Client<Bytes>, mut requests| {

@@ -277,8 +277,8 @@ paused! {
         let error = || std::io::ErrorKind::OutOfMemory.into();
         world.network.fail_receives(server.addr, 3, error);
         server.stats_where(|stats| stats.receive_errors >= 2).await;
-        // Paused for its next receive, it has to wait for the end of the grace: busily, and the clock
-        // would stand still.
+        // Paused for its next receive, it has to wait for the end of the grace: busily, and the
+        // clock would stand still.
         let begin = tokio::time::Instant::now();
         server.handle.shutdown().await;
         assert!(begin.elapsed() >= Duration::from_secs(1));

@@ -63,8 +63,8 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Runs a server whose handler blocks by what `builder` is given, and checks that it is named while it does,
-/// and once. `cancelled`: only when it is dropped by a shutdown.
+/// Runs a server whose handler blocks by what `builder` is given, and checks that it is named while
+/// it does, and once. `cancelled`: only when it is dropped by a shutdown.
 async fn is_named(
     world: &World,
     builder: impl FnOnce(Arc<Hold>) -> ServerBuilder,

@@ -13,8 +13,9 @@ const HEADER_LEN: usize = ID_LEN + NONCE_LEN;
 
 /// Encrypts and authenticates the datagram (XChaCha20-Poly1305).
 ///
-/// Only who has the key can read it, and only who has the key can have written it: everything else is
-/// refused before the serializer within sees it, with one error for all, which says nothing more.
+/// Only who has the key can read it, and only who has the key can have written it: everything else
+/// is refused before the serializer within sees it, with one error for all, which says nothing
+/// more.
 ///
 /// ```text
 /// key id (1 byte) │ nonce (24 bytes) │ encrypted datagram (as long as it was) │ tag (16 bytes)
@@ -35,8 +36,8 @@ const HEADER_LEN: usize = ID_LEN + NONCE_LEN;
 ///   [`refusing_replays`](Self::refusing_replays) is set.
 /// - **Reflection.** With one key for both directions, a datagram can be thrown back at its sender,
 ///   and passes, unless the directions have [labels](Self::with_labels).
-/// - **Who.** It is *one of those who have the key*, not this client: the address is not part of it.
-///   Who has the key can speak for all who have it.
+/// - **Who.** It is *one of those who have the key*, not this client: the address is not part of
+///   it. Who has the key can speak for all who have it.
 /// - **Forward secrecy.** Who gets the key later can read what was recorded earlier, so rotate.
 /// - **Lengths and times** can be seen.
 ///
@@ -96,8 +97,8 @@ impl<S> EncryptedSerializer<S> {
         }
     }
 
-    /// Says what is sent and what is received, so that neither passes for the other: `to client` and
-    /// `to server`, say. [`flip`](Flip::flip) exchanges them.
+    /// Says what is sent and what is received, so that neither passes for the other: `to client`
+    /// and `to server`, say. [`flip`](Flip::flip) exchanges them.
     ///
     /// Labels are authenticated and not sent. Anything else both ends have to agree on can stand
     /// there too: the program, the version.
@@ -116,9 +117,9 @@ impl<S> EncryptedSerializer<S> {
     /// too.
     ///
     /// It spares a system call a datagram, and the peers can refuse replays. Everybody sees which
-    /// datagrams come from the same sender, and how many it has sent. A process that is forked, or a
-    /// virtual machine that is set back, after the first datagram was sent would use nonces again:
-    /// there, leave them random.
+    /// datagrams come from the same sender, and how many it has sent. A process that is forked, or
+    /// a virtual machine that is set back, after the first datagram was sent would use nonces
+    /// again: there, leave them random.
     #[must_use]
     pub fn counting(mut self) -> Self {
         self.nonces = Arc::new(Nonces::counted());
@@ -135,8 +136,8 @@ impl<S> EncryptedSerializer<S> {
     ///
     /// - Order is free within 960 datagrams of one sender, counting those to others. What comes
     ///   later than that is refused, since nobody knows whether it came before.
-    /// - Of each key `max_senders` are remembered, about 200 bytes each, and none is forgotten: when
-    ///   they are that many, **new senders are refused** until the key is
+    /// - Of each key `max_senders` are remembered, about 200 bytes each, and none is forgotten:
+    ///   when they are that many, **new senders are refused** until the key is
     ///   [removed](EncryptionKeys::remove). A client that starts again is a new sender. So make it
     ///   large, watch [`EncryptionKeys::senders`], and rotate. Only who has the key counts.
     /// - What was recorded before this program started passes once, since nobody remembers: use a

@@ -1,8 +1,9 @@
-//! Random scripts: clients send, handlers are polled, receive here and in other tasks, end, are closed; and
-//! after each step the dispatcher agrees with a model that knows nothing of tables, slots and locks.
+//! Random scripts: clients send, handlers are polled, receive here and in other tasks, end, are
+//! closed; and after each step the dispatcher agrees with a model that knows nothing of tables,
+//! slots and locks.
 //!
-//! `POSTBOX_SCRIPTS` scripts are run (10,000 unless set), from `POSTBOX_SEED` on. A failure prints the seed
-//! of its script: with that and `POSTBOX_SCRIPTS=1` it happens again, each step told.
+//! `POSTBOX_SCRIPTS` scripts are run (10,000 unless set), from `POSTBOX_SEED` on. A failure prints
+//! the seed of its script: with that and `POSTBOX_SCRIPTS=1` it happens again, each step told.
 
 mod elsewhere;
 mod handler;

@@ -11,8 +11,8 @@ use super::cmsg::{Control, Messages, RECV_ROOM, read};
 /// `sock_extended_err::ee_origin` of what another machine said, as against this system itself.
 const FROM_ICMP: [u8; 2] = [libc::SO_EE_ORIGIN_ICMP, libc::SO_EE_ORIGIN_ICMP6];
 
-/// Takes the next error from the queue: whom the datagram was for, and what became of it. `None` if the
-/// queue is empty; `Some(None)` for an error that the failing system call has told already.
+/// Takes the next error from the queue: whom the datagram was for, and what became of it. `None` if
+/// the queue is empty; `Some(None)` for an error that the failing system call has told already.
 pub(crate) fn next_error(socket: BorrowedFd<'_>) -> Option<Option<(SocketAddr, io::Error)>> {
     let mut name = RawAddr::EMPTY;
     let mut control = Control::<RECV_ROOM>::EMPTY;
@@ -23,8 +23,9 @@ pub(crate) fn next_error(socket: BorrowedFd<'_>) -> Option<Option<(SocketAddr, i
     header.msg_control = (&raw mut control).cast();
     header.msg_controllen = RECV_ROOM as _;
     let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
-    // SAFETY: the header describes `name` and `control`, which live on, and their sizes; it states no
-    // other memory for the kernel to write to. Both are initialised, and any bytes are a value of theirs.
+    // SAFETY: the header describes `name` and `control`, which live on, and their sizes; it states
+    // no other memory for the kernel to write to. Both are initialised, and any bytes are a value
+    // of theirs.
     check(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) } as libc::c_int)
         .ok()?;
     #[allow(clippy::unnecessary_cast)] // u32 with musl

@@ -119,8 +119,8 @@ impl Sender {
             iov_base: payload.as_ptr().cast_mut().cast(),
             iov_len: len,
         };
-        // SAFETY: i is below the length of all three. They are reached through raw pointers alone, since
-        // headers point into them.
+        // SAFETY: i is below the length of all three. They are reached through raw pointers alone,
+        // since headers point into them.
         let (name_len, control) = unsafe {
             self.iovecs.as_mut_ptr().add(i).write(iovec);
             let name_len = (*self.names.as_mut_ptr().add(i)).set(first.remote);

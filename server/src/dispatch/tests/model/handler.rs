@@ -161,7 +161,8 @@ impl Script {
         }
     }
 
-    /// The handler ends. Answers whether another starts, and has dropped the lent datagram otherwise.
+    /// The handler ends. Answers whether another starts, and has dropped the lent datagram
+    /// otherwise.
     pub(super) fn end(&mut self, client: Name, id: SlotId, hand: Hand, seen: &mut Seen) -> bool {
         let (_, model) = self.handlers.get_mut(&client).unwrap();
         let (discarded, next) = model.end(hand);
