@@ -1,0 +1,89 @@
+//! How a comparison is told.
+
+use super::{Args, Row};
+use crate::machine;
+use crate::measure::{Sample, median, range};
+use crate::peers::Peer;
+use crate::report::{Bar, Table, bars, short};
+
+/// What one has to know to judge the tables.
+pub(super) fn preface(args: &Args, load_average: f64) -> String {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    format!(
+        "On {}; load average at the start {load_average:.2}.\n\
+         Command: `cargo run --release -p postbox-bench -- {}`\n\n\
+         Over loopback, the server on one processor and the generator on another, which never \
+         sleeps. Each server in turn, {} rounds of {} s after {} s of warming up; medians. *Ratio*: \
+         to the bare batched loop. *CPU*: nanoseconds of the server per answer; user and system \
+         are divided by the kernel's clock ticks. *Generator*: the share of its time in which it had \
+         something to do; near 100 % it is what limits. *Lost*: not answered within a second, in all \
+         rounds.\n",
+        machine::describe(),
+        arguments.join(" "),
+        args.rounds,
+        args.seconds,
+        args.warm_up,
+    )
+}
+
+pub(super) fn table(title: &str, rows: &[Row]) -> String {
+    let bare = rows
+        .iter()
+        .find(|row| row.contender.order.peer == Peer::Mmsg);
+    let rate = |row: &Row| median(&row.samples, |sample| sample.answers_per_second);
+    let mut table = Table::new([
+        "server",
+        "answers/s",
+        "min..max",
+        "ratio",
+        "p50 µs",
+        "p99 µs",
+        "user ns",
+        "system ns",
+        "server",
+        "generator",
+        "lost",
+        "B/waiting client",
+    ]);
+    for row in rows {
+        let of = |take: fn(&Sample) -> f64| median(&row.samples, take);
+        let (least, most) = range(&row.samples, |sample| sample.answers_per_second);
+        let lost: u64 = row
+            .samples
+            .iter()
+            .map(|sample| sample.lost + sample.wrong)
+            .sum();
+        let ratio = bare.map_or(f64::NAN, |bare| rate(row) / rate(bare));
+        table.row(vec![
+            row.contender.name.clone(),
+            short(rate(row)),
+            format!("{}..{}", short(least), short(most)),
+            format!("{ratio:.3}"),
+            short(of(|sample| sample.p50)),
+            short(of(|sample| sample.p99)),
+            format!("{:.0}", of(|sample| sample.user)),
+            format!("{:.0}", of(|sample| sample.system)),
+            format!("{:.0} %", of(|sample| 100.0 * sample.server_share)),
+            format!("{:.0} %", of(|sample| 100.0 * sample.generator_share)),
+            lost.to_string(),
+            row.memory
+                .map_or_else(|| String::from("-"), |bytes| format!("{bytes:.0}")),
+        ]);
+    }
+    format!("\n### {title}\n\n{}", table.markdown())
+}
+
+pub(super) fn plot(title: &str, rows: &[Row]) -> String {
+    let bar = |row: &Row| Bar {
+        name: row.contender.name.clone(),
+        value: median(&row.samples, |sample| sample.answers_per_second),
+        range: range(&row.samples, |sample| sample.answers_per_second),
+        ours: row.contender.order.peer == Peer::Postbox,
+    };
+    let all: Vec<Bar> = rows.iter().map(bar).collect();
+    bars(
+        title,
+        "answers per second on one core; the line is min..max",
+        &all,
+    )
+}

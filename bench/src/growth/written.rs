@@ -1,0 +1,97 @@
+//! How growth is told.
+
+use super::series::{Growth, Point};
+use crate::measure::{Sample, median};
+use crate::report::{Line, Lines, Table, short};
+
+pub(super) fn table(growth: &Growth) -> String {
+    let mut table = Table::new([
+        growth.across,
+        "server",
+        "answers/s",
+        "CPU ns",
+        "user ns",
+        "p50 µs",
+        "p99 µs",
+        "lost",
+        "B/waiting client",
+    ]);
+    for series in &growth.series {
+        for point in &series.points {
+            let of = |take: fn(&Sample) -> f64| median(&point.samples, take);
+            let lost: u64 = point
+                .samples
+                .iter()
+                .map(|sample| sample.lost + sample.wrong)
+                .sum();
+            table.row(vec![
+                point.at.to_string(),
+                series.name.into(),
+                short(of(|sample| sample.answers_per_second)),
+                format!("{:.0}", of(cpu)),
+                format!("{:.0}", of(|sample| sample.user)),
+                short(of(|sample| sample.p50)),
+                short(of(|sample| sample.p99)),
+                lost.to_string(),
+                memory(point).map_or_else(|| String::from("-"), |bytes| format!("{bytes:.0}")),
+            ]);
+        }
+    }
+    format!("\n### {}\n\n{}", growth.title, table.markdown())
+}
+
+/// Plots with the names of their files.
+pub(super) fn plots(growth: &Growth) -> Vec<(String, String)> {
+    let lines = |of: &dyn Fn(&Point) -> Option<f64>| -> Vec<Line> {
+        let line = |series: &super::series::Series| Line {
+            name: series.name.into(),
+            points: series
+                .points
+                .iter()
+                .filter_map(|point| Some((point.at as f64, of(point)?)))
+                .collect(),
+        };
+        growth.series.iter().map(line).collect()
+    };
+    let plot = |up: &str, lines: &[Line], powers_up| {
+        Lines {
+            title: &format!("{}: {up}", growth.title),
+            across: growth.across,
+            up,
+            lines,
+            powers_up,
+        }
+        .svg()
+    };
+    let costs = lines(&|point| Some(median(&point.samples, cpu)));
+    let times = lines(&|point| Some(median(&point.samples, |sample| sample.p99)));
+    let mut plots = vec![
+        (
+            format!("{}-cpu.svg", growth.file),
+            plot("CPU ns per datagram", &costs, false),
+        ),
+        (
+            format!("{}-p99.svg", growth.file),
+            plot("p99 in µs", &times, true),
+        ),
+    ];
+    let memories = lines(&memory);
+    if memories.iter().any(|line| !line.points.is_empty()) {
+        plots.push((
+            format!("{}-memory.svg", growth.file),
+            plot("bytes per waiting client", &memories, false),
+        ));
+    }
+    plots
+}
+
+fn cpu(sample: &Sample) -> f64 {
+    sample.user + sample.system
+}
+
+/// The median over the rounds.
+fn memory(point: &Point) -> Option<f64> {
+    let mut memory = point.memory.clone();
+    memory.sort_by(f64::total_cmp);
+    memory.get(memory.len() / 2).copied()
+}

@@ -1,0 +1,210 @@
+//! Batched system calls, for the load generator and for the barest of the peers.
+//!
+//! The server's own are private to it, on purpose: what it is compared with does not share its code.
+
+#![allow(
+    unsafe_code,
+    reason = "no safe crate has recvmmsg, sendmmsg with source addresses, and processor affinity"
+)]
+
+use std::io;
+use std::mem;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+use socket2::Socket;
+
+/// The control message that names a local address, with its header.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct PacketInfo {
+    header: libc::cmsghdr,
+    info: libc::in_pktinfo,
+}
+
+/// The length that its header states.
+const PACKET_INFO_LEN: usize = size_of::<libc::cmsghdr>() + size_of::<libc::in_pktinfo>();
+
+/// Room for a batch of datagrams over IPv4, used again for each batch.
+pub(crate) struct Batch {
+    // The headers point into the boxes below, which never move nor change their size.
+    headers: Box<[libc::mmsghdr]>,
+    iovecs: Box<[libc::iovec]>,
+    names: Box<[libc::sockaddr_in]>,
+    controls: Box<[PacketInfo]>,
+    data: Box<[u8]>,
+    stride: usize,
+    /// Whether local addresses are told and chosen.
+    local: bool,
+    /// Slots whose lengths the last call has changed.
+    used: usize,
+}
+
+// SAFETY: the pointers in it lead into its own boxes, which go with it.
+unsafe impl Send for Batch {}
+
+impl Batch {
+    /// Makes room for so many datagrams of at most `stride` bytes.
+    pub(crate) fn new(slots: usize, stride: usize, local: bool) -> Self {
+        // SAFETY: all of these are plain C structs of integers and pointers, for which zeros are valid.
+        let (header, iovec, name, control) = unsafe {
+            (
+                mem::zeroed::<libc::mmsghdr>(),
+                mem::zeroed::<libc::iovec>(),
+                mem::zeroed::<libc::sockaddr_in>(),
+                mem::zeroed::<PacketInfo>(),
+            )
+        };
+        let stride = stride.max(1);
+        let mut batch = Self {
+            headers: vec![header; slots].into(),
+            iovecs: vec![iovec; slots].into(),
+            names: vec![name; slots].into(),
+            controls: vec![control; slots].into(),
+            data: vec![0; slots * stride].into(),
+            stride,
+            local,
+            used: slots,
+        };
+        let buffers = batch.data.chunks_mut(stride);
+        for (iovec, buffer) in batch.iovecs.iter_mut().zip(buffers) {
+            iovec.iov_base = buffer.as_mut_ptr().cast();
+        }
+        for (i, header) in batch.headers.iter_mut().enumerate() {
+            let header = &mut header.msg_hdr;
+            header.msg_iov = &raw mut batch.iovecs[i];
+            header.msg_iovlen = 1;
+            header.msg_name = (&raw mut batch.names[i]).cast();
+            if local {
+                header.msg_control = (&raw mut batch.controls[i]).cast();
+            }
+        }
+        batch
+    }
+
+    /// Receives at least one datagram, and more if they are there. Without `wait` it may be an error
+    /// that none is.
+    pub(crate) fn receive(&mut self, socket: &Socket, wait: bool) -> io::Result<usize> {
+        for i in 0..self.used {
+            self.iovecs[i].iov_len = self.stride;
+            let header = &mut self.headers[i].msg_hdr;
+            header.msg_namelen = size_of::<libc::sockaddr_in>() as _;
+            if self.local {
+                header.msg_controllen = size_of::<PacketInfo>() as _;
+            }
+        }
+        self.used = 0;
+        let flags = if wait {
+            libc::MSG_WAITFORONE
+        } else {
+            libc::MSG_DONTWAIT
+        };
+        // SAFETY: so many headers are there, and each points to boxes of at least the lengths it states,
+        // of which nobody else holds a reference now.
+        let received = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                self.headers.len() as _,
+                flags as _,
+                ptr::null_mut(),
+            )
+        };
+        self.used = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        Ok(self.used)
+    }
+
+    /// The payload of a received datagram.
+    pub(crate) fn payload(&self, slot: usize) -> &[u8] {
+        let len = (self.headers[slot].msg_len as usize).min(self.stride);
+        &self.data[slot * self.stride..][..len]
+    }
+
+    /// Writes the payload of a datagram to send. What does not fit is cut.
+    pub(crate) fn set_payload(&mut self, slot: usize, payload: &[u8]) {
+        let len = payload.len().min(self.stride);
+        self.data[slot * self.stride..][..len].copy_from_slice(&payload[..len]);
+        self.iovecs[slot].iov_len = len;
+    }
+
+    /// Has a received datagram sent back as it is.
+    pub(crate) fn keep_payload(&mut self, slot: usize) {
+        self.iovecs[slot].iov_len = (self.headers[slot].msg_len as usize).min(self.stride);
+    }
+
+    /// The address that a received datagram was sent to, where that is told.
+    pub(crate) fn local(&self, slot: usize) -> Option<Ipv4Addr> {
+        let (control, header) = (&self.controls[slot], &self.headers[slot].msg_hdr);
+        let told = self.local
+            && header.msg_controllen >= PACKET_INFO_LEN
+            && (control.header.cmsg_level, control.header.cmsg_type)
+                == (libc::IPPROTO_IP, libc::IP_PKTINFO);
+        told.then(|| u32::from_be(control.info.ipi_addr.s_addr).into())
+    }
+
+    /// Sets where a datagram goes.
+    pub(crate) fn set_remote(&mut self, slot: usize, to: SocketAddrV4) {
+        let name = &mut self.names[slot];
+        name.sin_family = libc::AF_INET as _;
+        name.sin_port = to.port().to_be();
+        name.sin_addr.s_addr = u32::from(*to.ip()).to_be();
+        self.headers[slot].msg_hdr.msg_namelen = size_of::<libc::sockaddr_in>() as _;
+    }
+
+    /// Sets where a datagram comes from.
+    pub(crate) fn set_local(&mut self, slot: usize, from: Ipv4Addr) {
+        let control = &mut self.controls[slot];
+        control.header.cmsg_level = libc::IPPROTO_IP;
+        control.header.cmsg_type = libc::IP_PKTINFO;
+        control.header.cmsg_len = PACKET_INFO_LEN as _;
+        control.info.ipi_ifindex = 0;
+        control.info.ipi_spec_dst.s_addr = u32::from(from).to_be();
+        self.headers[slot].msg_hdr.msg_controllen = size_of::<PacketInfo>() as _;
+    }
+
+    /// Sends the datagrams of these slots, and answers how many of them left. An error concerns the
+    /// first.
+    pub(crate) fn send(&mut self, socket: &Socket, from: usize, to: usize) -> io::Result<usize> {
+        let slots = &mut self.headers[from..to];
+        // SAFETY: so many headers are there, and each points to boxes of at least the lengths it states.
+        let sent =
+            unsafe { libc::sendmmsg(socket.as_raw_fd(), slots.as_mut_ptr(), slots.len() as _, 0) };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+/// Has a socket tell the local address of each datagram.
+pub(crate) fn tell_local(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option is an integer, and its address and size are stated as they are.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_PKTINFO,
+            (&raw const on).cast(),
+            size_of_val(&on) as _,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Keeps this thread, and all that it starts from now on, on one processor.
+pub(crate) fn pin(cpu: usize) -> io::Result<()> {
+    // SAFETY: a set of processors is a plain array of bits; CPU_SET checks its bounds.
+    let result = unsafe {
+        let mut set = mem::zeroed::<libc::cpu_set_t>();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &raw const set)
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

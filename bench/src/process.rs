@@ -1,0 +1,174 @@
+//! A server in a process of its own, and what it costs.
+
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddrV4;
+use std::num::NonZero;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use postbox_protocol::BoxError;
+
+use crate::echo::Style;
+use crate::mmsg;
+use crate::peers::{Order, Peer};
+
+/// The processors of the server and of the generator.
+const SERVER_CPU: usize = 0;
+const GENERATOR_CPU: usize = 1;
+
+/// How many there are, looked up before this thread is kept on one of them.
+static PROCESSORS: LazyLock<usize> =
+    LazyLock::new(|| thread::available_parallelism().map_or(1, NonZero::get));
+
+/// A running server. It ends when this is dropped.
+pub(crate) struct Process {
+    child: Child,
+    // The server would fail to write to a pipe that nobody reads.
+    _output: BufReader<ChildStdout>,
+    /// Where it serves.
+    pub(crate) addr: SocketAddrV4,
+}
+
+/// Processor time of a process so far.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cpu {
+    /// What it ran, by the scheduler's exact account.
+    pub(crate) ran: Duration,
+    /// How much of that was in user space, as the kernel divides it.
+    pub(crate) user_share: (u64, u64),
+}
+
+impl Process {
+    /// Starts a server on its processor; this thread goes to the other one.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start, or tells no address.
+    pub(crate) fn start(order: &Order, python: Option<&Path>) -> Result<Self, BoxError> {
+        let mut command = match (order.peer, python) {
+            (Peer::EasynetworkAsyncio | Peer::EasynetworkUvloop, Some(python)) => {
+                let mut command = Command::new(python);
+                let source = include_str!("peers/easynetwork.py");
+                let is_uvloop = order.peer == Peer::EasynetworkUvloop;
+                command.args(["-c", source, if is_uvloop { "uvloop" } else { "asyncio" }]);
+                command.arg(if order.codec == crate::echo::Codec::Raw {
+                    "raw"
+                } else {
+                    "json"
+                });
+                command.arg(if order.style == Style::Oneshot {
+                    "oneshot"
+                } else {
+                    "session"
+                });
+                command
+            }
+            (Peer::EasynetworkAsyncio | Peer::EasynetworkUvloop, None) => {
+                return Err("EasyNetwork needs --python".into());
+            }
+            _ => own_command(order)?,
+        };
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let alone = *PROCESSORS < 2;
+        // The child inherits the processor.
+        if !alone {
+            mmsg::pin(SERVER_CPU)?;
+        }
+        let child = command.spawn();
+        if !alone {
+            mmsg::pin(GENERATOR_CPU)?;
+        }
+        let mut child = child?;
+        let output = child.stdout.take().ok_or("it has no output")?;
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        let addr = line.trim().parse();
+        let addr = addr.map_err(|_| format!("{:?} did not start", order.peer))?;
+        Ok(Self {
+            child,
+            _output: output,
+            addr,
+        })
+    }
+
+    /// What it has run so far.
+    ///
+    /// # Errors
+    ///
+    /// If /proc does not tell.
+    pub(crate) fn cpu(&self) -> io::Result<Cpu> {
+        let process = format!("/proc/{}", self.child.id());
+        let stat = std::fs::read_to_string(format!("{process}/stat"))?;
+        // The name stands in parentheses, and may hold anything.
+        let fields: Vec<u64> = stat
+            .rsplit(") ")
+            .next()
+            .into_iter()
+            .flat_map(|rest| rest.split(' ').map(|field| field.parse().unwrap_or(0)))
+            .collect();
+        let (user, system) = (fields.get(11).copied(), fields.get(12).copied());
+        let mut ran = 0;
+        for task in std::fs::read_dir(format!("{process}/task"))? {
+            let schedstat = std::fs::read_to_string(task?.path().join("schedstat"))?;
+            let nanos = schedstat
+                .split(' ')
+                .next()
+                .and_then(|nanos| nanos.parse().ok());
+            ran += nanos.unwrap_or(0);
+        }
+        Ok(Cpu {
+            ran: Duration::from_nanos(ran),
+            user_share: (user.unwrap_or(0), user.unwrap_or(0) + system.unwrap_or(0)),
+        })
+    }
+
+    /// Its resident memory in bytes.
+    ///
+    /// # Errors
+    ///
+    /// If /proc does not tell.
+    pub(crate) fn memory(&self) -> io::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        Ok(kilobytes.ok_or(io::ErrorKind::NotFound)? * 1024)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take()); // which ends it
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(2) {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn own_command(order: &Order) -> Result<Command, BoxError> {
+    let name = |value: Option<clap::builder::PossibleValue>| {
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    };
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .arg("serve")
+        .args(["--peer", &name(order.peer.to_possible_value())])
+        .args(["--codec", &name(order.codec.to_possible_value())])
+        .args(["--style", &name(order.style.to_possible_value())])
+        .args(["--clients", &order.clients.to_string()])
+        .args(["--largest", &order.largest.to_string()]);
+    if order.multi {
+        command.arg("--multi");
+    }
+    Ok(command)
+}
