@@ -1,11 +1,11 @@
-"""EasyNetwork's two UDP clients, checking a JSON server.
+"""EasyNetwork's two UDP clients, and one of plain sockets, checking a server.
 
-    easynetwork_client.py LABEL COMMAND...
+    easynetwork_client.py LABEL FORMAT COMMAND...
 
 Starts the server with COMMAND and the addresses to listen on (see ``easynetwork_server.py`` for
-what a server prints and how it ends), runs every check with the asyncio client and with the
-synchronous one, over IPv4 and IPv6, and prints a line for each: ``ok``, ``FAILED`` or ``skipped``,
-then LABEL and the check's name. Ends with 1 if one failed. What is said is in ``wire.py``.
+what a server prints and how it ends), runs every check with the asyncio client, the synchronous one,
+and the one of plain sockets, as far as the format has them (see ``wire.py``), over IPv4 and IPv6,
+and prints a line for each: ``ok``, ``FAILED`` or ``skipped``, then LABEL and the check's name. Ends with 1 if one failed. What is said is in ``wire.py``.
 """
 
 from __future__ import annotations
@@ -23,33 +23,15 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from easynetwork.clients import AsyncUDPNetworkClient, UDPNetworkClient
 from easynetwork.exceptions import DatagramProtocolParseError, DeserializeError
-from easynetwork.protocol import DatagramProtocol
 
-from wire import JSONOrBytes
+from talkers import AsyncTalker, PlainTalker, SyncTalker, Talker
+from wire import FORMATS, Format, Unreadable
 
-ANSWER_LIMIT = 5.0  # seconds: for an answer on the loopback, with both cores busy
 CHECK_LIMIT = 30.0  # seconds: for one check, restarts included
 QUIET = 0.3  # seconds: long enough to say that nothing more was sent
 
 FAMILIES = {"ipv4": (socket.AF_INET, "127.0.0.1"), "ipv6": (socket.AF_INET6, "::1")}
-
-MALFORMED = {
-    "no JSON": b"hello",
-    "cut short": b'{"op": "echo", "text": "he',
-    "followed by more": b'{"op": "echo", "text": "a"} b',
-    "two documents": b'{"op": "echo", "text": "a"}{"op": "echo", "text": "b"}',
-    "not UTF-8": b'{"op": "echo", "text": "\xe9"}',
-    "NUL bytes": bytes(16),
-    "NaN": b'{"op": "half", "number": NaN}',
-    "an array": b"[]",
-    "null": b"null",
-    "unknown op": b'{"op": "fly"}',
-    "no op": b'{"text": "a"}',
-    "a field missing": b'{"op": "echo"}',
-    "a field of another type": b'{"op": "echo", "text": 1}',
-}
 
 TEXTS = ["", "hello", "na\u00efve \u4f60\u597d \U0001f4ee", 'quote " backslash \\', "\x00\x1f\x7f\n\u2028", "x" * 40_000]
 
@@ -112,59 +94,18 @@ class Server:
         return host.strip("[]"), int(port)
 
 
-class AsyncTalker:
-    """The asyncio client."""
-
-    def __init__(self, address: tuple[str, int], family: int) -> None:
-        self._client = AsyncUDPNetworkClient(address, DatagramProtocol(JSONOrBytes()), "asyncio", family=family)
-
-    async def open(self) -> None:
-        await self._client.wait_connected()
-
-    async def send(self, packet: Any) -> None:
-        await self._client.send_packet(packet)
-
-    async def recv(self, limit: float = ANSWER_LIMIT) -> Any:
-        async with asyncio.timeout(limit):
-            return await self._client.recv_packet()
-
-    async def close(self) -> None:
-        await self._client.aclose()
-
-
-class SyncTalker:
-    """The synchronous client. It blocks, so each call is made from a thread."""
-
-    def __init__(self, address: tuple[str, int], family: int) -> None:
-        self._client = UDPNetworkClient(address, DatagramProtocol(JSONOrBytes()), family=family)
-
-    async def open(self) -> None:
-        pass
-
-    async def send(self, packet: Any) -> None:
-        await asyncio.to_thread(self._client.send_packet, packet, timeout=ANSWER_LIMIT)
-
-    async def recv(self, limit: float = ANSWER_LIMIT) -> Any:
-        return await asyncio.to_thread(self._client.recv_packet, timeout=limit)
-
-    async def close(self) -> None:
-        self._client.close()
-
-
-Talker = AsyncTalker | SyncTalker
-
-
 class Peer:
     """One kind of client on one address family, and the server that it talks to."""
 
-    def __init__(self, server: Server, talker: type[Talker], family: str) -> None:
+    def __init__(self, server: Server, talker: type[Talker], family: str, spoken: Format) -> None:
         self.server = server
+        self.spoken = spoken
         self._talker = talker
         self._family = family
 
     @contextlib.asynccontextmanager
     async def talk(self) -> AsyncIterator[Talker]:
-        talker = self._talker(self.server.address(self._family), FAMILIES[self._family][0])
+        talker = self._talker(self.server.address(self._family), FAMILIES[self._family][0], self.spoken)
         await talker.open()
         try:
             yield talker
@@ -213,7 +154,7 @@ async def numbers_come_back_exact(peer: Peer) -> None:
 
 async def malformed_datagrams_are_answered_politely(peer: Peer) -> None:
     async with peer.talk() as talk:
-        for what, datagram in MALFORMED.items():
+        for what, datagram in peer.spoken.malformed().items():
             await talk.send(datagram)
             expect_bad_request(await talk.recv(), what)
             await expect_echo(talk, "and on it goes")
@@ -292,7 +233,7 @@ async def a_conversation_survives_a_malformed_datagram(peer: Peer) -> None:
     async with peer.talk() as talk:
         await talk.send({"op": "conversation", "timeout_ms": 10_000})
         expect(await talk.recv(), {"reply": "go on"})
-        for what, datagram in MALFORMED.items():
+        for what, datagram in peer.spoken.malformed().items():
             await talk.send(datagram)
             expect_bad_request(await talk.recv(), what)
         await talk.send({"op": "half", "number": 1})
@@ -308,6 +249,8 @@ async def garbage_from_the_server_is_a_parse_error_and_no_more(peer: Peer) -> No
             raise AssertionError(f"the garbage was read as {await talk.recv()!r}")
         except DatagramProtocolParseError as error:
             expect(type(error.error), DeserializeError, "the error")
+        except Unreadable:
+            pass
         expect(await talk.recv(), {"reply": "garbled"})
         await expect_echo(talk, "and on it goes")
 
@@ -354,7 +297,7 @@ CHECKS: list[Callable[[Peer], Awaitable[None]]] = [
 ]
 
 # asyncio sends no empty datagrams in Python 3.11: they do not reach the socket.
-SYNCHRONOUS_CHECKS = [an_empty_datagram_is_answered_politely]
+UNLESS_ASYNCIO = [an_empty_datagram_is_answered_politely]
 
 
 class Report:
@@ -394,21 +337,25 @@ def host_has(family: str) -> bool:
     return True
 
 
-async def main(label: str, command: list[str]) -> int:
+async def main(label: str, format_name: str, command: list[str]) -> int:
     report = Report(label)
+    spoken = FORMATS[format_name]
+    talkers = []
+    if spoken.easynetwork:
+        talkers.append(("asyncio", AsyncTalker, CHECKS))
+        talkers.append(("synchronous", SyncTalker, CHECKS + UNLESS_ASYNCIO))
+    if spoken.plain:
+        talkers.append(("plain sockets", PlainTalker, CHECKS + UNLESS_ASYNCIO))
     families = [family for family in FAMILIES if host_has(family)]
     server = Server(command, families)
     try:
         await asyncio.to_thread(server.start)
         for family in FAMILIES:
-            for kind, talker, checks in (
-                ("asyncio", AsyncTalker, CHECKS),
-                ("synchronous", SyncTalker, CHECKS + SYNCHRONOUS_CHECKS),
-            ):
+            for kind, talker, checks in talkers:
                 if family not in families:
                     report.line("skipped", f"{family}, {kind}: this machine has no {FAMILIES[family][1]}")
                     continue
-                peer = Peer(server, talker, family)
+                peer = Peer(server, talker, family, spoken)
                 for check in checks:
                     await report.run(f"{family}, {kind}: {check.__name__}", lambda: check(peer))
 
@@ -422,8 +369,8 @@ async def main(label: str, command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
+    if len(sys.argv) < 4:
         sys.exit(__doc__)
-    status = asyncio.run(main(sys.argv[1], sys.argv[2:]))
+    status = asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3:]))
     sys.stdout.flush()
     os._exit(status)  # a thread that still waits for an answer must not hold the end

@@ -1,6 +1,6 @@
-"""A JSON server built with EasyNetwork, for clients of Postbox to talk to.
+"""A server built with EasyNetwork, for clients of Postbox to talk to.
 
-    easynetwork_server.py ADDRESS...        (each HOST:PORT or [HOST]:PORT; port 0 picks one)
+    easynetwork_server.py FORMAT ADDRESS...        (each HOST:PORT or [HOST]:PORT; port 0 picks one)
 
 Prints ``listening on ADDRESS`` for each address in the order given, then ``ready``. Ends when its
 standard input is closed, and on SIGTERM.
@@ -26,7 +26,7 @@ from easynetwork.protocol import DatagramProtocol
 from easynetwork.servers import AsyncUDPNetworkServer
 from easynetwork.servers.handlers import AsyncDatagramClient, AsyncDatagramRequestHandler
 
-from wire import NOT_JSON, JSONOrBytes
+from wire import FORMATS, GARBAGE, OrBytes
 
 
 @dataclass
@@ -53,7 +53,7 @@ Ask = Echo | Half | Conversation | Garble
 
 
 class AskConverter(AbstractPacketConverter[Any, Any]):
-    """From a JSON document to an ``Ask``; answers are JSON documents already."""
+    """From a document to an ``Ask``; answers are documents already."""
 
     def create_from_dto_packet(self, packet: Any, /) -> Ask:
         match packet:
@@ -65,7 +65,7 @@ class AskConverter(AbstractPacketConverter[Any, Any]):
                 return Conversation(timeout_ms)
             case {"op": "garble"}:
                 return Garble()
-        raise PacketConversionError("JSON, but not a valid request")
+        raise PacketConversionError("a document, but not a valid request")
 
     def convert_to_dto_packet(self, obj: Any, /) -> Any:
         return obj
@@ -88,7 +88,7 @@ class Handler(AsyncDatagramRequestHandler[Any, Any]):
             case Half(number):
                 await client.send_packet({"reply": "half", "number": number / 2})
             case Garble():
-                await client.send_packet(NOT_JSON)
+                await client.send_packet(GARBAGE)
                 await client.send_packet({"reply": "garbled"})
             case Conversation(timeout_ms):
                 await client.send_packet({"reply": "go on"})
@@ -116,7 +116,7 @@ def print_address(host: str, port: int) -> None:
     print("listening on", f"[{host}]:{port}" if ":" in host else f"{host}:{port}", flush=True)
 
 
-async def main(addresses: list[str]) -> None:
+async def main(format_name: str, addresses: list[str]) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -129,7 +129,7 @@ async def main(addresses: list[str]) -> None:
 
     threading.Thread(target=wait_for_end_of_input, daemon=True).start()
 
-    protocol = DatagramProtocol(JSONOrBytes(), AskConverter())
+    protocol = DatagramProtocol(OrBytes(FORMATS[format_name].easynetwork), AskConverter())
     async with contextlib.AsyncExitStack() as stack:
         servers = []
         for host, port in map(parse_address, addresses):
@@ -149,4 +149,4 @@ async def main(addresses: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:]))
+    asyncio.run(main(sys.argv[1], sys.argv[2:]))

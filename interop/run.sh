@@ -75,11 +75,21 @@ if ! timeout 1800 cargo build --quiet --package postbox-interop --bins; then
     finish
 fi
 
+POSTBOX_DESCRIPTORS=$target/interop-descriptors
+export POSTBOX_DESCRIPTORS
+"$target/debug/interop_oracle" descriptors >"$POSTBOX_DESCRIPTORS"
+
 # EasyNetwork with itself first: it shows that the checks and the machine are right.
-pair "EasyNetwork client, EasyNetwork server" easynetwork_client "$python" "$here/easynetwork_server.py"
-pair "EasyNetwork client, Postbox server" easynetwork_client "$target/debug/interop_server"
-pair "Postbox client, EasyNetwork server" postbox_client "$python" "$here/easynetwork_server.py"
-pair "Postbox client, Postbox server" postbox_client "$target/debug/interop_server"
+pair "EasyNetwork client, EasyNetwork server" easynetwork_client json "$python" "$here/easynetwork_server.py" json
+pair "Postbox client, Postbox server" postbox_client json "$target/debug/interop_server" json
+for format in json msgpack msgpack.base64 msgpack.zlib; do
+    pair "$format: Python client, Postbox server" easynetwork_client $format "$target/debug/interop_server" $format
+    pair "$format: Postbox client, EasyNetwork server" postbox_client $format "$python" "$here/easynetwork_server.py" $format
+done
+pair "protobuf: Python client, Postbox server" easynetwork_client protobuf "$target/debug/interop_server" protobuf
+for format in msgpack protobuf; do
+    pair "$format: Postbox client, Python server" postbox_client $format "$python" "$here/plain_server.py" $format
+done
 
 wrappers() {
     timeout -k 5 300 "$python" "$here/wrappers.py" "$target/debug/interop_wrappers"

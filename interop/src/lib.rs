@@ -1,12 +1,18 @@
-//! What the interop peers say to each other, one JSON document per datagram. `wire.py` is the same
-//! thing in the terms of EasyNetwork, with the table of what answers what.
+//! What the interop peers say to each other, one packet a datagram, in any [`Format`]. `wire.py` is
+//! the same thing in the terms of EasyNetwork, with the table of what answers what.
+
+mod format;
+pub mod protobuf;
 
 use std::error::Error;
 
 use serde::{Deserialize, Serialize};
 
-/// A datagram that is no JSON: what [`Ask::Garble`] is answered with, before the real answer.
-pub const NOT_JSON: &[u8] = br#"{"reply": "ec"#;
+pub use format::{Format, KEY, Shared};
+
+/// A datagram that is none in any format: what [`Ask::Garble`] is answered with, before the real
+/// answer.
+pub const GARBAGE: &[u8] = br#"{"reply": "ec"#;
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -19,7 +25,7 @@ pub enum Ask {
     },
     /// Answered with half of the number, which is exact for every double that is not tiny.
     Half {
-        /// Any number that JSON can say.
+        /// Any finite number.
         number: f64,
     },
     /// Starts a conversation: the next echo within the timeout is *heard*.
@@ -27,7 +33,7 @@ pub enum Ask {
         /// How long the server waits for the next request, in milliseconds.
         timeout_ms: u64,
     },
-    /// Asks for a datagram that is no JSON.
+    /// Asks for a datagram that is none.
     Garble {},
 }
 
@@ -74,7 +80,7 @@ pub enum Reply {
     /// No echo continued the conversation in time.
     #[serde(rename = "timed out")]
     TimedOut {},
-    /// To [`Ask::Garble`], after the datagram that is no JSON.
+    /// To [`Ask::Garble`], after the datagram that is none.
     Garbled {},
 }
 

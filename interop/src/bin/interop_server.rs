@@ -1,9 +1,10 @@
-//! A JSON server built with Postbox, for clients of EasyNetwork to talk to.
+//! A server built with Postbox, for clients of EasyNetwork to talk to.
 //!
 //! ```text
-//! interop_server ADDRESS...        (each HOST:PORT or [HOST]:PORT; port 0 picks one)
+//! interop_server FORMAT ADDRESS...        (each HOST:PORT or [HOST]:PORT; port 0 picks one)
 //! ```
 //!
+//! FORMAT is one of `json`, `msgpack`, `msgpack.base64`, `msgpack.zlib`, `protobuf`.
 //! Prints `listening on ADDRESS` for each address in the order given, then `ready`. Ends when its
 //! standard input is closed, and on SIGTERM.
 
@@ -11,9 +12,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postbox_codec_json::JsonSerializer;
-use postbox_interop::{Answer, Ask, NOT_JSON, Reply};
-use postbox_protocol::DatagramProtocol;
+use postbox_interop::{Answer, Ask, Format, GARBAGE, Reply};
 use postbox_server::{BoxError, Client, Handler, RecvError, Requests, Server};
 use tokio::sync::oneshot;
 
@@ -36,7 +35,7 @@ impl Handler for Peer {
                 client.send(Reply::Half { number }.into()).await?;
             }
             Ok(Ask::Garble {}) => {
-                client.send_datagram(Bytes::from_static(NOT_JSON)).await?;
+                client.send_datagram(Bytes::from_static(GARBAGE)).await?;
                 client.send(Reply::Garbled {}.into()).await?;
             }
             Ok(Ask::Conversation { timeout_ms }) => {
@@ -79,9 +78,12 @@ async fn main() -> Result<(), BoxError> {
         let _ = at_end_of_input.send(());
     });
 
-    let addresses: Vec<String> = std::env::args().skip(1).collect();
-    let protocol = DatagramProtocol::new(JsonSerializer::<Answer, Ask>::new());
-    let server = Server::builder(protocol, Peer).bind(addresses).await?;
+    let mut arguments = std::env::args().skip(1);
+    let format: Format = arguments.next().ok_or("FORMAT ADDRESS...")?.parse()?;
+    let addresses: Vec<String> = arguments.collect();
+    let server = Server::builder(format.server(), Peer)
+        .bind(addresses)
+        .await?;
     let handle = server.handle();
     for address in handle.addresses() {
         println!("listening on {address}");

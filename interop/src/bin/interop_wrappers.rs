@@ -7,14 +7,13 @@ use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use postbox_interop::KEY;
 use postbox_protocol::{
     Base64Serializer, BoxError, ChecksumSerializer, RawSerializer, Serializer, SignedSerializer,
     SigningKey, ZlibSerializer,
 };
 
 type Object = Arc<dyn Serializer<Sent = Bytes, Received = Bytes>>;
-
-const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// Returns the serializer that a name says, the outermost first: `url-key.zlib`.
 fn serializer(name: &str) -> Result<Object, BoxError> {

@@ -1,18 +1,18 @@
-//! What a server must answer: one function per check, from the server's address.
+//! What a server must answer: one function per check.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use postbox_client::{RecvError, UdpClient};
-use postbox_codec_json::JsonSerializer;
-use postbox_interop::{Answer, Ask, BAD_REQUEST, Reply};
-use postbox_protocol::{DatagramProtocol, RawSerializer};
+use postbox_interop::{Answer, Ask, BAD_REQUEST, Format, Reply, Shared};
+use postbox_protocol::{DatagramProtocol, Protocol, RawSerializer};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::Failure;
+use crate::malformed::malformed;
 use crate::server::Server;
 
 /// For an answer on the loopback, with both cores busy.
@@ -20,29 +20,20 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Long enough to say that nothing more was sent.
 const QUIET: Duration = Duration::from_millis(300);
 
-const MALFORMED: &[&[u8]] = &[
-    b"",
-    b"hello",
-    br#"{"op": "echo", "text": "he"#,
-    br#"{"op": "echo", "text": "a"} b"#,
-    br#"{"op": "echo", "text": "a"}{"op": "echo", "text": "b"}"#,
-    b"{\"op\": \"echo\", \"text\": \"\xe9\"}",
-    &[0; 16],
-    b"[]",
-    b"null",
-    br#"{"op": "fly"}"#,
-    br#"{"text": "a"}"#,
-    br#"{"op": "echo"}"#,
-    br#"{"op": "echo", "text": 1}"#,
-];
+/// A server, and what it speaks.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    pub(crate) format: Format,
+}
 
 /// A client whose requests and answers are typed.
 struct Talk(UdpClient<Ask, Answer>);
 
 impl Talk {
-    async fn open(server: SocketAddr) -> Result<Self, Failure> {
-        let protocol = DatagramProtocol::new(JsonSerializer::<Ask, Answer>::new());
-        Ok(Self(UdpClient::connect(server, protocol).await?))
+    async fn open(peer: Peer) -> Result<Self, Failure> {
+        let protocol = peer.format.client();
+        Ok(Self(UdpClient::connect(peer.address, protocol).await?))
     }
 
     async fn ask(&mut self, ask: Ask) -> Result<(), Failure> {
@@ -67,29 +58,37 @@ impl Talk {
 }
 
 /// A client that sends and receives bytes, for what no correct client would send.
-struct RawTalk(UdpClient<Bytes, Bytes>);
+struct RawTalk {
+    client: UdpClient<Bytes, Bytes>,
+    protocol: Shared<Ask, Answer>,
+}
 
 impl RawTalk {
-    async fn open(server: SocketAddr) -> Result<Self, Failure> {
-        let protocol = DatagramProtocol::new(RawSerializer);
-        Ok(Self(UdpClient::connect(server, protocol).await?))
+    async fn open(peer: Peer) -> Result<Self, Failure> {
+        let bytes = DatagramProtocol::new(RawSerializer);
+        Ok(Self {
+            client: UdpClient::connect(peer.address, bytes).await?,
+            protocol: peer.format.client(),
+        })
     }
 
     async fn ask(&mut self, ask: Ask) -> Result<(), Failure> {
-        Ok(self.0.send(serde_json::to_vec(&ask)?.into()).await?)
+        let mut datagram = BytesMut::new();
+        self.protocol.make_datagram(ask, &mut datagram)?;
+        Ok(self.client.send(datagram.freeze()).await?)
     }
 
     async fn answer(&mut self) -> Result<Answer, Failure> {
-        Ok(serde_json::from_slice(
-            &self.0.recv_timeout(ANSWER_LIMIT).await?,
-        )?)
+        let datagram = self.client.recv_timeout(ANSWER_LIMIT).await?;
+        Ok(self.protocol.build_packet(&datagram)?)
     }
 
-    async fn expect_bad_request(&mut self, datagram: &'static [u8]) -> Result<(), Failure> {
-        self.0.send(Bytes::from_static(datagram)).await?;
+    async fn expect_bad_request(&mut self, datagram: Vec<u8>) -> Result<(), Failure> {
+        let about = datagram.escape_ascii().to_string();
+        self.client.send(datagram.into()).await?;
         match self.answer().await? {
             Answer::Refusal { error, .. } if error == BAD_REQUEST => Ok(()),
-            other => Err(format!("{} got {other:?}", datagram.escape_ascii()).into()),
+            other => Err(format!("{about} got {other:?}").into()),
         }
     }
 }
@@ -113,16 +112,16 @@ fn expect<T: PartialEq + Debug>(got: &T, wanted: &T) -> Result<(), Failure> {
     Err(format!("{message}, expected {wanted}").into())
 }
 
-pub(crate) async fn a_request_is_answered_once(server: SocketAddr) -> Result<(), Failure> {
-    let mut talk = Talk::open(server).await?;
+pub(crate) async fn a_request_is_answered_once(peer: Peer) -> Result<(), Failure> {
+    let mut talk = Talk::open(peer).await?;
     talk.expect_echo("hello").await?;
     talk.expect_silence().await
 }
 
 pub(crate) async fn texts_of_all_kinds_and_sizes_come_back_equal(
-    server: SocketAddr,
+    peer: Peer,
 ) -> Result<(), Failure> {
-    let mut talk = Talk::open(server).await?;
+    let mut talk = Talk::open(peer).await?;
     for text in [
         "",
         "hello",
@@ -136,8 +135,8 @@ pub(crate) async fn texts_of_all_kinds_and_sizes_come_back_equal(
     Ok(())
 }
 
-pub(crate) async fn numbers_come_back_exact(server: SocketAddr) -> Result<(), Failure> {
-    let mut talk = Talk::open(server).await?;
+pub(crate) async fn numbers_come_back_exact(peer: Peer) -> Result<(), Failure> {
+    let mut talk = Talk::open(peer).await?;
     for number in [
         0.0,
         1.0,
@@ -158,11 +157,9 @@ pub(crate) async fn numbers_come_back_exact(server: SocketAddr) -> Result<(), Fa
     Ok(())
 }
 
-pub(crate) async fn malformed_datagrams_are_answered_politely(
-    server: SocketAddr,
-) -> Result<(), Failure> {
-    let mut talk = RawTalk::open(server).await?;
-    for datagram in MALFORMED {
+pub(crate) async fn malformed_datagrams_are_answered_politely(peer: Peer) -> Result<(), Failure> {
+    let mut talk = RawTalk::open(peer).await?;
+    for datagram in malformed(peer.format)? {
         talk.expect_bad_request(datagram).await?;
         talk.ask(echo("and on it goes")).await?;
         let text = "and on it goes".into();
@@ -171,10 +168,8 @@ pub(crate) async fn malformed_datagrams_are_answered_politely(
     Ok(())
 }
 
-pub(crate) async fn requests_sent_at_once_are_answered_in_order(
-    server: SocketAddr,
-) -> Result<(), Failure> {
-    let mut talk = Talk::open(server).await?;
+pub(crate) async fn requests_sent_at_once_are_answered_in_order(peer: Peer) -> Result<(), Failure> {
+    let mut talk = Talk::open(peer).await?;
     for number in 0..20 {
         talk.ask(echo(&format!("number {number}"))).await?;
     }
@@ -186,7 +181,7 @@ pub(crate) async fn requests_sent_at_once_are_answered_in_order(
 }
 
 pub(crate) async fn several_clients_at_once_get_their_own_answers(
-    server: SocketAddr,
+    peer: Peer,
 ) -> Result<(), Failure> {
     const CLIENTS: usize = 20;
     let everybody_is_in_a_conversation = std::sync::Arc::new(tokio::sync::Barrier::new(CLIENTS));
@@ -194,7 +189,7 @@ pub(crate) async fn several_clients_at_once_get_their_own_answers(
     for name in 0..CLIENTS {
         let together = everybody_is_in_a_conversation.clone();
         clients.spawn(async move {
-            let mut talk = Talk::open(server).await?;
+            let mut talk = Talk::open(peer).await?;
             talk.ask(conversation(10_000)).await?;
             talk.expect(Reply::GoOn {}).await?;
             timeout(ANSWER_LIMIT, together.wait()).await?;
@@ -214,8 +209,8 @@ pub(crate) async fn several_clients_at_once_get_their_own_answers(
     Ok(())
 }
 
-pub(crate) async fn a_conversation_in_time_is_heard(server: SocketAddr) -> Result<(), Failure> {
-    let mut talk = Talk::open(server).await?;
+pub(crate) async fn a_conversation_in_time_is_heard(peer: Peer) -> Result<(), Failure> {
+    let mut talk = Talk::open(peer).await?;
     talk.ask(conversation(10_000)).await?;
     talk.expect(Reply::GoOn {}).await?;
     sleep(Duration::from_millis(100)).await;
@@ -228,10 +223,8 @@ pub(crate) async fn a_conversation_in_time_is_heard(server: SocketAddr) -> Resul
     talk.expect_silence().await
 }
 
-pub(crate) async fn a_conversation_sent_in_one_go_is_heard(
-    server: SocketAddr,
-) -> Result<(), Failure> {
-    let mut talk = Talk::open(server).await?;
+pub(crate) async fn a_conversation_sent_in_one_go_is_heard(peer: Peer) -> Result<(), Failure> {
+    let mut talk = Talk::open(peer).await?;
     talk.ask(conversation(10_000)).await?;
     talk.ask(echo("at once")).await?;
     talk.ask(echo("a new one")).await?;
@@ -246,10 +239,8 @@ pub(crate) async fn a_conversation_sent_in_one_go_is_heard(
     .await
 }
 
-pub(crate) async fn a_conversation_too_late_is_timed_out(
-    server: SocketAddr,
-) -> Result<(), Failure> {
-    let mut talk = Talk::open(server).await?;
+pub(crate) async fn a_conversation_too_late_is_timed_out(peer: Peer) -> Result<(), Failure> {
+    let mut talk = Talk::open(peer).await?;
     for timeout_ms in [300, 0] {
         let start = Instant::now();
         talk.ask(conversation(timeout_ms)).await?;
@@ -266,12 +257,12 @@ pub(crate) async fn a_conversation_too_late_is_timed_out(
 }
 
 pub(crate) async fn a_conversation_survives_a_malformed_datagram(
-    server: SocketAddr,
+    peer: Peer,
 ) -> Result<(), Failure> {
-    let mut talk = RawTalk::open(server).await?;
+    let mut talk = RawTalk::open(peer).await?;
     talk.ask(conversation(10_000)).await?;
     expect(&talk.answer().await?, &Reply::GoOn {}.into())?;
-    for datagram in MALFORMED {
+    for datagram in malformed(peer.format)? {
         talk.expect_bad_request(datagram).await?;
     }
     talk.ask(echo("still here")).await?;
@@ -280,9 +271,9 @@ pub(crate) async fn a_conversation_survives_a_malformed_datagram(
 }
 
 pub(crate) async fn garbage_from_the_server_is_a_parse_error_and_no_more(
-    server: SocketAddr,
+    peer: Peer,
 ) -> Result<(), Failure> {
-    let mut talk = Talk::open(server).await?;
+    let mut talk = Talk::open(peer).await?;
     talk.ask(Ask::Garble {}).await?;
     match talk.0.recv_timeout(ANSWER_LIMIT).await {
         Err(RecvError::Parse(_)) => {}
@@ -293,10 +284,10 @@ pub(crate) async fn garbage_from_the_server_is_a_parse_error_and_no_more(
 }
 
 pub(crate) async fn a_client_goes_on_after_the_server_was_restarted(
-    address: SocketAddr,
+    peer: Peer,
     server: &mut Server,
 ) -> Result<(), Failure> {
-    let mut talk = Talk::open(address).await?;
+    let mut talk = Talk::open(peer).await?;
     talk.expect_echo("before").await?;
     talk.ask(conversation(60_000)).await?;
     talk.expect(Reply::GoOn {}).await?;

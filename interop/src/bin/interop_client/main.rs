@@ -1,7 +1,7 @@
-//! Postbox's `UdpClient`, checking a JSON server.
+//! Postbox's `UdpClient`, checking a server.
 //!
 //! ```text
-//! interop_client LABEL COMMAND...
+//! interop_client LABEL FORMAT COMMAND...
 //! ```
 //!
 //! Starts the server with COMMAND and the addresses to listen on (see `interop_server` for what a
@@ -9,18 +9,22 @@
 //! `ok`, `FAILED` or `skipped`, then LABEL and the check's name. Ends with 1 if one failed.
 
 mod checks;
+mod malformed;
 mod server;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use postbox_interop::Format;
 use tokio::time::timeout;
 
 use checks::*;
 use server::Server;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+const USAGE: &str = "LABEL FORMAT COMMAND...";
 
 /// For one check, restarts included.
 const CHECK_LIMIT: Duration = Duration::from_secs(30);
@@ -47,20 +51,21 @@ impl Report {
     }
 }
 
-/// Runs the named checks, each a function from the server's address.
+/// Runs the named checks, each a function from the server.
 macro_rules! run {
-    ($report:ident, $family:ident, $address:ident: $($check:ident),+ $(,)?) => {
-        $($report.run(&format!("{}: {}", $family, stringify!($check)), $check($address)).await;)+
+    ($report:ident, $family:ident, $peer:ident: $($check:ident),+ $(,)?) => {
+        $($report.run(&format!("{}: {}", $family, stringify!($check)), $check($peer)).await;)+
     };
 }
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Failure> {
     let mut arguments = std::env::args().skip(1);
-    let label = arguments.next().ok_or("LABEL COMMAND...")?;
+    let label = arguments.next().ok_or(USAGE)?;
+    let format: Format = arguments.next().ok_or(USAGE)?.parse()?;
     let command: Vec<String> = arguments.collect();
     if command.is_empty() {
-        return Err("LABEL COMMAND...".into());
+        return Err(USAGE.into());
     }
 
     let mut report = Report {
@@ -87,7 +92,8 @@ async fn main() -> Result<ExitCode, Failure> {
     server.start().await?;
 
     for (family, address) in families.into_iter().zip(server.addresses.clone()) {
-        run!(report, family, address:
+        let peer = Peer { address, format };
+        run!(report, family, peer:
             a_request_is_answered_once,
             texts_of_all_kinds_and_sizes_come_back_equal,
             numbers_come_back_exact,
@@ -100,7 +106,7 @@ async fn main() -> Result<ExitCode, Failure> {
             a_conversation_survives_a_malformed_datagram,
             garbage_from_the_server_is_a_parse_error_and_no_more,
         );
-        let restarted = a_client_goes_on_after_the_server_was_restarted(address, &mut server);
+        let restarted = a_client_goes_on_after_the_server_was_restarted(peer, &mut server);
         let name = format!("{family}: a_client_goes_on_after_the_server_was_restarted");
         report.run(&name, restarted).await;
     }

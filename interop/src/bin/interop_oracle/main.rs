@@ -2,6 +2,9 @@
 //!
 //! `write WHAT NODE` is answered with the datagram in hex, `read WHAT HEX` with the node that it
 //! says, both with `refused WHY` where there is none. See `node.rs` for how a node is written.
+//!
+//! With the argument `descriptors` it writes the schemas of the protobuf messages, as a
+//! `FileDescriptorSet`, and ends.
 
 mod node;
 
@@ -20,6 +23,12 @@ use record::Record;
 
 fn main() -> Result<(), BoxError> {
     let mut output = io::stdout().lock();
+    if std::env::args().nth(1).as_deref() == Some("descriptors") {
+        // Two messages one after the other are the two merged: all files of both.
+        output.write_all(postbox_codec_protobuf_schema::DESCRIPTORS)?;
+        output.write_all(postbox_interop::protobuf::DESCRIPTORS)?;
+        return Ok(output.flush()?);
+    }
     for line in io::stdin().lock().lines() {
         writeln!(output, "{}", answer(&line?)?)?;
         output.flush()?;
