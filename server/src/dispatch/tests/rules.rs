@@ -316,7 +316,9 @@ fn v4_closing_drops_what_is_queued_and_what_arrives() {
     bench.dispatch.run(other_task).open().wait(waker);
     bench.queue(a, "1");
     bench.queue(a, "2");
+    assert!(!bench.dispatch.is_closing());
     let (dropped, wake) = bench.dispatch.close(&bench.totals);
+    assert!(bench.dispatch.is_closing());
     assert_eq!((dropped, wake.len()), (2, 1));
     wake.into_iter().for_each(Waker::wake);
     assert_eq!(bell.rings(), 1);
