@@ -34,7 +34,7 @@ use crate::finite::Finite;
 /// - `NaN`, `Infinity`, comments, trailing commas, single quotes;
 /// - more than 127 arrays and objects within one another (in a field that nobody reads, any depth
 ///   passes: no stack is used for it);
-/// - a missing field, a field of another type, an integer out of its type's range;
+/// - a missing field, a field of another type, a number out of its type's range;
 /// - the same field of a struct twice.
 ///
 /// serde's attributes hold: fields that the struct does not know are ignored unless it says

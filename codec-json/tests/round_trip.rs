@@ -188,6 +188,33 @@ fn p3_floats_that_naive_parsers_miss_read_back_bit_for_bit() {
 }
 
 #[test]
+fn a_float_out_of_range_is_an_error_and_no_infinity() {
+    for number in [
+        "1e39",
+        "-1e300",
+        "400000000000000000000000000000000000000",
+        "1e309",
+    ] {
+        assert!(read::<f32>(number).unwrap_err().is_syntax());
+        assert!(
+            read::<Pair>(format!("[{number},\"a\"]"))
+                .unwrap_err()
+                .is_syntax()
+        );
+    }
+    for number in ["1e309", "-1e400"] {
+        assert!(read::<f64>(number).unwrap_err().is_syntax());
+        assert!(read::<Value>(number).unwrap_err().is_syntax());
+    }
+    // The largest `f32`, and what is nearest to it.
+    assert_eq!(read::<f32>("3.4028235e38").unwrap(), f32::MAX);
+    assert_eq!(
+        read::<f32>("340282350000000000000000000000000000001").unwrap(),
+        f32::MAX
+    );
+}
+
+#[test]
 fn p3_a_known_packet_reads_back_equal() {
     assert_eq!(
         read::<Everything>(text(&everything())).unwrap(),

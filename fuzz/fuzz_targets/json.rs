@@ -3,8 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use postbox_codec_json::JsonSerializer;
-use postbox_fuzz::{decode, reads, same, write};
-use postbox_protocol::Serializer;
+use postbox_fuzz::reads;
 use serde_json::Value;
 
 #[path = "../../codec-json/tests/common/mod.rs"]
@@ -21,14 +20,7 @@ fuzz_target!(|datagram: &[u8]| {
         assert!(str::from_utf8(datagram).is_ok());
     }
 
-    let typed = JsonSerializer::<Everything>::new();
-    if let Ok(packet) = decode(&typed, datagram, most) {
-        match write(&typed, &packet) {
-            Ok(written) => same(&packet, &typed.deserialize(&written).expect("it was sent")),
-            // What is too large for an `f32` becomes an infinity.
-            Err(error) => assert!(format!("{packet:?}").contains("inf"), "{error}"),
-        }
-    }
+    let _ = reads(&JsonSerializer::<Everything>::new(), datagram, most);
 });
 
 fn depth(value: &Value) -> usize {

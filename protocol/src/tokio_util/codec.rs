@@ -16,6 +16,8 @@ use crate::{DatagramMakeError, DatagramParseError, Protocol};
 ///
 /// Over a stream (`Framed`) the whole stream is one packet, at its end.
 ///
+/// It allocates what the protocol object allocates, and nothing itself.
+///
 /// # Examples
 ///
 /// ```

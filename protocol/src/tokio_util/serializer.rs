@@ -25,7 +25,9 @@ use crate::{BoxError, Flip, Serializer};
 /// It flips where both directions have the same type. For others make the other side of the codec's
 /// own pair.
 ///
-/// **Memory:** a copy of the datagram, and what the codec and the copies take.
+/// **Memory:** a copy of the datagram, and what the codec and the copies take. `LengthDelimitedCodec`
+/// makes room for a frame as long as the datagram claims, up to its `max_frame_length`, which is
+/// 8 MiB unless it is set: set it to the longest packet.
 ///
 /// # Examples
 ///

@@ -161,4 +161,39 @@ proptest! {
         let _ = delimited().deserialize(&datagram);
         let _ = delimited().deserialize(&[&[0, 0, 0][..], &datagram].concat());
     }
+
+    #[test]
+    fn codecs_packets_come_back_and_damage_is_an_error_or_another_packet(
+        text in "[^\r\n]{0,4}",
+        packet in prop::collection::vec(any::<u8>(), 0..50),
+        bits in 1..=u8::MAX,
+    ) {
+        let mut line = BytesMut::new();
+        lines().serialize(&text, &mut line).unwrap();
+        prop_assert_eq!(lines().deserialize(&line).unwrap(), text);
+        let mut frame = BytesMut::new();
+        let packet = Bytes::from(packet);
+        delimited().serialize(&packet, &mut frame).unwrap();
+        prop_assert_eq!(delimited().deserialize(&frame).unwrap(), packet);
+
+        for length in 0..line.len() {
+            prop_assert!(lines().deserialize(&line[..length]).is_err());
+        }
+        for length in 0..frame.len() {
+            prop_assert!(delimited().deserialize(&frame[..length]).is_err());
+        }
+        for position in 0..line.len() {
+            line[position] ^= bits;
+            let _ = lines().deserialize(&line);
+            line[position] ^= bits;
+        }
+        for position in 0..frame.len() {
+            frame[position] ^= bits;
+            // The length is told by the first four bytes.
+            let other = delimited().deserialize(&frame).ok();
+            let expected = (position >= 4).then(|| &frame[4..]);
+            prop_assert_eq!(other.as_deref(), expected);
+            frame[position] ^= bits;
+        }
+    }
 }
