@@ -10,6 +10,7 @@ use futures_sink::Sink;
 use postbox_protocol::{
     DatagramProtocol, Protocol, ProtocolCodec, ProtocolCodecError, RawSerializer,
 };
+use proptest::prelude::*;
 use tokio::net::UdpSocket;
 use tokio_util::codec::{Decoder, Encoder};
 use tokio_util::udp::UdpFramed;
@@ -107,4 +108,22 @@ fn a_stream_is_one_packet_at_its_end() {
     assert_eq!(codec.decode(&mut stream).unwrap(), None);
     assert_eq!(codec.decode_eof(&mut stream).unwrap(), Some(12));
     assert_eq!(codec.decode_eof(&mut stream).unwrap(), None);
+}
+
+proptest! {
+    #[test]
+    fn a_codec_reads_what_its_protocol_reads_one_datagram_after_the_other(
+        datagrams in prop::collection::vec("[0-9x]{0,3}", 1..6),
+    ) {
+        let protocol = DatagramProtocol::new(Text::<u8>::new());
+        let mut codec = ProtocolCodec::new(protocol.clone());
+        for datagram in datagrams {
+            let mut buffer = BytesMut::from(&*datagram);
+            let decoded = codec.decode_eof(&mut buffer).ok();
+            let built = protocol.build_packet(datagram.as_bytes()).ok();
+            prop_assert_eq!(decoded, built.map(Some));
+            prop_assert!(buffer.is_empty());
+            prop_assert_eq!(codec.decode_eof(&mut buffer).unwrap(), None);
+        }
+    }
 }
