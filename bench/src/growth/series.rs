@@ -58,6 +58,10 @@ pub(super) fn clients(args: &Args, times: Times) -> Result<Growth, BoxError> {
 /// 64 clients with larger and larger datagrams.
 pub(super) fn payload(args: &Args, times: Times) -> Result<Growth, BoxError> {
     let one = |order: &Order, bytes: usize| {
+        let order = &Order {
+            largest: bytes.max(order.largest),
+            ..order.clone()
+        };
         let load = measure::load(64, 1, args.in_flight, vec![b'x'; bytes]);
         one_sample(order, &load, times)
     };
@@ -127,7 +131,7 @@ fn all(
                     style,
                     multi: false,
                     clients: most + 65_536,
-                    largest: most.clamp(2_048, 65_535),
+                    largest: 2_048,
                 };
                 let (sample, memory) = one(&order, at)?;
                 eprintln!(
