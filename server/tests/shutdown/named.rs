@@ -90,7 +90,7 @@ async fn is_named(
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build();
-        let records = runtime.unwrap().block_on(logs.wait_for(1));
+        let records = runtime.unwrap().block_on(logs.wait_for_held());
         go.send(()).unwrap();
         if let Some(shutdown) = shutdown {
             shutdown.join().unwrap();
