@@ -46,7 +46,7 @@ fn drain(socket: &Socket) -> Vec<u16> {
 #[test]
 fn v9_a_port_in_use_is_an_error() {
     for first in [1, 3] {
-        let (group, addr) = open("127.0.0.1", first);
+        let (group, addr) = open("127.77.0.4", first);
         assert_eq!(group.len(), first);
         for second in [1, 3] {
             let error = open_group(addr, second, &SocketConfig::default()).unwrap_err();
@@ -213,7 +213,7 @@ fn sockets_are_opened_as_configured() {
 
 #[test]
 fn h13_options_can_be_reached_until_the_socket_is_closed() {
-    for ip in ["127.0.0.1", "::1"] {
+    for ip in ["127.77.0.5", "::1"] {
         let (group, addr) = open(ip, 1);
         let socket = Arc::new(group.into_iter().next().unwrap());
         let options = SocketOptions::new(&socket);

@@ -38,9 +38,14 @@ fn l4_truncation_on_a_wildcard_bind_is_seen() {
     });
 }
 
-/// A port of this machine that nobody uses any more.
-fn closed_port() -> SocketAddr {
-    client("127.0.0.1").local_addr().unwrap()
+/// A port that refuses what is sent to it, as one that nobody uses. But its socket, connected
+/// elsewhere, is kept: another test might be given the port.
+fn closed_port(ip: &str) -> SocketAddr {
+    let socket = client(ip);
+    let addr = socket.local_addr().unwrap();
+    socket.connect((ip, 9)).unwrap();
+    std::mem::forget(socket);
+    addr
 }
 
 #[test]
@@ -50,7 +55,7 @@ fn v7_icmp_errors_are_off_unless_asked_for() {
     run(async {
         let mut transport = UdpTransport::new(socket, false).unwrap();
         let client = client("127.0.0.1");
-        let closed = closed_port();
+        let closed = closed_port("127.0.0.1");
         for _ in 0..3 {
             answer(&mut transport, closed, None, b"to nobody").await;
             answer(&mut transport, client.local_addr().unwrap(), None, b"x").await;
@@ -84,14 +89,14 @@ fn v7_an_error_of_one_client_fails_no_send_to_another() {
         let to = client.local_addr().unwrap();
         // The system reports the closed port in place of the next send.
         for _ in 0..3 {
-            answer(&mut transport, closed_port(), None, b"to nobody").await;
+            answer(&mut transport, closed_port("127.0.0.1"), None, b"to nobody").await;
             answer(&mut transport, to, None, b"a").await;
             assert_eq!(hear(&client).0, b"a");
         }
         // Or in the middle of a batch.
         let (bytes, mut datagrams) = outgoing(to, None, &[b"a", b"b", b"c", b"d", b"e"]);
         for at in [0, 2, 3] {
-            datagrams[at].remote = closed_port();
+            datagrams[at].remote = closed_port("127.0.0.1");
         }
         let failed = send_all(&mut transport, &bytes, &datagrams).await;
         assert!(failed.is_empty(), "{failed:?}");
@@ -109,7 +114,7 @@ fn v7_icmp_errors_are_told_apart_and_leave_room_for_datagrams() {
         run(async {
             let mut transport = UdpTransport::new(socket, false).unwrap();
             let sender = client(ip);
-            let closed = client(ip).local_addr().unwrap();
+            let closed = closed_port(ip);
             let mut batch = RecvBatch::new(4, 10);
             let mut told = 0;
             // Their queue counts against the receive buffer: if nobody emptied it, the socket would
@@ -162,7 +167,7 @@ fn v10_a_runtime_that_goes_away_is_an_error() {
 
 #[test]
 fn v5_the_port_is_free_once_transport_and_socket_are_dropped() {
-    let socket = open("127.0.0.1:0");
+    let socket = open("127.77.0.2:0");
     let addr = addr_of(&socket);
     run(async {
         let transport = UdpTransport::new(Arc::clone(&socket), false).unwrap();
@@ -175,7 +180,7 @@ fn v5_the_port_is_free_once_transport_and_socket_are_dropped() {
 
 #[test]
 fn a_plain_transport_lets_go_of_the_port_too() {
-    let socket = open("127.0.0.1:0");
+    let socket = open("127.77.0.3:0");
     let addr = addr_of(&socket);
     run(async {
         let transport = crate::transport::PlainTransport::new(&socket).unwrap();
