@@ -1,11 +1,12 @@
 //! One server under one load.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use postbox_protocol::BoxError;
 
-use crate::load::{Figures, Generator, Load};
+use crate::load::{Bursts, Figures, Generator, Load};
 use crate::peers::Order;
 use crate::process::Process;
 
@@ -57,7 +58,19 @@ pub(crate) fn under_load(
     let mut generator = generator(&server, load)?;
     generator.start();
     generator.run(times.warm_up)?;
-    sample(&server, &mut generator, times.measured)
+    sample(&server, times.measured, |time| generator.run(time))
+}
+
+/// The same with one client, whose requests come in bursts.
+pub(crate) fn under_bursts(order: &Order, load: &Load, times: Times) -> Result<Sample, BoxError> {
+    let server = Process::start(order, None)?;
+    let load = Load {
+        server: server.addr,
+        ..load.clone()
+    };
+    let mut bursts = Bursts::new(&load)?;
+    bursts.run(times.warm_up)?;
+    sample(&server, times.measured, |time| bursts.run(time))
 }
 
 /// Makes a generator for this server.
@@ -72,11 +85,11 @@ pub(crate) fn generator(server: &Process, load: &Load) -> Result<Generator, BoxE
 /// Measures for a while.
 pub(crate) fn sample(
     server: &Process,
-    generator: &mut Generator,
     time: Duration,
+    generate: impl FnOnce(Duration) -> io::Result<Figures>,
 ) -> Result<Sample, BoxError> {
     let before = server.cpu()?;
-    let figures = generator.run(time)?;
+    let figures = generate(time)?;
     let after = server.cpu()?;
     let Figures {
         elapsed,

@@ -15,16 +15,23 @@ use std::ptr;
 
 use socket2::Socket;
 
-/// The control message that names a local address, with its header.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct PacketInfo {
-    header: libc::cmsghdr,
-    info: libc::in_pktinfo,
+/// What comes along with each datagram of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Along {
+    Nothing,
+    /// The local address that it goes to, or comes from.
+    Local,
+    /// The length of the segments that it consists of.
+    Segments,
 }
 
-/// The length that its header states.
-const PACKET_INFO_LEN: usize = size_of::<libc::cmsghdr>() + size_of::<libc::in_pktinfo>();
+/// A control message with room for either.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Control {
+    header: libc::cmsghdr,
+    value: [u8; 16],
+}
 
 /// Room for a batch of datagrams over IPv4, used again for each batch.
 pub(crate) struct Batch {
@@ -32,11 +39,10 @@ pub(crate) struct Batch {
     headers: Box<[libc::mmsghdr]>,
     iovecs: Box<[libc::iovec]>,
     names: Box<[libc::sockaddr_in]>,
-    controls: Box<[PacketInfo]>,
+    controls: Box<[Control]>,
     data: Box<[u8]>,
     stride: usize,
-    /// Whether local addresses are told and chosen.
-    local: bool,
+    along: Along,
     /// Slots whose lengths the last call has changed.
     used: usize,
 }
@@ -46,14 +52,14 @@ unsafe impl Send for Batch {}
 
 impl Batch {
     /// Makes room for so many datagrams of at most `stride` bytes.
-    pub(crate) fn new(slots: usize, stride: usize, local: bool) -> Self {
+    pub(crate) fn new(slots: usize, stride: usize, along: Along) -> Self {
         // SAFETY: all of these are plain C structs of integers and pointers, for which zeros are valid.
         let (header, iovec, name, control) = unsafe {
             (
                 mem::zeroed::<libc::mmsghdr>(),
                 mem::zeroed::<libc::iovec>(),
                 mem::zeroed::<libc::sockaddr_in>(),
-                mem::zeroed::<PacketInfo>(),
+                mem::zeroed::<Control>(),
             )
         };
         let stride = stride.max(1);
@@ -64,7 +70,7 @@ impl Batch {
             controls: vec![control; slots].into(),
             data: vec![0; slots * stride].into(),
             stride,
-            local,
+            along,
             used: slots,
         };
         let buffers = batch.data.chunks_mut(stride);
@@ -76,7 +82,7 @@ impl Batch {
             header.msg_iov = &raw mut batch.iovecs[i];
             header.msg_iovlen = 1;
             header.msg_name = (&raw mut batch.names[i]).cast();
-            if local {
+            if along != Along::Nothing {
                 header.msg_control = (&raw mut batch.controls[i]).cast();
             }
         }
@@ -90,8 +96,8 @@ impl Batch {
             self.iovecs[i].iov_len = self.stride;
             let header = &mut self.headers[i].msg_hdr;
             header.msg_namelen = size_of::<libc::sockaddr_in>() as _;
-            if self.local {
-                header.msg_controllen = size_of::<PacketInfo>() as _;
+            if self.along != Along::Nothing {
+                header.msg_controllen = size_of::<Control>() as _;
             }
         }
         self.used = 0;
@@ -135,12 +141,24 @@ impl Batch {
 
     /// The address that a received datagram was sent to, where that is told.
     pub(crate) fn local(&self, slot: usize) -> Option<Ipv4Addr> {
+        // The interface, the address to answer from, and then the one that was asked.
+        let value = self.control(slot, libc::IPPROTO_IP, libc::IP_PKTINFO, 12)?;
+        let address: [u8; 4] = value[8..12].try_into().ok()?;
+        Some(address.into())
+    }
+
+    /// The length of the segments that a received datagram consists of.
+    pub(crate) fn segment(&self, slot: usize) -> Option<usize> {
+        let value = self.control(slot, libc::SOL_UDP, libc::UDP_GRO, 4)?;
+        let len = i32::from_ne_bytes(value[..4].try_into().ok()?);
+        usize::try_from(len).ok()
+    }
+
+    fn control(&self, slot: usize, level: i32, kind: i32, len: usize) -> Option<&[u8]> {
         let (control, header) = (&self.controls[slot], &self.headers[slot].msg_hdr);
-        let told = self.local
-            && header.msg_controllen >= PACKET_INFO_LEN
-            && (control.header.cmsg_level, control.header.cmsg_type)
-                == (libc::IPPROTO_IP, libc::IP_PKTINFO);
-        told.then(|| u32::from_be(control.info.ipi_addr.s_addr).into())
+        let is_there = header.msg_controllen >= size_of::<libc::cmsghdr>() + len
+            && (control.header.cmsg_level, control.header.cmsg_type) == (level, kind);
+        is_there.then_some(&control.value[..])
     }
 
     /// Sets where a datagram goes.
@@ -154,13 +172,30 @@ impl Batch {
 
     /// Sets where a datagram comes from.
     pub(crate) fn set_local(&mut self, slot: usize, from: Ipv4Addr) {
+        let mut value = [0; 12];
+        value[4..8].copy_from_slice(&from.octets());
+        self.set_control(slot, libc::IPPROTO_IP, libc::IP_PKTINFO, &value);
+    }
+
+    /// Has a datagram sent as segments of this length.
+    pub(crate) fn set_segment(&mut self, slot: usize, len: Option<u16>) {
+        match len {
+            Some(len) => {
+                let value = len.to_ne_bytes();
+                self.set_control(slot, libc::SOL_UDP, libc::UDP_SEGMENT, &value);
+            }
+            None => self.headers[slot].msg_hdr.msg_controllen = 0,
+        }
+    }
+
+    fn set_control(&mut self, slot: usize, level: i32, kind: i32, value: &[u8]) {
         let control = &mut self.controls[slot];
-        control.header.cmsg_level = libc::IPPROTO_IP;
-        control.header.cmsg_type = libc::IP_PKTINFO;
-        control.header.cmsg_len = PACKET_INFO_LEN as _;
-        control.info.ipi_ifindex = 0;
-        control.info.ipi_spec_dst.s_addr = u32::from(from).to_be();
-        self.headers[slot].msg_hdr.msg_controllen = size_of::<PacketInfo>() as _;
+        control.header.cmsg_level = level;
+        control.header.cmsg_type = kind;
+        control.header.cmsg_len = (size_of::<libc::cmsghdr>() + value.len()) as _;
+        control.value[..value.len()].copy_from_slice(value);
+        let padded = value.len().next_multiple_of(align_of::<libc::cmsghdr>());
+        self.headers[slot].msg_hdr.msg_controllen = (size_of::<libc::cmsghdr>() + padded) as _;
     }
 
     /// Sends the datagrams of these slots, and answers how many of them left. An error concerns the
@@ -176,13 +211,22 @@ impl Batch {
 
 /// Has a socket tell the local address of each datagram.
 pub(crate) fn tell_local(socket: &Socket) -> io::Result<()> {
+    switch_on(socket, libc::IPPROTO_IP, libc::IP_PKTINFO)
+}
+
+/// Has a socket receive several datagrams as one.
+pub(crate) fn coalesce(socket: &Socket) -> io::Result<()> {
+    switch_on(socket, libc::SOL_UDP, libc::UDP_GRO)
+}
+
+fn switch_on(socket: &Socket, level: i32, name: i32) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the option is an integer, and its address and size are stated as they are.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_PKTINFO,
+            level,
+            name,
             (&raw const on).cast(),
             size_of_val(&on) as _,
         )

@@ -170,5 +170,8 @@ fn own_command(order: &Order) -> Result<Command, BoxError> {
     if order.multi {
         command.arg("--multi");
     }
+    if order.offloads {
+        command.arg("--offloads");
+    }
     Ok(command)
 }

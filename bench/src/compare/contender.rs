@@ -1,5 +1,7 @@
 //! Who takes part.
 
+use postbox_server::Limits;
+
 use super::Args;
 use crate::echo::{Codec, Style};
 use crate::peers::{Order, Peer};
@@ -18,8 +20,10 @@ pub(super) fn all(args: &Args, codec: Codec, clients: usize, payload: usize) -> 
         codec,
         style,
         multi: args.multi,
-        clients,
+        // The default, unless more have to wait.
+        clients: (clients + 1_000).max(Limits::default().clients),
         largest: payload.max(2048),
+        offloads: args.bursts,
     };
     let mut all = Vec::new();
     let mut add = |name: &str, order: Order, waits| {
@@ -42,10 +46,10 @@ pub(super) fn all(args: &Args, codec: Codec, clients: usize, payload: usize) -> 
         add(name, order(Peer::Postbox, style), waits);
     }
     let loops = Style::Oneshot;
-    let bare = if codec == Codec::Raw {
-        "recvmmsg/sendmmsg"
-    } else {
-        "recvmmsg/sendmmsg, serde"
+    let bare = match codec {
+        Codec::Raw if args.bursts => "recvmmsg/sendmmsg, offloads",
+        Codec::Raw => "recvmmsg/sendmmsg",
+        _ => "recvmmsg/sendmmsg, serde",
     };
     add(bare, order(Peer::Mmsg, loops), false);
     add("tokio loop", order(Peer::Tokio, loops), false);
@@ -55,7 +59,7 @@ pub(super) fn all(args: &Args, codec: Codec, clients: usize, payload: usize) -> 
         order(Peer::PerClient, Style::Session),
         true,
     );
-    if args.python.is_some() {
+    if args.python.is_some() && !args.bursts {
         for (peer, name) in [
             (Peer::EasynetworkUvloop, "EasyNetwork, uvloop"),
             (Peer::EasynetworkAsyncio, "EasyNetwork, asyncio"),

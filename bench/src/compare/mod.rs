@@ -47,6 +47,10 @@ pub struct Args {
     /// Only these servers, and Postbox.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Peer>,
+    /// One client whose raw requests leave as one message each (64 of them, unless there is a --window),
+    /// with segmentation offloads at both ends.
+    #[arg(long)]
+    bursts: bool,
     /// Tokio's multi-thread runtime for all that use tokio.
     #[arg(long)]
     multi: bool,
@@ -65,9 +69,12 @@ pub struct Args {
     /// A look at it: 3 rounds of half a second.
     #[arg(long)]
     quick: bool,
-    /// Writes compare.md and a plot for each table into this folder.
+    /// Writes the tables and a plot for each into this folder.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// The name of the file with the tables.
+    #[arg(long, default_value = "compare")]
+    name: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -95,6 +102,10 @@ pub fn run(args: &Args) -> Result<(), BoxError> {
     {
         return Err(format!("the peers know raw and json, not {codec:?}").into());
     }
+    if args.bursts {
+        (args.codec, args.clients, args.waiting) = (vec![Codec::Raw], vec![1], 0);
+        args.window = if args.window == 1 { 64 } else { args.window };
+    }
     let begin_load = machine::load_average();
     if begin_load > 0.5 {
         eprintln!(
@@ -119,7 +130,7 @@ pub fn run(args: &Args) -> Result<(), BoxError> {
         }
     }
     if let Some(out) = &args.out {
-        std::fs::write(out.join("compare.md"), text)?;
+        std::fs::write(out.join(format!("{}.md", args.name)), text)?;
         println!("\nwritten to {}", out.display());
     }
     Ok(())
@@ -160,7 +171,13 @@ fn table(args: &Args, codec: Codec, clients: usize) -> Result<Vec<Row>, BoxError
             if failed.contains(&contender.name) {
                 continue;
             }
-            match measure::under_load(&contender.order, args.python.as_deref(), &load, times) {
+            let order = &contender.order;
+            let sample = if args.bursts {
+                measure::under_bursts(order, &load, times)
+            } else {
+                measure::under_load(order, args.python.as_deref(), &load, times)
+            };
+            match sample {
                 Ok(sample) => {
                     eprintln!(
                         "round {round}/{}, {clients} clients, {:?}: {:<28} {:>8}/s",
@@ -216,14 +233,33 @@ impl Args {
             (_, Size::Large) => String::from("JSON, 1,048 bytes"),
         };
         let one = if clients == 1 { "client" } else { "clients" };
-        format!("{what}, {clients} {one}, window {}", self.window)
+        let bursts = if self.bursts { " in bursts" } else { "" };
+        let runtime = if self.multi {
+            ", multi-thread runtime"
+        } else {
+            ""
+        };
+        format!(
+            "{what}, {clients} {one}{bursts}, window {}{runtime}",
+            self.window
+        )
     }
 
     fn short_name(&self, codec: Codec) -> String {
-        match (codec, self.document) {
+        let mut name = match (codec, self.document) {
             (Codec::Raw, _) => format!("raw-{}", self.payload),
             (_, Size::Small) => String::from("json-small"),
             (_, Size::Large) => String::from("json-large"),
+        };
+        if self.window > 1 {
+            name += &format!("-window-{}", self.window);
         }
+        if self.bursts {
+            name += "-bursts";
+        }
+        if self.multi {
+            name += "-multi";
+        }
+        name
     }
 }

@@ -92,7 +92,7 @@ pub(super) fn waiting(args: &Args, times: Times) -> Result<Growth, BoxError> {
         }
         let grown = server.memory()?.saturating_sub(before) as f64;
         active.run(times.warm_up)?; // what it missed meanwhile is not counted
-        let sample = measure::sample(&server, &mut active, times.measured)?;
+        let sample = measure::sample(&server, times.measured, |time| active.run(time))?;
         Ok((sample, (waiting > 0).then(|| grown / waiting as f64)))
     };
     Ok(Growth {
@@ -132,8 +132,18 @@ fn all(
                     multi: false,
                     clients: most + 65_536,
                     largest: 2_048,
+                    offloads: false,
                 };
-                let (sample, memory) = one(&order, at)?;
+                let (sample, memory) = match one(&order, at) {
+                    Ok(found) => found,
+                    Err(error) => {
+                        eprintln!(
+                            "round {round}/{}, {at}: {name} is left out: {error}",
+                            args.rounds
+                        );
+                        continue;
+                    }
+                };
                 eprintln!(
                     "round {round}/{}, {at}: {name:<20} {:>8}/s",
                     args.rounds,
@@ -143,6 +153,9 @@ fn all(
                 series.points[number].memory.extend(memory);
             }
         }
+    }
+    for series in &mut series {
+        series.points.retain(|point| !point.samples.is_empty());
     }
     Ok(series)
 }
@@ -154,8 +167,6 @@ fn one_sample(order: &Order, load: &Load, times: Times) -> Result<(Sample, Optio
     generator.ask_all_once(Duration::from_secs(20))?;
     generator.start();
     generator.run(times.warm_up)?;
-    Ok((
-        measure::sample(&server, &mut generator, times.measured)?,
-        None,
-    ))
+    let sample = measure::sample(&server, times.measured, |time| generator.run(time))?;
+    Ok((sample, None))
 }

@@ -8,7 +8,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::clients::{self, Clients};
 use super::{Histogram, Load};
-use crate::mmsg::{self, Batch};
+use crate::mmsg::{self, Along, Batch};
 
 /// Datagrams in a batch.
 const BATCH: usize = 64;
@@ -56,7 +56,7 @@ impl Generator {
         socket.set_nonblocking(true)?;
         socket.set_recv_buffer_size(BUFFER)?;
         mmsg::tell_local(&socket)?;
-        let mut outgoing = Batch::new(BATCH, load.payload.len(), true);
+        let mut outgoing = Batch::new(BATCH, load.payload.len(), Along::Local);
         for slot in 0..BATCH {
             outgoing.set_payload(slot, &load.payload);
             outgoing.set_remote(slot, load.server);
@@ -64,7 +64,7 @@ impl Generator {
         Ok(Self {
             socket,
             clients: Clients::new(load.clients, load.window),
-            incoming: Batch::new(BATCH, load.payload.len() + 64, true),
+            incoming: Batch::new(BATCH, load.payload.len() + 64, Along::Local),
             outgoing,
             sending: Vec::with_capacity(BATCH),
             load: load.clone(),
@@ -184,7 +184,7 @@ impl Generator {
 }
 
 /// Whether an error passes: no room, nothing there, or a server that is not up.
-fn is_passing(error: &io::Error) -> bool {
+pub(super) fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EAGAIN | libc::ENOBUFS | libc::ECONNREFUSED | libc::EINTR)

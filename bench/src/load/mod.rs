@@ -4,10 +4,12 @@
 //! It is a closed loop: a client asks again once it is answered. What is not answered in time is
 //! counted as lost, and asked again. It never sleeps, so that waking it is not at the server's cost.
 
+mod bursts;
 mod clients;
 mod generator;
 mod histogram;
 
+pub(crate) use bursts::Bursts;
 pub(crate) use generator::{BUFFER, Figures, Generator};
 pub(crate) use histogram::Histogram;
 

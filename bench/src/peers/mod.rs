@@ -56,6 +56,9 @@ pub struct Order {
     /// The largest datagram of the batched loop. (Larger buffers than needed make it slower.)
     #[arg(long, default_value_t = 2048)]
     pub largest: usize,
+    /// Has the batched loop use segmentation offloads. (Postbox does so by itself.)
+    #[arg(long)]
+    pub offloads: bool,
 }
 
 /// Serves until the standard input is closed. Tells its address on the standard output.
