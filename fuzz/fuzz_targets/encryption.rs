@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use postbox_fuzz::{Input, NEVER_SENT, SECRET, decode, write};
+use postbox_fuzz::{Input, decode, secret, write};
 use postbox_protocol::{
     EncryptedSerializer, EncryptionError, EncryptionKeys, Flip, RawSerializer, Serializer,
 };
@@ -19,8 +19,8 @@ const WIDTH: usize = 960;
 /// How many senders are remembered, of the three that there are.
 const MAX_SENDERS: usize = 2;
 
-static OURS: LazyLock<[Encrypted; 3]> = LazyLock::new(|| kinds(&SECRET));
-static THEIRS: LazyLock<[Encrypted; 3]> = LazyLock::new(|| kinds(&NEVER_SENT));
+/// The secret of what is sent beforehand.
+const SECRET: [u8; 32] = *b"what both of the two ends know..";
 
 /// What three senders sent, which refuse replays: the number of each datagram.
 static SENT: LazyLock<[Vec<Vec<u8>>; 3]> = LazyLock::new(|| {
@@ -43,20 +43,21 @@ fn encrypted(secret: &[u8; 32]) -> Encrypted {
 }
 
 fuzz_target!(|data: &[u8]| {
-    for serializer in &*THEIRS {
+    let kinds = kinds(&secret(data));
+    for serializer in &kinds {
         assert!(refusal(serializer, data).is_not_authentic());
     }
     let mut input = Input(data);
     match input.byte() % 2 {
-        0 => only_what_was_sealed_passes(input),
+        0 => only_what_was_sealed_passes(&kinds, input),
         _ => nothing_passes_twice(input),
     }
 });
 
-fn only_what_was_sealed_passes(mut input: Input<'_>) {
+fn only_what_was_sealed_passes(kinds: &[Encrypted; 3], mut input: Input<'_>) {
     let damage = input.damage();
     let packet = input.packet();
-    for sender in &*OURS {
+    for sender in kinds {
         let receiver = sender.clone().flip();
         let datagram = write(sender, &packet).expect("there is randomness");
         assert_eq!(datagram.len(), packet.len() + Encrypted::OVERHEAD);
@@ -69,10 +70,10 @@ fn only_what_was_sealed_passes(mut input: Input<'_>) {
         }
     }
     // Neither passes for another kind, or for the other direction.
-    let datagrams = OURS
+    let datagrams = kinds
         .each_ref()
         .map(|s| write(s, &packet).expect("as before"));
-    for (receiver, serializer) in OURS.iter().enumerate() {
+    for (receiver, serializer) in kinds.iter().enumerate() {
         for (sender, datagram) in datagrams.iter().enumerate() {
             let theirs = receiver != sender || receiver == 2;
             assert_eq!(serializer.deserialize(datagram).is_err(), theirs);

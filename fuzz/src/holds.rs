@@ -3,13 +3,13 @@ use std::fmt::Debug;
 use allocation_counter::measure;
 use bytes::BytesMut;
 use postbox_protocol::{BoxError, Serializer};
+use sha2::{Digest, Sha256};
 
-/// The secret that the targets send with.
-pub const SECRET: [u8; 32] = *b"what both of the two ends know..";
-
-/// A secret that nothing is ever sent with. The fuzzer sees what is compared in the process, and
-/// makes inputs of it: what was sealed with the other secret it finds soon.
-pub const NEVER_SENT: [u8; 32] = *b"what neither of both ever uses..";
+/// Returns a secret that is used for this input only. The fuzzer sees what is compared in the process
+/// and puts it into later inputs, signatures too: with one secret for all it would find what passes.
+pub fn secret(data: &[u8]) -> [u8; 32] {
+    Sha256::digest(data).into()
+}
 
 /// Returns the datagram that says `packet`. What stood in the buffer is left alone.
 pub fn write<S: Serializer>(serializer: &S, packet: &S::Sent) -> Result<Vec<u8>, BoxError> {

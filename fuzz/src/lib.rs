@@ -4,4 +4,4 @@ mod damage;
 mod holds;
 
 pub use damage::{Damage, Input};
-pub use holds::{NEVER_SENT, SECRET, decode, read_back, reads, same, write};
+pub use holds::{decode, read_back, reads, same, secret, write};
