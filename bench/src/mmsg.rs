@@ -238,6 +238,22 @@ fn switch_on(socket: &Socket, level: i32, name: i32) -> io::Result<()> {
     }
 }
 
+/// The processors that this thread may use.
+pub(crate) fn processors() -> Vec<usize> {
+    // SAFETY: a set of processors is a plain array of bits, of the size that is stated; CPU_ISSET checks its
+    // bounds.
+    unsafe {
+        let mut set = mem::zeroed::<libc::cpu_set_t>();
+        if libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) != 0 {
+            return Vec::new();
+        }
+        let most = 8 * size_of_val(&set);
+        (0..most)
+            .filter(|cpu| libc::CPU_ISSET(*cpu, &set))
+            .collect()
+    }
+}
+
 /// Keeps this thread, and all that it starts from now on, on one processor.
 pub(crate) fn pin(cpu: usize) -> io::Result<()> {
     // SAFETY: a set of processors is a plain array of bits; CPU_SET checks its bounds.

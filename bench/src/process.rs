@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddrV4;
-use std::num::NonZero;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::LazyLock;
@@ -16,13 +15,9 @@ use crate::echo::Style;
 use crate::mmsg;
 use crate::peers::{Order, Peer};
 
-/// The processors of the server and of the generator.
-const SERVER_CPU: usize = 0;
-const GENERATOR_CPU: usize = 1;
-
-/// How many there are, looked up before this thread is kept on one of them.
-static PROCESSORS: LazyLock<usize> =
-    LazyLock::new(|| thread::available_parallelism().map_or(1, NonZero::get));
+/// The processors to use, looked up before this thread is kept on one of them: the first is the server's,
+/// the second the generator's.
+static PROCESSORS: LazyLock<Vec<usize>> = LazyLock::new(mmsg::processors);
 
 /// A running server. It ends when this is dropped.
 pub(crate) struct Process {
@@ -73,14 +68,14 @@ impl Process {
             _ => own_command(order)?,
         };
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let alone = *PROCESSORS < 2;
-        // The child inherits the processor.
-        if !alone {
-            mmsg::pin(SERVER_CPU)?;
+        // The child inherits the processor. With only one there is nothing to choose.
+        let pair = PROCESSORS.first().zip(PROCESSORS.get(1));
+        if let Some((server, _)) = pair {
+            mmsg::pin(*server)?;
         }
         let child = command.spawn();
-        if !alone {
-            mmsg::pin(GENERATOR_CPU)?;
+        if let Some((_, generator)) = pair {
+            mmsg::pin(*generator)?;
         }
         let mut child = child?;
         let output = child.stdout.take().ok_or("it has no output")?;

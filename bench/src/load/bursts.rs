@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use super::generator::{BUFFER, is_passing};
+use super::generator::{BUFFER, is_on, is_passing};
 use super::{Figures, Load};
 use crate::mmsg::{self, Along, Batch};
 
@@ -53,11 +53,11 @@ impl Bursts {
         })
     }
 
-    /// Goes on for a while.
+    /// Goes on for a while, until there is an answer at least.
     pub(crate) fn run(&mut self, time: Duration) -> io::Result<Figures> {
         let mut figures = Figures::default();
         let begin = Instant::now();
-        while begin.elapsed() < time {
+        while is_on(begin, time, figures.answers) {
             let turn = Instant::now();
             while self
                 .asked

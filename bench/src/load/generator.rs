@@ -78,11 +78,11 @@ impl Generator {
         self.clients.let_ask(self.load.window);
     }
 
-    /// Goes on for a while.
+    /// Goes on for a while, until there is an answer at least.
     pub(crate) fn run(&mut self, time: Duration) -> io::Result<Figures> {
         let mut figures = Figures::default();
         let begin = Instant::now();
-        while begin.elapsed() < time {
+        while is_on(begin, time, figures.answers) {
             self.turn(&mut figures, true)?;
         }
         figures.elapsed = begin.elapsed();
@@ -181,6 +181,13 @@ impl Generator {
     fn now(&self) -> u64 {
         self.begin.elapsed().as_nanos() as u64
     }
+}
+
+/// Whether to go on. Nothing can be told of no answers, so the first is waited for: others may use the
+/// server's processor.
+pub(super) fn is_on(begin: Instant, time: Duration, answers: u64) -> bool {
+    let elapsed = begin.elapsed();
+    elapsed < time || (answers == 0 && elapsed < Duration::from_secs(20))
 }
 
 /// Whether an error passes: no room, nothing there, or a server that is not up.
