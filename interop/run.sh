@@ -101,4 +101,5 @@ oracle() {
 }
 pair "oracle: json" oracle
 pair "oracle: msgpack" oracle
+pair "oracle: protobuf" oracle
 finish

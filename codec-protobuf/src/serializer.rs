@@ -33,7 +33,7 @@ use crate::ProtobufError;
 ///
 /// Fields in the order of their numbers, lists of numbers packed, and nothing for a field that has
 /// its default (unless it is `optional` or of a `oneof`). prost takes negative zero for the default
-/// of a float, so alone in a field it comes back as zero. Maps that are `HashMap`s are sent in any
+/// of a float, so alone in a field, or in a map, it comes back as zero. Maps that are `HashMap`s are sent in any
 /// order.
 ///
 /// # What is received
@@ -44,13 +44,15 @@ use crate::ProtobufError;
 /// - a field cut short, a length beyond the end of the datagram;
 /// - a known field in another form than its type has, text that is not UTF-8;
 /// - the field number 0, the forms 6 and 7 that are none, a group that has no end or no beginning;
-/// - a number longer than ten bytes;
+/// - a number longer than ten bytes, or than 64 bits;
 /// - more than 100 messages within one another, in unknown groups too (unless another crate of the
 ///   program turned on prost's feature `no-recursion-limit`).
 ///
 /// Fields may come in any order, numbers in more bytes than needed, and lists of numbers packed or
 /// not. A number too large for its field loses its high bits, and an enum keeps a number that has
 /// no name, as the format says.
+///
+/// `docs/oracles.md` in the repository has every difference from Python's `protobuf`.
 ///
 /// # Allocations
 ///

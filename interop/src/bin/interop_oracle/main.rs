@@ -8,6 +8,7 @@
 
 mod node;
 
+mod everything;
 mod record;
 mod value;
 
@@ -16,6 +17,8 @@ use std::io::{self, BufRead, Write};
 use bytes::BytesMut;
 use postbox_codec_json::JsonSerializer;
 use postbox_codec_msgpack::{Extension, MessagePackSerializer, Timestamp};
+use postbox_codec_protobuf::ProtobufSerializer;
+use postbox_codec_protobuf_schema::{Everything, NewerPerson, Person};
 use postbox_protocol::{BoxError, Serializer};
 
 use node::{Canon, Node};
@@ -50,6 +53,7 @@ fn answer(line: &str) -> Result<String, BoxError> {
     match format {
         "json" => json(kind, ask),
         "msgpack" => msgpack(kind, ask),
+        "protobuf" => protobuf(kind, ask),
         _ => Err(format!("no format {format}").into()),
     }
 }
@@ -87,6 +91,15 @@ fn msgpack(kind: &str, ask: Ask) -> Result<String, BoxError> {
         "timestamp" => run(&MessagePackSerializer::<Timestamp>::new(), ask),
         "extension" => run(&MessagePackSerializer::<Extension>::new(), ask),
         _ => Err(format!("no MessagePack {kind}").into()),
+    }
+}
+
+fn protobuf(kind: &str, ask: Ask) -> Result<String, BoxError> {
+    match kind {
+        "Everything" => run(&ProtobufSerializer::<Everything>::new(), ask),
+        "NewerPerson" => run(&ProtobufSerializer::<NewerPerson>::new(), ask),
+        "Person" => run(&ProtobufSerializer::<Person>::new(), ask),
+        _ => Err(format!("no message {kind}").into()),
     }
 }
 
