@@ -33,8 +33,8 @@ use crate::ProtobufError;
 ///
 /// Fields in the order of their numbers, lists of numbers packed, and nothing for a field that has
 /// its default (unless it is `optional` or of a `oneof`). prost takes negative zero for the default
-/// of a float, so alone in a field, or in a map, it comes back as zero. Maps that are `HashMap`s are sent in any
-/// order.
+/// of a float, so alone in a field, or in a map, it comes back as zero. Maps that are `HashMap`s
+/// are sent in any order.
 ///
 /// # What is received
 ///
