@@ -3,9 +3,10 @@
     easynetwork_client.py LABEL FORMAT COMMAND...
 
 Starts the server with COMMAND and the addresses to listen on (see ``easynetwork_server.py`` for
-what a server prints and how it ends), runs every check with the asyncio client, the synchronous one,
-and the one of plain sockets, as far as the format has them (see ``wire.py``), over IPv4 and IPv6,
-and prints a line for each: ``ok``, ``FAILED`` or ``skipped``, then LABEL and the check's name. Ends with 1 if one failed. What is said is in ``wire.py``.
+what a server prints and how it ends), runs every check with the asyncio client, the synchronous
+one, and the one of plain sockets, as far as the format has them (see ``wire.py``), over IPv4 and
+IPv6, and prints a line for each: ``ok``, ``FAILED`` or ``skipped``, then LABEL and the check's
+name. Ends with 1 if one failed. What is said is in ``wire.py``.
 """
 
 from __future__ import annotations
@@ -13,85 +14,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import queue
-import signal
 import socket
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from easynetwork.exceptions import DatagramProtocolParseError, DeserializeError
 
+from server_process import FAMILIES, Server
 from talkers import AsyncTalker, PlainTalker, SyncTalker, Talker
 from wire import FORMATS, Format, Unreadable
 
 CHECK_LIMIT = 30.0  # seconds: for one check, restarts included
 QUIET = 0.3  # seconds: long enough to say that nothing more was sent
 
-FAMILIES = {"ipv4": (socket.AF_INET, "127.0.0.1"), "ipv6": (socket.AF_INET6, "::1")}
-
-TEXTS = ["", "hello", "na\u00efve \u4f60\u597d \U0001f4ee", 'quote " backslash \\', "\x00\x1f\x7f\n\u2028", "x" * 40_000]
+TEXTS = [
+    "",
+    "hello",
+    "na\u00efve \u4f60\u597d \U0001f4ee",
+    'quote " backslash \\',
+    "\x00\x1f\x7f\n\u2028",
+    "x" * 40_000,
+]
 
 NUMBERS = [0.0, 1.0, -1.5, 0.1, 1 / 3, 2.0**53 - 1, 1e22, 1.7976931348623157e308, 5e-320, 7]
-
-
-class Server:
-    """The server process under test."""
-
-    def __init__(self, command: list[str], families: list[str]) -> None:
-        self.command = command
-        self.families = families
-        self.addresses = [f"[{host}]:0" if ":" in host else f"{host}:0" for _, host in map(FAMILIES.__getitem__, families)]
-        self.process: subprocess.Popen[str] | None = None
-
-    def start(self) -> None:
-        """Starts it; a second start asks for the ports that the first one was given."""
-        self.process = subprocess.Popen(
-            [*self.command, *self.addresses], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._read, args=(self.process, lines), daemon=True).start()
-        listening = []
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                line = lines.get(timeout=max(0, deadline - time.monotonic()))
-            except queue.Empty:
-                raise RuntimeError("the server did not become ready in time") from None
-            if line == "ready":
-                break
-            if not line.startswith("listening on "):
-                raise RuntimeError(f"the server said {line!r} before it was ready")
-            listening.append(line.removeprefix("listening on "))
-        if len(listening) != len(self.addresses):
-            raise RuntimeError(f"the server listens on {listening}, asked were {self.addresses}")
-        self.addresses = listening
-
-    @staticmethod
-    def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
-        for line in process.stdout:
-            lines.put(line.strip())
-        lines.put("<end of output>")
-
-    def stop_by_end_of_input(self) -> int:
-        self.process.stdin.close()
-        return self.process.wait(10)
-
-    def stop_by_signal(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-
-    def address(self, family: str) -> tuple[str, int]:
-        host, _, port = self.addresses[self.families.index(family)].rpartition(":")
-        return host.strip("[]"), int(port)
 
 
 class Peer:
@@ -105,7 +52,9 @@ class Peer:
 
     @contextlib.asynccontextmanager
     async def talk(self) -> AsyncIterator[Talker]:
-        talker = self._talker(self.server.address(self._family), FAMILIES[self._family][0], self.spoken)
+        talker = self._talker(
+            self.server.address(self._family), FAMILIES[self._family][0], self.spoken
+        )
         await talker.open()
         try:
             yield talker
@@ -119,8 +68,14 @@ def expect(got: Any, wanted: Any, what: str = "the answer") -> None:
 
 
 def expect_bad_request(got: Any, what: str) -> None:
-    if not (isinstance(got, dict) and got.get("error") == "bad request" and isinstance(got.get("reason"), str)):
-        raise AssertionError(f"{what} was answered by {str(got)[:200]!r}, expected a bad request with its reason")
+    if not (
+        isinstance(got, dict)
+        and got.get("error") == "bad request"
+        and isinstance(got.get("reason"), str)
+    ):
+        raise AssertionError(
+            f"{what} was answered by {str(got)[:200]!r}, expected a bad request with its reason"
+        )
 
 
 async def expect_echo(talk: Talker, text: str) -> None:
@@ -269,7 +224,8 @@ async def a_client_goes_on_after_the_server_was_restarted(peer: Peer) -> None:
             await asyncio.to_thread(peer.server.start)
         expect(status, 0, "the server's exit status")
         for attempt in range(20):
-            # The first attempts may be told, late, that nobody listened. The server has forgotten the
+            # The first attempts may be told, late, that nobody listened. The server has forgotten
+            # the
             # conversation, so this echo is a request of its own.
             with contextlib.suppress(OSError, TimeoutError):
                 await talk.send({"op": "echo", "text": f"after {attempt}"})
@@ -353,7 +309,9 @@ async def main(label: str, format_name: str, command: list[str]) -> int:
         for family in FAMILIES:
             for kind, talker, checks in talkers:
                 if family not in families:
-                    report.line("skipped", f"{family}, {kind}: this machine has no {FAMILIES[family][1]}")
+                    report.line(
+                        "skipped", f"{family}, {kind}: this machine has no {FAMILIES[family][1]}"
+                    )
                     continue
                 peer = Peer(server, talker, family, spoken)
                 for check in checks:

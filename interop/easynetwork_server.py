@@ -76,7 +76,9 @@ def bad_request(reason: object) -> dict[str, str]:
 
 
 class Handler(AsyncDatagramRequestHandler[Any, Any]):
-    async def handle(self, client: AsyncDatagramClient[Any]) -> AsyncGenerator[RecvParams | None, Any]:
+    async def handle(
+        self, client: AsyncDatagramClient[Any]
+    ) -> AsyncGenerator[RecvParams | None, Any]:
         try:
             ask = yield None
         except DatagramProtocolParseError as error:

@@ -1,6 +1,7 @@
-"""A server of plain sockets and Python's ``msgpack`` or ``protobuf``, for clients of Postbox to talk to.
+"""A server of plain sockets and Python's ``msgpack`` or ``protobuf``, for clients of Postbox to
+talk to.
 
-    plain_server.py FORMAT ADDRESS...        (as in ``easynetwork_server.py``)
+plain_server.py FORMAT ADDRESS...        (as in ``easynetwork_server.py``)
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ class Server:
     def __init__(self, address: str, codec: Any) -> None:
         host, _, port = address.rpartition(":")
         host = host.strip("[]")
-        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket = socket.socket(
+            socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM
+        )
         self.socket.bind((host, int(port)))
         self._codec = codec
         # Who is in a conversation: until when, and how long each wait may last.
@@ -49,7 +52,9 @@ class Server:
             self._answer(datagram, peer)
 
     def _send(self, packet: Any, peer: Any) -> None:
-        self.socket.sendto(packet if isinstance(packet, bytes) else self._codec.encode(packet), peer)
+        self.socket.sendto(
+            packet if isinstance(packet, bytes) else self._codec.encode(packet), peer
+        )
 
     def _answer(self, datagram: bytes, peer: Any) -> None:
         try:
@@ -58,7 +63,11 @@ class Server:
             self._refuse(str(error), peer)
             return
         if peer in self._conversations:
-            if isinstance(ask, dict) and ask.get("op") == "echo" and isinstance(ask.get("text"), str):
+            if (
+                isinstance(ask, dict)
+                and ask.get("op") == "echo"
+                and isinstance(ask.get("text"), str)
+            ):
                 del self._conversations[peer]
                 self._send({"reply": "heard", "text": ask["text"]}, peer)
             else:

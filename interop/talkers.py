@@ -39,7 +39,9 @@ class SyncTalker:
     """The synchronous client. It blocks, so each call is made from a thread."""
 
     def __init__(self, address: tuple[str, int], family: int, spoken: Format) -> None:
-        self._client = UDPNetworkClient(address, DatagramProtocol(OrBytes(spoken.easynetwork)), family=family)
+        self._client = UDPNetworkClient(
+            address, DatagramProtocol(OrBytes(spoken.easynetwork)), family=family
+        )
 
     async def open(self) -> None:
         pass
@@ -71,7 +73,9 @@ class PlainTalker:
 
     async def recv(self, limit: float = ANSWER_LIMIT) -> Any:
         async with asyncio.timeout(limit):
-            return self._codec.decode(await asyncio.get_running_loop().sock_recv(self._socket, 65536))
+            return self._codec.decode(
+                await asyncio.get_running_loop().sock_recv(self._socket, 65536)
+            )
 
     async def close(self) -> None:
         self._socket.close()

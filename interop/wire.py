@@ -118,7 +118,9 @@ class Format(NamedTuple):
         return PlainProtobuf("Answer", "Ask") if self.plain is PlainProtobuf else self.plain()
 
     def malformed(self) -> dict[str, bytes]:
-        """What a server has to refuse, and be none the worse for it; the empty datagram is not among it."""
+        """What a server has to refuse, and be none the worse for it; the empty datagram is not
+        among it.
+        """
         broken = {"no packet": b"hello", "NUL bytes": bytes(16)}
         if self.easynetwork is None:
             return broken | {
@@ -132,7 +134,9 @@ class Format(NamedTuple):
         echo = self.easynetwork.serialize({"op": "echo", "text": "hello"})
         broken["cut short"] = echo[:-1]
         if isinstance(self.easynetwork, Base64EncoderSerializer):
-            broken["preceded by more"] = b"bbbb" + echo  # what follows the padding is left out by Python
+            broken["preceded by more"] = (
+                b"bbbb" + echo
+            )  # what follows the padding is left out by Python
         else:
             broken |= {"followed by more": echo + b"b", "two packets": echo + echo}
         if isinstance(self.easynetwork, JSONSerializer):
@@ -146,7 +150,9 @@ class Format(NamedTuple):
             "a field missing": {"op": "echo"},
             "a field of another type": {"op": "echo", "text": 1},
         }
-        return broken | {what: self.easynetwork.serialize(packet) for what, packet in packets.items()}
+        return broken | {
+            what: self.easynetwork.serialize(packet) for what, packet in packets.items()
+        }
 
 
 FORMATS = {

@@ -1,10 +1,11 @@
-"""Random bytes through EasyNetwork's wrapping serializers and ours, each reading what the other wrote.
+"""Random bytes through EasyNetwork's wrapping serializers and ours, each reading what the other
+wrote.
 
     python wrappers.py PROGRAM [SEED]
 
-PROGRAM is interop_wrappers. Damaged datagrams are read by both, who have to agree whether they are valid,
-and if so what they say. The one difference is that Python's base64 leaves out what it does not know and
-takes bits that mean nothing: what only EasyNetwork takes has to be such text.
+PROGRAM is interop_wrappers. Damaged datagrams are read by both, who have to agree whether they
+are valid, and if so what they say. The one difference is that Python's base64 leaves out what it
+does not know and takes bits that mean nothing: what only EasyNetwork takes has to be such text.
 """
 
 import base64
@@ -59,7 +60,9 @@ def theirs(name):
 
 class Ours:
     def __init__(self, program):
-        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def ask(self, what, name, data):
         self.process.stdin.write(f"{what} {name} {data.hex()}\n")
@@ -86,7 +89,9 @@ def packet(rng):
         case 2:
             return bytes([rng.randrange(256)]) * rng.randrange(5000)
         case _:
-            return b"".join(rng.choice([b"alpha ", b"beta ", b"\0\xff"]) for _ in range(rng.randrange(300)))
+            return b"".join(
+                rng.choice([b"alpha ", b"beta ", b"\0\xff"]) for _ in range(rng.randrange(300))
+            )
 
 
 def damage(rng, datagram):
@@ -146,7 +151,10 @@ def check(name, ours, rng):
             lenient += 1
             continue
         return f"{datagram.hex()} is {taken!r} for EasyNetwork, {taken_here!r} for Postbox"
-    print(f"ok      wrappers: {name}: {VALUES} values each way, {DAMAGED} damaged, {lenient} of them lenient base64")
+    print(
+        f"ok      wrappers: {name}: {VALUES} values each way, {DAMAGED} damaged,"
+        f" {lenient} of them lenient base64"
+    )
     return None
 
 

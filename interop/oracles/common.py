@@ -1,7 +1,8 @@
 """What the oracles share: nodes, our program, damage, and the report.
 
-A node is what a packet says, in words that no codec has a part in; ``src/bin/interop_oracle/node.rs``
-has the table. In Python it is what one would take for it, with ``Single``, ``Ext`` and ``Map`` beside.
+A node is what a packet says, in words that no codec has a part in;
+``src/bin/interop_oracle/node.rs`` has the table. In Python it is what one would take for it,
+with ``Single``, ``Ext`` and ``Map`` beside.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ def text(node: Any) -> str:
         case bytes():
             return "b" + node.hex()
         case Map():
-            return " ".join([f"{{{len(node)}", *sorted(f"{text(key)} {text(value)}" for key, value in node)])
+            return " ".join(
+                [f"{{{len(node)}", *sorted(f"{text(key)} {text(value)}" for key, value in node)]
+            )
         case list() | tuple():
             return " ".join([f"[{len(node)}", *map(text, node)])
     raise TypeError(f"no node: {node!r}")
@@ -105,7 +108,9 @@ class Ours:
     """Our program, which writes and reads for us."""
 
     def __init__(self, program: str) -> None:
-        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def ask(self, verb: str, what: str, rest: str) -> str:
         """The answer, or ``refused WHY``."""
@@ -135,7 +140,9 @@ class Ours:
 
 
 def damage(rng: random.Random, datagram: bytes, other: bytes, alphabet: bytes) -> bytes:
-    """The datagram cut short, with bytes flipped, put in, taken out, doubled, or spliced to another."""
+    """The datagram cut short, with bytes flipped, put in, taken out, doubled, or spliced to
+    another.
+    """
     broken = bytearray(datagram)
     for _ in range(rng.choice([1, 1, 1, 1, 2, 3])):
         at = rng.randrange(len(broken) + 1)
@@ -210,25 +217,34 @@ class Report:
             print(f"FAILED  {label} (seed {self.seed}): {reason}", flush=True)
             return
         seen = ", ".join(f"{count} {name}" for name, count in sorted(self._deviations.now.items()))
-        print(f"ok      {label} (seed {self.seed}): {figures}; deviations: {seen or 'none'}", flush=True)
+        print(
+            f"ok      {label} (seed {self.seed}): {figures}; deviations: {seen or 'none'}",
+            flush=True,
+        )
 
     def end(self) -> None:
         self.ours.close()
         stale = self._deviations.unseen()
         # Another seed may miss one.
         if stale and self.seed == SEED and not self.failed:
-            print(f"FAILED  oracle: {self._format}: deviations that never occur: {', '.join(stale)}")
+            print(
+                f"FAILED  oracle: {self._format}: deviations that never occur: {', '.join(stale)}"
+            )
             self.failed = True
         written = documented(self._format)
         if written != set(self._deviations.reasons):
-            print(f"FAILED  oracle: {self._format}: docs/oracles.md names other deviations: {sorted(written)}")
+            print(f"FAILED  oracle: {self._format}: docs/oracles.md has others: {sorted(written)}")
             self.failed = True
         sys.exit(self.failed)
 
 
 def documented(format_name: str) -> set[str]:
-    """The deviations of a format that its section of the page has: the first column of the table."""
+    """The deviations of a format that the page has: the first column of its section's table."""
     page = Path(__file__).parents[2].joinpath("docs", "oracles.md").read_text()
-    section = re.search(rf"^## {re.escape(format_name)}$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL | re.IGNORECASE)
+    section = re.search(
+        rf"^## {re.escape(format_name)}$(.*?)(?=^## |\Z)",
+        page,
+        re.MULTILINE | re.DOTALL | re.IGNORECASE,
+    )
     rows = re.findall(r"^\| ([a-z0-9][^|]*) \|", section[1] if section else "", re.MULTILINE)
     return set(rows) - {"deviation"}

@@ -47,9 +47,15 @@ def document(schema: Any, node: Any) -> Any:
         case ["map", _, inner]:
             return {str(key): document(inner, value) for key, value in node}
         case ["struct", _, fields]:
-            return {name: document(kind, part) for (name, kind), part in zip(fields, node, strict=True)}
+            return {
+                name: document(kind, part) for (name, kind), part in zip(fields, node, strict=True)
+            }
         case ["enum", variants]:
-            return {name: document(variants[name], data) for name, data in node} if isinstance(node, Map) else node
+            return (
+                {name: document(variants[name], data) for name, data in node}
+                if isinstance(node, Map)
+                else node
+            )
     return node
 
 
@@ -137,8 +143,14 @@ class Reader:
             self.refuse("floats out of range")
         bits = nearest_single(float(exact)).bits
         # The double in between may have rounded to a tie, or across one.
-        candidates = [Single(near) for near in (bits - 1, bits, bits + 1) if 0 <= near & 0x7FFFFFFF < 0x7F800000]
-        return min(candidates, key=lambda single: (abs(Fraction(single.double()) - exact), single.bits & 1))
+        candidates = [
+            Single(near)
+            for near in (bits - 1, bits, bits + 1)
+            if 0 <= near & 0x7FFFFFFF < 0x7F800000
+        ]
+        return min(
+            candidates, key=lambda single: (abs(Fraction(single.double()) - exact), single.bits & 1)
+        )
 
     def read(self, schema: Any, value: Any, depth: int) -> Any:
         match schema, value:
@@ -174,12 +186,18 @@ class Reader:
             case ["list", inner], list() if not isinstance(value, Map):
                 depth = self.deeper(depth)
                 return [self.read(inner, part, depth) for part in value]
-            case ["tuple", kinds], list() if not isinstance(value, Map) and len(value) == len(kinds):
+            case ["tuple", kinds], list() if not isinstance(value, Map) and len(value) == len(
+                kinds
+            ):
                 depth = self.deeper(depth)
-                return [self.read(kind, part, depth) for kind, part in zip(kinds, value, strict=True)]
+                return [
+                    self.read(kind, part, depth) for kind, part in zip(kinds, value, strict=True)
+                ]
             case ["map", key_kind, inner], Map():
                 depth = self.deeper(depth)
-                pairs = [(self.key(key_kind, key), self.read(inner, part, depth)) for key, part in value]
+                pairs = [
+                    (self.key(key_kind, key), self.read(inner, part, depth)) for key, part in value
+                ]
                 return Map(dict(pairs).items())
             case ["struct", name, fields], list():
                 return self.struct(name, fields, value, self.deeper(depth))
@@ -216,7 +234,9 @@ class Reader:
         if not isinstance(value, Map):
             if len(value) != len(fields):
                 raise Refused("another number of fields")
-            return [self.read(kind, part, depth) for (_, kind), part in zip(fields, value, strict=True)]
+            return [
+                self.read(kind, part, depth) for (_, kind), part in zip(fields, value, strict=True)
+            ]
         read: dict[str, Any] = {}
         kinds = dict(fields)
         for key, part in value:

@@ -1,4 +1,4 @@
-"""Values of every kind, and how they are written: by Python's msgpack, and in every form there is."""
+"""Values of every kind, as Python's msgpack writes them and in every form there is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def extension(rng: random.Random) -> Ext:
 
 
 def moment(rng: random.Random) -> Moment:
-    seconds = rng.choice([0, 1, -1, (1 << 32) - 1, 1 << 32, (1 << 34) - 1, 1 << 34, integer(rng, "i64")])
+    seconds = rng.choice(
+        [0, 1, -1, (1 << 32) - 1, 1 << 32, (1 << 34) - 1, 1 << 34, integer(rng, "i64")]
+    )
     return Moment(seconds, rng.choice([0, 0, 1, 999_999_999, rng.randrange(1_000_000_000)]))
 
 
@@ -52,7 +54,9 @@ def tree(rng: random.Random, depth: int, singles: bool) -> Any:
             return [tree(rng, depth - 1, singles) for _ in range(rng.choice([0, 1, 2, 3, 16]))]
         case _:
             pairs = range(rng.choice([0, 1, 2, 3, 16]))
-            return Map((tree(rng, rng.randrange(2), singles), tree(rng, depth - 1, singles)) for _ in pairs)
+            return Map(
+                (tree(rng, rng.randrange(2), singles), tree(rng, depth - 1, singles)) for _ in pairs
+            )
 
 
 class Pairs(dict):
@@ -88,7 +92,9 @@ def packable(node: Any) -> Any:
 
 
 def sendable(node: Any) -> Any:
-    """The node as our program takes it: moments are extensions, and the pairs of maps in the order of their words."""
+    """The node as our program takes it: moments are extensions, and the pairs of maps in the order
+    of their words.
+    """
     match node:
         case Moment(seconds, nanos):
             return Ext(-1, msgpack.Timestamp(seconds, nanos).to_bytes())
@@ -104,7 +110,11 @@ def head(rng: random.Random, size: int, short: tuple[int, int] | None, *longer: 
     """The marker and the length of something, in any form that can say it: with 1, 2 or 4 bytes."""
     forms = [bytes([short[0] | size])] if short and size < short[1] else []
     widths = [1, 2, 4][-len(longer) :]
-    forms += [bytes([marker]) + size.to_bytes(width, "big") for marker, width in zip(longer, widths, strict=True) if size < 1 << 8 * width]
+    forms += [
+        bytes([marker]) + size.to_bytes(width, "big")
+        for marker, width in zip(longer, widths, strict=True)
+        if size < 1 << 8 * width
+    ]
     return rng.choice(forms)
 
 
@@ -116,7 +126,11 @@ def wild(rng: random.Random, node: Any) -> bytes:
         case bool():
             return b"\xc3" if node else b"\xc2"
         case Single():
-            return b"\xca" + node.bits.to_bytes(4, "big") if rng.random() < 0.7 else b"\xcb" + struct.pack(">d", node.double())
+            return (
+                b"\xca" + node.bits.to_bytes(4, "big")
+                if rng.random() < 0.7
+                else b"\xcb" + struct.pack(">d", node.double())
+            )
         case Ext(kind, data):
             fixed = {1: 0xD4, 2: 0xD5, 4: 0xD6, 8: 0xD7, 16: 0xD8}
             if len(data) in fixed and rng.random() < 0.5:
@@ -131,7 +145,9 @@ def wild(rng: random.Random, node: Any) -> bytes:
                 if 0 <= node < 1 << bits:
                     forms.append(bytes([0xCC + power]) + node.to_bytes(bits // 8, "big"))
                 if -(1 << bits - 1) <= node < 1 << bits - 1:
-                    forms.append(bytes([0xD0 + power]) + node.to_bytes(bits // 8, "big", signed=True))
+                    forms.append(
+                        bytes([0xD0 + power]) + node.to_bytes(bits // 8, "big", signed=True)
+                    )
             return rng.choice(forms)
         case float():
             short = nearest_single(node)
@@ -143,10 +159,14 @@ def wild(rng: random.Random, node: Any) -> bytes:
             return head(rng, len(data), (0xA0, 32), 0xD9, 0xDA, 0xDB) + data
         case bytes():
             # Those that are wide integers have but one form: see the deviations.
-            return (b"\xc4\x10" if len(node) == 16 else head(rng, len(node), None, 0xC4, 0xC5, 0xC6)) + node
+            return (
+                b"\xc4\x10" if len(node) == 16 else head(rng, len(node), None, 0xC4, 0xC5, 0xC6)
+            ) + node
         case Map():
             parts = b"".join(wild(rng, part) for pair in node for part in pair)
             return head(rng, len(node), (0x80, 16), 0xDE, 0xDF) + parts
         case list():
-            return head(rng, len(node), (0x90, 16), 0xDC, 0xDD) + b"".join(wild(rng, part) for part in node)
+            return head(rng, len(node), (0x90, 16), 0xDC, 0xDD) + b"".join(
+                wild(rng, part) for part in node
+            )
     raise TypeError(node)

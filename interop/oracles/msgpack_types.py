@@ -24,9 +24,15 @@ def document(schema: Any, node: Any, compact: bool) -> Any:
         case ["tuple", kinds]:
             return [document(kind, part, compact) for kind, part in zip(kinds, node, strict=True)]
         case ["map", key_kind, inner]:
-            return Map((document(key_kind, key, compact), document(inner, value, compact)) for key, value in node)
+            return Map(
+                (document(key_kind, key, compact), document(inner, value, compact))
+                for key, value in node
+            )
         case ["struct", _, fields]:
-            parts = [(name, document(kind, part, compact)) for (name, kind), part in zip(fields, node, strict=True)]
+            parts = [
+                (name, document(kind, part, compact))
+                for (name, kind), part in zip(fields, node, strict=True)
+            ]
             return [part for _, part in parts] if compact else Map(parts)
         case ["enum", variants] if isinstance(node, Map):
             return Map((name, document(variants[name], data, compact)) for name, data in node)
@@ -49,7 +55,13 @@ class Reader:
 
     def read(self, schema: Any, value: Any) -> Any:
         match schema, value:
-            case ("any", _) | ("bool", bool()) | ("unit", None) | ("extension", Ext()) | ("timestamp", Moment()):
+            case (
+                ("any", _)
+                | ("bool", bool())
+                | ("unit", None)
+                | ("extension", Ext())
+                | ("timestamp", Moment())
+            ):
                 return value
             case "extension", Moment():
                 return value
@@ -82,8 +94,12 @@ class Reader:
             case ["tuple", kinds], bytes() if len(value) >= len(kinds):
                 if len(value) > len(kinds):
                     self.deviations.allow("bytes beyond a tuple")
-                return [self.read_byte(kind, byte) for kind, byte in zip(kinds, value, strict=False)]
-            case ["tuple", kinds], list() if not isinstance(value, Map) and len(value) == len(kinds):
+                return [
+                    self.read_byte(kind, byte) for kind, byte in zip(kinds, value, strict=False)
+                ]
+            case ["tuple", kinds], list() if not isinstance(value, Map) and len(value) == len(
+                kinds
+            ):
                 return [self.read(kind, part) for kind, part in zip(kinds, value, strict=True)]
             case ["map", key_kind, inner], Map():
                 pairs = [(self.read(key_kind, key), self.read(inner, part)) for key, part in value]
@@ -91,7 +107,9 @@ class Reader:
             case ["struct", name, fields], Map():
                 return self.named(name, fields, value)
             case ["struct", _, fields], list() if len(value) == len(fields):
-                return [self.read(kind, part) for (_, kind), part in zip(fields, value, strict=True)]
+                return [
+                    self.read(kind, part) for (_, kind), part in zip(fields, value, strict=True)
+                ]
             case ["enum", variants], Map() if len(value) == 1:
                 name = self.identifier(list(variants), value[0][0])
                 if name in variants:
@@ -121,7 +139,11 @@ class Reader:
     def single_of_integer(value: int) -> Single:
         near = nearest_single(float(value))
         candidates = [Single(bits) for bits in (max(near.bits, 1) - 1, near.bits, near.bits + 1)]
-        return min(candidates, key=lambda single: (abs(int(single.double()) - value), single.bits & 1)) if value else near
+        return (
+            min(candidates, key=lambda single: (abs(int(single.double()) - value), single.bits & 1))
+            if value
+            else near
+        )
 
     def integer(self, kind: str, value: Any) -> int:
         low, high = bounds(kind)
@@ -174,7 +196,9 @@ def read_as(schema: Any, value: Any, deviations: Deviations) -> Any:
 
 
 def moment_of(data: bytes) -> Moment:
-    """The moment that an extension of kind -1 says; ``struct.error`` or ``ValueError`` if it says none."""
+    """The moment that an extension of kind -1 says; ``struct.error`` or ``ValueError`` if it says
+    none.
+    """
     match len(data):
         case 4:
             moment = Moment(struct.unpack(">I", data)[0], 0)

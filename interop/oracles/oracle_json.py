@@ -2,9 +2,10 @@
 
     python oracle_json.py PROGRAM [SEED]
 
-PROGRAM is interop_oracle. Python reads; what our types make of the document is then said by ``json_types.py``
-from serde's rules, and our program has to answer the same, node for node. Damaged documents have to be valid
-for both or for neither, and if so to say the same. Where the two differ by design, DEVIATIONS has the reason.
+PROGRAM is interop_oracle. Python reads; what our types make of the document is then said by
+``json_types.py`` from serde's rules, and our program has to answer the same, node for node.
+Damaged documents have to be valid for both or for neither, and if so to say the same. Where the
+two differ by design, DEVIATIONS has the reason.
 """
 
 from __future__ import annotations
@@ -15,30 +16,60 @@ import re
 import sys
 from typing import Any
 
-from common import DAMAGED, VALUES, Deviations, Disagreement, Map, Refused, Report, attempt, damage, text
+from common import (
+    DAMAGED,
+    VALUES,
+    Deviations,
+    Disagreement,
+    Map,
+    Refused,
+    Report,
+    attempt,
+    damage,
+    text,
+)
 from json_types import Number, document, read_as
-from record import CONTROL, RECORD, character, double, generate, integer, string
+from record import CONTROL, RECORD, double, generate, integer, string
 
 DEVIATIONS = Deviations(
     {
-        "lone surrogates": "a lone surrogate (\\ud800) is no Unicode, and a Rust string cannot hold it: refused",
-        "surrogates in bytes": "where a type reads bytes from a string, a lone surrogate is read as the three "
-        "bytes it would have",
-        "control characters in bytes": "where a type reads bytes from a string, the string may hold raw control "
-        "characters, which Python refuses",
-        "floats out of range": "1e400 is infinite for Python; there is no infinity in JSON: refused",
-        "unread surrogates and floats": "in a field that nobody reads, lone surrogates and floats out of range pass",
-        "unread depth": "in a field that nobody reads any depth is taken: no stack and no memory is used for it",
-        "large integers": "Python's integers have no end; untyped, an integer beyond 64 bits is the nearest float",
-        "minus zero": "-0 is the integer 0 for Python and the float -0.0 for us, which no integer type of up to "
-        "64 bits takes",
-        "depth": "more than 127 arrays and objects within one another are refused; Python goes on to its own limit",
-        "escaped number keys": "a key that a type reads as a number has to be written without escapes",
+        "lone surrogates": (
+            "a lone surrogate (\\ud800) is no Unicode, and a Rust string cannot hold it: refused"
+        ),
+        "surrogates in bytes": (
+            "where a type reads bytes from a string, a lone surrogate is read as the three bytes "
+            "it would have"
+        ),
+        "control characters in bytes": (
+            "where a type reads bytes from a string, the string may hold raw control characters, "
+            "which Python refuses"
+        ),
+        "floats out of range": "1e400 is infinite for Python; JSON has no infinity: refused",
+        "unread surrogates and floats": (
+            "in a field that nobody reads, lone surrogates and floats out of range pass"
+        ),
+        "unread depth": (
+            "in a field that nobody reads any depth is taken: no stack and no memory is used for it"
+        ),
+        "large integers": (
+            "Python's integers have no end; untyped, an integer beyond 64 bits is the nearest float"
+        ),
+        "minus zero": (
+            "-0 is the integer 0 for Python and the float -0.0 for us, which no integer type of "
+            "up to 64 bits takes"
+        ),
+        "depth": (
+            "more than 127 arrays and objects within one another are refused; Python goes on to "
+            "its own limit"
+        ),
+        "escaped number keys": (
+            "a key that a type reads as a number has to be written without escapes"
+        ),
     }
 )
 
 SCALARS = ["u64", "i64", "u128", "i128", "f32", "f64", "text"]
-ALPHABET = b'{}[]",:\\/-+.0123456789eEtfnu \t\r\nNI\x00\x1f\x7f\x80\xc3\xed\xff\'#'
+ALPHABET = b"{}[]\",:\\/-+.0123456789eEtfnu \t\r\nNI\x00\x1f\x7f\x80\xc3\xed\xff'#"
 
 # Documents that damage is unlikely to make, for the type that they concern.
 EDGES = [
@@ -104,7 +135,7 @@ EDGES = [
 RECORD_EDGES = [
     ("blob", b'"text \\ud800"'),
     ("blob", b'"a\x01b"'),
-    ("blob", "\"\u00e9\"".encode()),
+    ("blob", '"\u00e9"'.encode()),
     ("blob", b"[256]"),
     ("unknown", b'["\\ud800", 1e400]'),
     ("unknown", b"[" * 200 + b"]" * 200),
@@ -164,7 +195,8 @@ def theirs(kind: str, datagram: bytes) -> str:
     except Refused:
         if kind != "record":
             raise
-        # Python refuses raw control characters in any string, and we in all but those read as bytes.
+        # Python refuses raw control characters in any string, and we in all but those read as
+        # bytes.
         read = decode(re.sub(rb'"(?:[^"\\]|\\.)*"', mark_controls, datagram, flags=re.DOTALL))
     return text(read_as(schema, read, DEVIATIONS, datagram))
 
@@ -175,7 +207,10 @@ def mark_controls(string: re.Match[bytes]) -> bytes:
 
 def compare(report: Report, kind: str, datagram: bytes) -> bool:
     """Whether both take the datagram; if they disagree that is the end."""
-    expected, answer = attempt(theirs, kind, datagram), attempt(report.ours.read, f"json-{kind}", datagram)
+    expected, answer = (
+        attempt(theirs, kind, datagram),
+        attempt(report.ours.read, f"json-{kind}", datagram),
+    )
     if isinstance(expected, Refused) and isinstance(answer, Refused):
         return False
     if expected == answer:
@@ -219,7 +254,16 @@ def space(rng: random.Random) -> str:
 
 def wild_text(rng: random.Random, value: str, escapes: bool) -> str:
     """A string with any of the forms of its characters."""
-    short = {'"': '\\"', "\\": "\\\\", "/": "\\/", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    short = {
+        '"': '\\"',
+        "\\": "\\\\",
+        "/": "\\/",
+        "\b": "\\b",
+        "\f": "\\f",
+        "\n": "\\n",
+        "\r": "\\r",
+        "\t": "\\t",
+    }
     written = []
     for letter in value:
         if letter in short and rng.random() < 0.5:
@@ -252,7 +296,9 @@ def wild(rng: random.Random, value: Any) -> str:
             parts = []
             for key, part in value.items():
                 name = wild_text(rng, key, not key.lstrip("-").isdigit())
-                parts.append(space(rng) + name + space(rng) + ":" + space(rng) + wild(rng, part) + space(rng))
+                parts.append(
+                    space(rng) + name + space(rng) + ":" + space(rng) + wild(rng, part) + space(rng)
+                )
             return f"{{{','.join(parts) or space(rng)}}}"
     raise TypeError(value)
 
@@ -266,7 +312,10 @@ def values(report: Report, kind: str, schema: Any, count: int = VALUES):
             if theirs(kind, datagram) != words:
                 raise Disagreement(f"{datagram!r} is not {words} for Python")
             value = document(schema, node)
-            for datagram in (python_writes(rng, value), (space(rng) + wild(rng, value) + space(rng)).encode()):
+            for datagram in (
+                python_writes(rng, value),
+                (space(rng) + wild(rng, value) + space(rng)).encode(),
+            ):
                 answer = attempt(report.ours.read, f"json-{kind}", datagram)
                 if answer != words:
                     raise Disagreement(f"{datagram!r} is {answer!r} for Postbox, not {words}")
@@ -285,7 +334,9 @@ def damaged(report: Report, kinds: list[str]):
             for _ in range(2):
                 node = tree(rng, 3) if schema == "any" else generate(rng, schema, True)
                 value = document(schema, node)
-                both.append(python_writes(rng, value) if rng.random() < 0.5 else wild(rng, value).encode())
+                both.append(
+                    python_writes(rng, value) if rng.random() < 0.5 else wild(rng, value).encode()
+                )
             taken += compare(report, kind, damage(rng, *both, ALPHABET))
         return f"{DAMAGED} damaged, {taken} of them valid for both"
 

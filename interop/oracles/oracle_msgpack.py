@@ -2,8 +2,8 @@
 
     python oracle_msgpack.py PROGRAM [SEED]
 
-PROGRAM is interop_oracle. As in ``oracle_json.py``: Python reads, ``msgpack_types.py`` says what our types make of
-it, and our program has to answer the same.
+PROGRAM is interop_oracle. As in ``oracle_json.py``: Python reads, ``msgpack_types.py`` says what
+our types make of it, and our program has to answer the same.
 """
 
 from __future__ import annotations
@@ -22,29 +22,59 @@ from msgpack_forms import extension, moment, packable, sendable, tree, wild
 from msgpack_types import document, moment_of, read_as
 from record import RECORD, generate
 
-from common import DAMAGED, VALUES, Deviations, Disagreement, Ext, Map, Moment, Refused, Report, Words
+from common import (
+    DAMAGED,
+    VALUES,
+    Deviations,
+    Disagreement,
+    Ext,
+    Map,
+    Moment,
+    Refused,
+    Report,
+    Words,
+)
 from common import attempt, damage, text, widened
 
 DEVIATIONS = Deviations(
     {
-        "depth": "more than 127 arrays and maps within one another are refused; Python goes on to 1023",
-        "timestamps that are none": "untyped, an extension of kind -1 is its bytes, which need not be a moment; read "
-        "as a Timestamp it is refused, as Python does",
-        "bytes beyond a tuple": "a byte string that a type reads as a tuple may be longer, which an array may not",
-        "negative u128": "a negative integer that a type reads as a u128 is the i128 with these bits",
+        "depth": (
+            "more than 127 arrays and maps within one another are refused; Python goes on to 1023"
+        ),
+        "timestamps that are none": (
+            "untyped, an extension of kind -1 is its bytes, which need not be a moment; read as a "
+            "Timestamp it is refused, as Python does"
+        ),
+        "bytes beyond a tuple": (
+            "a byte string that a type reads as a tuple may be longer, which an array may not"
+        ),
+        "negative u128": (
+            "a negative integer that a type reads as a u128 is the i128 with these bits"
+        ),
         "names by number": "serde takes the number of a field or a variant for its name",
-        "signalling NaNs": "Python's floats have 64 bits, and one of 32 bits is made quiet on its way there; we keep "
-        "its bits",
-        "long forms of wide integers": "16 bytes that a type reads as an i128 or a u128 have to have the shortest head",
+        "signalling NaNs": (
+            "Python's floats have 64 bits, and one of 32 bits is made quiet on its way there; we "
+            "keep its bits"
+        ),
+        "long forms of wide integers": (
+            "16 bytes that a type reads as an i128 or a u128 have to have the shortest head"
+        ),
     }
 )
 
 SCHEMAS = {"value": "any", "record": RECORD, "compact": RECORD}
 TYPED = {"record", "compact", "f32"}  # these have two widths of floats
 SCALARS = ["u64", "i64", "f32", "f64", "text", "timestamp", "extension"]
-ALPHABET = bytes(range(0xC0, 0xE0)) + b"\x00\x01\x80\x81\x90\x91\x92\x9f\xa0\xa1\xff\x7f\xe0\xc4\xc7\xd6"
+ALPHABET = (
+    bytes(range(0xC0, 0xE0)) + b"\x00\x01\x80\x81\x90\x91\x92\x9f\xa0\xa1\xff\x7f\xe0\xc4\xc7\xd6"
+)
 
-OPTIONS: dict[str, Any] = {"raw": False, "strict_map_key": False, "object_pairs_hook": Map, "ext_hook": Ext}
+OPTIONS: dict[str, Any] = {
+    "raw": False,
+    "strict_map_key": False,
+    "object_pairs_hook": Map,
+    "ext_hook": Ext,
+}
 
 
 class AnyTimestamp:
@@ -163,7 +193,9 @@ def compare(report: Report, kind: str, datagram: bytes) -> bool:
     if long_form and isinstance(answer, Refused) and kind in ("record", "compact"):
         DEVIATIONS.allow("long forms of wide integers")
         return False
-    raise Disagreement(f"{kind} {datagram.hex()} is {expected!r} for Python, {answer!r} for Postbox")
+    raise Disagreement(
+        f"{kind} {datagram.hex()} is {expected!r} for Python, {answer!r} for Postbox"
+    )
 
 
 def generated(rng: random.Random, kind: str) -> tuple[Any, Any]:
@@ -246,7 +278,11 @@ def chosen(report: Report):
             cases.append(("record", packed(Map(pair for pair in value if pair[0] != name))))
         array = [part for _, part in value]
         cases += [("record", packed(array)), ("compact", packed(value))]
-        cases += [("compact", packed(array[:-1])), ("compact", packed([*array, None])), ("compact", packed([]))]
+        cases += [
+            ("compact", packed(array[:-1])),
+            ("compact", packed([*array, None])),
+            ("compact", packed([])),
+        ]
         taken = sum(compare(report, kind, datagram) for kind, datagram in cases)
         return f"{len(cases)} chosen encodings, {taken} of them valid for both"
 

@@ -2,8 +2,9 @@
 
     python oracle_protobuf.py PROGRAM [SEED]
 
-PROGRAM is interop_oracle; POSTBOX_DESCRIPTORS names the file with its schemas (``interop_oracle descriptors``). The
-messages are those of ``codec-protobuf/schema/everything.proto``, which has every kind of field.
+PROGRAM is interop_oracle; POSTBOX_DESCRIPTORS names the file with its schemas (``interop_oracle
+descriptors``). The messages are those of ``codec-protobuf/schema/everything.proto``, which has
+every kind of field.
 """
 
 from __future__ import annotations
@@ -19,22 +20,41 @@ from common import DAMAGED, VALUES, Deviations, Disagreement, Refused, Report, a
 
 DEVIATIONS = Deviations(
     {
-        "negative zero": "in a field without presence prost takes -0.0 for the default, which is not sent",
-        "another form": "a known field in another form than its type has is unknown to Python, and refused by prost",
-        "more than 64 bits": "a number of ten bytes has one bit left in the last: prost refuses more, Python drops them",
-        "long tags": "a field's number and form in more than five bytes are refused by Python; prost reads up to ten",
+        "negative zero": (
+            "in a field without presence prost takes -0.0 for the default, which is not sent"
+        ),
+        "another form": (
+            "a known field in another form than its type has is unknown to Python, and refused by "
+            "prost"
+        ),
+        "more than 64 bits": (
+            "a number of ten bytes has one bit left in the last: prost refuses more, Python drops "
+            "them"
+        ),
+        "long tags": (
+            "a field's number and form in more than five bytes are refused by Python; prost reads "
+            "up to ten"
+        ),
         "long lengths": "the same of a length",
-        "field 0 in groups": "no field has the number 0; Python does not look into unknown groups for it",
-        "unknown fields in maps": "Python takes the entry of a map with an unknown field in it for unknown itself; prost "
-        "ignores the field alone",
-        "signalling NaNs": "Python's floats have 64 bits, and one of 32 bits is made quiet on its way there; we keep "
-        "its bits",
+        "field 0 in groups": (
+            "no field has the number 0; Python does not look into unknown groups for it"
+        ),
+        "unknown fields in maps": (
+            "Python takes the entry of a map with an unknown field in it for unknown itself; "
+            "prost ignores the field alone"
+        ),
+        "signalling NaNs": (
+            "Python's floats have 64 bits, and one of 32 bits is made quiet on its way there; we "
+            "keep its bits"
+        ),
     }
 )
 STRICTER = {"another form", "more than 64 bits", "field 0 in groups"}  # we refuse, Python does not
 LOOSER = {"long tags", "long lengths"}  # Python refuses, we do not
 DIFFERENT = {"unknown fields in maps"}
-ALPHABET = bytes([0, 1, 2, 3, 4, 5, 7, 8, 0x0A, 0x0B, 0x0C, 0x0D, 0x12, 0x7F, 0x80, 0x81, 0xFF, 0xA2, 0xC3, 0xE2])
+ALPHABET = bytes(
+    [0, 1, 2, 3, 4, 5, 7, 8, 0x0A, 0x0B, 0x0C, 0x0D, 0x12, 0x7F, 0x80, 0x81, 0xFF, 0xA2, 0xC3, 0xE2]
+)
 CLASSES = classes()
 NEXT = b"\xe2\x03"  # the tag of Everything.next
 
@@ -138,13 +158,21 @@ def compare(report: Report, kind: str, datagram: bytes) -> bool:
         return False
     if expected == answer:
         return True
-    known = STRICTER if isinstance(answer, Refused) else LOOSER if isinstance(expected, Refused) else DIFFERENT
+    known = (
+        STRICTER
+        if isinstance(answer, Refused)
+        else LOOSER
+        if isinstance(expected, Refused)
+        else DIFFERENT
+    )
     reasons = known & Walk(datagram, CLASSES[kind].DESCRIPTOR).odd
     for reason in reasons:
         DEVIATIONS.allow(reason)
     if reasons:
         return False
-    raise Disagreement(f"{kind} {datagram.hex()} is {expected!r} for Python, {answer!r} for Postbox")
+    raise Disagreement(
+        f"{kind} {datagram.hex()} is {expected!r} for Python, {answer!r} for Postbox"
+    )
 
 
 def random_message(rng: random.Random) -> tuple[str, Message]:
@@ -162,7 +190,9 @@ def values(report: Report):
                 DEVIATIONS.allow("negative zero")
             postbox = report.ours.write(f"protobuf-{kind}", node(message))
             if theirs(kind, postbox) != sent:
-                raise Disagreement(f"{kind} {postbox.hex()} is {theirs(kind, postbox)} for Python, not {sent}")
+                raise Disagreement(
+                    f"{kind} {postbox.hex()} is {theirs(kind, postbox)} for Python, not {sent}"
+                )
             python = message.SerializeToString(deterministic=True)
             answer = attempt(ours, report, kind, python)
             if answer != words:
@@ -185,7 +215,9 @@ def other_forms(report: Report):
                 ("Postbox", attempt(ours, report, kind, datagram)),
             ):
                 if answer != words:
-                    raise Disagreement(f"{name} reads {kind} {datagram.hex()} as {answer!r}, not {words}")
+                    raise Disagreement(
+                        f"{name} reads {kind} {datagram.hex()} as {answer!r}, not {words}"
+                    )
         return f"{VALUES} messages, fields in any order and form, with unknown ones between them"
 
     return check
@@ -233,7 +265,9 @@ def within(tag: bytes, depth: int, inner: bytes = b"") -> bytes:
     """A message within messages."""
     for _ in range(depth):
         size = len(inner)
-        inner = tag + (bytes([size]) if size < 128 else bytes([size & 0x7F | 0x80, size >> 7])) + inner
+        inner = (
+            tag + (bytes([size]) if size < 128 else bytes([size & 0x7F | 0x80, size >> 7])) + inner
+        )
     return inner
 
 

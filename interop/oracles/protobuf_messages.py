@@ -1,4 +1,6 @@
-"""Messages of ``everything.proto`` by Python's protobuf: random ones, what they say, and other forms of them."""
+"""Messages of ``everything.proto`` by Python's protobuf: random ones, what they say, and other
+forms of them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,11 @@ INTEGERS = {
     FieldDescriptor.TYPE_SFIXED32: "i32",
     FieldDescriptor.TYPE_SFIXED64: "i64",
 }
-FIXED_64 = {FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FIXED64, FieldDescriptor.TYPE_SFIXED64}
+FIXED_64 = {
+    FieldDescriptor.TYPE_DOUBLE,
+    FieldDescriptor.TYPE_FIXED64,
+    FieldDescriptor.TYPE_SFIXED64,
+}
 FIXED_32 = {FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_FIXED32, FieldDescriptor.TYPE_SFIXED32}
 COUNTED = {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_MESSAGE}
 FLOATS = {FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT}
@@ -112,7 +118,9 @@ def implicit(field: FieldDescriptor, value: Any, lose_sign: bool) -> Any:
 
 
 def node(message: Message, lose_sign: bool = False) -> list[Any]:
-    """The message as our program says it: the list of its fields, of a oneof the number and the value."""
+    """The message as our program says it: the list of its fields, of a oneof the number and the
+    value.
+    """
     said: list[Any] = []
     for field in message.DESCRIPTOR.fields:
         value = getattr(message, field.name)
@@ -220,7 +228,9 @@ def unknown(rng: random.Random) -> bytes:
 
 
 def wild(rng: random.Random, data: bytes, kind: Descriptor) -> bytes:
-    """Another form of a message: fields in another order, lists packed or not, long numbers, unknown fields."""
+    """Another form of a message: fields in another order, lists packed or not, long numbers,
+    unknown fields.
+    """
     parts: dict[int, list[bytes]] = {}
     for number, form, value in records(data):
         field = kind.fields_by_number[number]

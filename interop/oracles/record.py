@@ -1,4 +1,6 @@
-"""The type that ``src/bin/interop_oracle/record.rs`` has, as a schema: what its values are, and how they look."""
+"""The type that ``src/bin/interop_oracle/record.rs`` has, as a schema: what its values are, and
+how they look.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,8 @@ STRICT = {"Inner"}  # these know no other fields
 CONTROL = 0x10F800
 
 EDGES = [0.0, -0.0, 0.1, 1e22, 1e23, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308]
-LETTERS = "\"\\/\b\f\n\r\t\x7f\x80\u07ff\u0800\u2028\u2029\ud7ff\ue000\ufeff\ufffd\uffff\U00010000\U0010ffff"
+LETTERS = '"\\/\b\f\n\r\t\x7f\x80\u07ff\u0800\u2028\u2029\ud7ff\ue000\ufeff\ufffd\uffff'
+LETTERS += "\U00010000\U0010ffff"
 
 
 def bounds(kind: str) -> tuple[int, int]:
@@ -106,7 +109,9 @@ def single(rng: random.Random, finite: bool) -> Single:
     while True:
         match rng.randrange(4):
             case 0:
-                bits = rng.choice([0, 0x80000000, 1, 0x00800000, 0x7F7FFFFF, 0xFF7FFFFF, 0x3DCCCCCD, 0x7F800000])
+                bits = rng.choice(
+                    [0, 0x80000000, 1, 0x00800000, 0x7F7FFFFF, 0xFF7FFFFF, 0x3DCCCCCD, 0x7F800000]
+                )
             case 1:
                 bits = struct.unpack(">I", struct.pack(">f", rng.uniform(-1000, 1000)))[0]
             case _:
