@@ -17,9 +17,11 @@ pub(crate) struct Sample {
     /// Microseconds from request to answer.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
-    /// The server's nanoseconds per answer, in user space and in the kernel.
-    pub(crate) user: f64,
-    pub(crate) system: f64,
+    /// The server's nanoseconds per answer.
+    pub(crate) cpu: f64,
+    /// Ticks of the kernel's clock that found it running, and how many of them in user space.
+    pub(crate) ticks: u64,
+    pub(crate) user_ticks: u64,
     /// How much of its processor the server used.
     pub(crate) server_share: f64,
     /// How much of its time the generator had something to do.
@@ -103,15 +105,13 @@ pub(crate) fn sample(
         return Err("not one answer".into());
     }
     let ran = after.ran.saturating_sub(before.ran).as_nanos() as f64;
-    let user_ticks = after.user_share.0 - before.user_share.0;
-    let ticks = (after.user_share.1 - before.user_share.1).max(1);
-    let user = ran * user_ticks as f64 / ticks as f64;
     Ok(Sample {
         answers_per_second: answers as f64 / elapsed.as_secs_f64(),
         p50: times.quantile(0.5) / 1e3,
         p99: times.quantile(0.99) / 1e3,
-        user: user / answers as f64,
-        system: (ran - user) / answers as f64,
+        cpu: ran / answers as f64,
+        ticks: after.ticks - before.ticks,
+        user_ticks: after.user_ticks - before.user_ticks,
         server_share: ran / elapsed.as_nanos() as f64,
         generator_share: busy.as_secs_f64() / elapsed.as_secs_f64(),
         lost,
@@ -141,6 +141,16 @@ pub(crate) fn memory_per_waiting_client(
     }
     let after = server.memory()?;
     Ok(after.saturating_sub(before) as f64 / load.clients.max(1) as f64)
+}
+
+/// The median of the server's nanoseconds per answer, divided into user space and kernel by the ticks of all
+/// samples: in a single one they are too few.
+pub(crate) fn user_and_system(samples: &[Sample]) -> (f64, f64) {
+    let cpu = median(samples, |sample| sample.cpu);
+    let ticks: u64 = samples.iter().map(|sample| sample.ticks).sum();
+    let user: u64 = samples.iter().map(|sample| sample.user_ticks).sum();
+    let user = cpu * user as f64 / ticks.max(1) as f64;
+    (user, cpu - user)
 }
 
 /// The median of what `of` takes from each sample.

@@ -33,8 +33,9 @@ pub(crate) struct Process {
 pub(crate) struct Cpu {
     /// What it ran, by the scheduler's exact account.
     pub(crate) ran: Duration,
-    /// How much of that was in user space, as the kernel divides it.
-    pub(crate) user_share: (u64, u64),
+    /// Ticks of the kernel's clock that found it running, and how many of them in user space.
+    pub(crate) ticks: u64,
+    pub(crate) user_ticks: u64,
 }
 
 impl Process {
@@ -106,7 +107,8 @@ impl Process {
             .into_iter()
             .flat_map(|rest| rest.split(' ').map(|field| field.parse().unwrap_or(0)))
             .collect();
-        let (user, system) = (fields.get(11).copied(), fields.get(12).copied());
+        let ticks = |field: usize| fields.get(field).copied().unwrap_or(0);
+        let (user_ticks, system_ticks) = (ticks(11), ticks(12));
         let mut ran = 0;
         for task in std::fs::read_dir(format!("{process}/task"))? {
             let schedstat = std::fs::read_to_string(task?.path().join("schedstat"))?;
@@ -118,7 +120,8 @@ impl Process {
         }
         Ok(Cpu {
             ran: Duration::from_nanos(ran),
-            user_share: (user.unwrap_or(0), user.unwrap_or(0) + system.unwrap_or(0)),
+            ticks: user_ticks + system_ticks,
+            user_ticks,
         })
     }
 

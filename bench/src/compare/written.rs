@@ -2,7 +2,7 @@
 
 use super::{Args, Row};
 use crate::machine;
-use crate::measure::{Sample, median, range};
+use crate::measure::{Sample, median, range, user_and_system};
 use crate::peers::Peer;
 use crate::report::{Bar, Table, bars, short};
 
@@ -15,7 +15,7 @@ pub(super) fn preface(args: &Args, load_average: f64) -> String {
          Over loopback, the server on one processor and the generator on another, which never \
          sleeps. Each server in turn, {} rounds of {} s after {} s of warming up; medians. *Ratio*: \
          to the bare batched loop. *CPU*: nanoseconds of the server per answer; user and system \
-         are divided by the kernel's clock ticks. *Generator*: the share of its time in which it had \
+         are divided by the kernel's clock ticks, those of all rounds. *Generator*: the share of its time in which it had \
          something to do; near 100 % it is what limits. *Lost*: not answered within a second, in all \
          rounds.\n",
         machine::describe(),
@@ -47,6 +47,7 @@ pub(super) fn table(title: &str, rows: &[Row]) -> String {
     ]);
     for row in rows {
         let of = |take: fn(&Sample) -> f64| median(&row.samples, take);
+        let (user, system) = user_and_system(&row.samples);
         let (least, most) = range(&row.samples, |sample| sample.answers_per_second);
         let lost: u64 = row
             .samples
@@ -61,8 +62,8 @@ pub(super) fn table(title: &str, rows: &[Row]) -> String {
             format!("{ratio:.3}"),
             short(of(|sample| sample.p50)),
             short(of(|sample| sample.p99)),
-            format!("{:.0}", of(|sample| sample.user)),
-            format!("{:.0}", of(|sample| sample.system)),
+            format!("{user:.0}"),
+            format!("{system:.0}"),
             format!("{:.0} %", of(|sample| 100.0 * sample.server_share)),
             format!("{:.0} %", of(|sample| 100.0 * sample.generator_share)),
             lost.to_string(),

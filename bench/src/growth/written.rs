@@ -1,7 +1,7 @@
 //! How growth is told.
 
 use super::series::{Growth, Point};
-use crate::measure::{Sample, median};
+use crate::measure::{Sample, median, user_and_system};
 use crate::report::{Line, Lines, Table, short};
 
 pub(super) fn table(growth: &Growth) -> String {
@@ -28,8 +28,8 @@ pub(super) fn table(growth: &Growth) -> String {
                 point.at.to_string(),
                 series.name.into(),
                 short(of(|sample| sample.answers_per_second)),
-                format!("{:.0}", of(cpu)),
-                format!("{:.0}", of(|sample| sample.user)),
+                format!("{:.0}", of(|sample| sample.cpu)),
+                format!("{:.0}", user_and_system(&point.samples).0),
                 short(of(|sample| sample.p50)),
                 short(of(|sample| sample.p99)),
                 lost.to_string(),
@@ -63,7 +63,7 @@ pub(super) fn plots(growth: &Growth) -> Vec<(String, String)> {
         }
         .svg()
     };
-    let costs = lines(&|point| Some(median(&point.samples, cpu)));
+    let costs = lines(&|point| Some(median(&point.samples, |sample| sample.cpu)));
     let times = lines(&|point| Some(median(&point.samples, |sample| sample.p99)));
     let mut plots = vec![
         (
@@ -83,10 +83,6 @@ pub(super) fn plots(growth: &Growth) -> Vec<(String, String)> {
         ));
     }
     plots
-}
-
-fn cpu(sample: &Sample) -> f64 {
-    sample.user + sample.system
 }
 
 /// The median over the rounds.
