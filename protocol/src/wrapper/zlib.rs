@@ -81,6 +81,13 @@ impl<S> ZlibSerializer<S> {
         self
     }
 
+    fn too_large(&self) -> CompressionError {
+        Cause::TooLarge {
+            max_len: self.max_len,
+        }
+        .into()
+    }
+
     fn compress(&self, plain: &[u8], compressed: &mut [u8]) -> Result<usize, CompressionError> {
         let make = || Ok(Compress::new(self.level, true));
         self.compressors.with(make, |compressor| {
@@ -113,21 +120,15 @@ impl<S> ZlibSerializer<S> {
                 let status = decompressor
                     .decompress_vec(compressed, &mut plain, FlushDecompress::Finish)
                     .map_err(|cause| Cause::Malformed(cause.into()))?;
-                if plain.len() > self.max_len {
-                    let max_len = self.max_len;
-                    return Err(Cause::TooLarge { max_len }.into());
-                }
                 match status {
+                    Status::StreamEnd if plain.len() > self.max_len => return Err(self.too_large()),
                     Status::StreamEnd if decompressor.total_in() < compressed.len() as u64 => {
                         return Err(Cause::LeftOver.into());
                     }
                     Status::StreamEnd => return Ok(plain),
-                    Status::Ok | Status::BufError if plain.len() < plain.capacity() => {
-                        return Err(Cause::CutShort.into());
-                    }
-                    Status::Ok | Status::BufError => {
-                        capacity = limit.min(plain.capacity().saturating_mul(4));
-                    }
+                    _ if plain.len() < plain.capacity() => return Err(Cause::CutShort.into()),
+                    _ if capacity == limit => return Err(self.too_large()),
+                    _ => capacity = limit.min(capacity.saturating_mul(4)),
                 }
             }
         })
@@ -143,8 +144,7 @@ impl<S: Serializer> Serializer for ZlibSerializer<S> {
         self.serializer.serialize(packet, datagram)?;
         let len = datagram.len() - start;
         if len > self.max_len {
-            let max_len = self.max_len;
-            return Err(CompressionError(Cause::TooLarge { max_len }).into());
+            return Err(self.too_large().into());
         }
         // More than any compressor that flate2 can be built with needs at worst.
         let room = len + len / 7 + 128;
