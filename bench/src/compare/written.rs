@@ -54,12 +54,12 @@ pub(super) fn table(title: &str, rows: &[Row]) -> String {
             .iter()
             .map(|sample| sample.lost + sample.wrong)
             .sum();
-        let ratio = bare.map_or(f64::NAN, |bare| rate(row) / rate(bare));
+        let ratio = bare.map(|bare| format!("{:.3}", rate(row) / rate(bare)));
         table.row(vec![
             row.contender.name.clone(),
             short(rate(row)),
             format!("{}..{}", short(least), short(most)),
-            format!("{ratio:.3}"),
+            ratio.unwrap_or_else(|| String::from("-")),
             short(of(|sample| sample.p50)),
             short(of(|sample| sample.p99)),
             format!("{user:.0}"),
