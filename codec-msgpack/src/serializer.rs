@@ -56,11 +56,11 @@ use crate::check::check;
 /// - the same field of a struct twice.
 ///
 /// All forms of a value are taken, not only the shortest (but the 16 bytes of an `i128` or a `u128`
-/// in theirs alone). A float field takes integers and floats
-/// of both widths, since the writers of some languages have but one kind of number: what is no
-/// `f32` becomes the nearest. Text fields take byte strings that are UTF-8, byte fields take text,
-/// and both kinds of sequences are taken for one another. The number of a struct's field or of an
-/// enum's variant, from 0, is taken for its name.
+/// in theirs alone). A float field takes integers and floats of both widths, since the writers of
+/// some languages have but one kind of number: what is no `f32` becomes the nearest. Text fields
+/// take byte strings that are UTF-8, byte fields take text, and both kinds of sequences are taken
+/// for one another. The number of a struct's field or of an enum's variant, from 0, is taken for
+/// its name.
 ///
 /// serde's attributes hold: fields that the struct does not know are ignored unless it says
 /// `#[serde(deny_unknown_fields)]`, and a missing `Option` is `None`. In a map, **the last of
