@@ -1,4 +1,5 @@
-//! What reading and writing a document takes in each codec: `cargo bench -p postbox-bench --bench codecs`.
+//! What reading and writing a document takes in each codec:
+//! `cargo bench -p postbox-bench --bench codecs`.
 
 use bytes::{Bytes, BytesMut};
 use divan::Bencher;

@@ -1,7 +1,7 @@
 //! What a datagram takes on its whole way: `cargo bench -p postbox-bench --bench paths`.
 //!
-//! The servers are on a network in memory, so no system call is in it, but the network's own copy of each
-//! datagram is. The client has a real socket, and its figures are mostly the kernel's.
+//! The servers are on a network in memory, so no system call is in it, but the network's own copy
+//! of each datagram is. The client has a real socket, and its figures are mostly the kernel's.
 
 use std::net::{SocketAddr, UdpSocket};
 

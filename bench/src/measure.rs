@@ -143,8 +143,8 @@ pub(crate) fn memory_per_waiting_client(
     Ok(after.saturating_sub(before) as f64 / load.clients.max(1) as f64)
 }
 
-/// The median of the server's nanoseconds per answer, divided into user space and kernel by the ticks of all
-/// samples: in a single one they are too few.
+/// The median of the server's nanoseconds per answer, divided into user space and kernel by the
+/// ticks of all samples: in a single one they are too few.
 pub(crate) fn user_and_system(samples: &[Sample]) -> (f64, f64) {
     let cpu = median(samples, |sample| sample.cpu);
     let ticks: u64 = samples.iter().map(|sample| sample.ticks).sum();

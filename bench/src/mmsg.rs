@@ -1,6 +1,7 @@
 //! Batched system calls, for the load generator and for the barest of the peers.
 //!
-//! The server's own are private to it, on purpose: what it is compared with does not share its code.
+//! The server's own are private to it, on purpose: what it is compared with does not share its
+//! code.
 
 #![allow(
     unsafe_code,
@@ -53,7 +54,8 @@ unsafe impl Send for Batch {}
 impl Batch {
     /// Makes room for so many datagrams of at most `stride` bytes.
     pub(crate) fn new(slots: usize, stride: usize, along: Along) -> Self {
-        // SAFETY: all of these are plain C structs of integers and pointers, for which zeros are valid.
+        // SAFETY: all of these are plain C structs of integers and pointers, for which zeros are
+        // valid.
         let (header, iovec, name, control) = unsafe {
             (
                 mem::zeroed::<libc::mmsghdr>(),
@@ -89,8 +91,8 @@ impl Batch {
         batch
     }
 
-    /// Receives at least one datagram, and more if they are there. Without `wait` it may be an error
-    /// that none is.
+    /// Receives at least one datagram, and more if they are there. Without `wait` it may be an
+    /// error that none is.
     pub(crate) fn receive(&mut self, socket: &Socket, wait: bool) -> io::Result<usize> {
         for i in 0..self.used {
             self.iovecs[i].iov_len = self.stride;
@@ -106,8 +108,8 @@ impl Batch {
         } else {
             libc::MSG_DONTWAIT
         };
-        // SAFETY: so many headers are there, and each points to boxes of at least the lengths it states,
-        // of which nobody else holds a reference now.
+        // SAFETY: so many headers are there, and each points to boxes of at least the lengths it
+        // states, of which nobody else holds a reference now.
         let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -202,7 +204,8 @@ impl Batch {
     /// first.
     pub(crate) fn send(&mut self, socket: &Socket, from: usize, to: usize) -> io::Result<usize> {
         let slots = &mut self.headers[from..to];
-        // SAFETY: so many headers are there, and each points to boxes of at least the lengths it states.
+        // SAFETY: so many headers are there, and each points to boxes of at least the lengths it
+        // states.
         let sent =
             unsafe { libc::sendmmsg(socket.as_raw_fd(), slots.as_mut_ptr(), slots.len() as _, 0) };
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
@@ -240,8 +243,8 @@ fn switch_on(socket: &Socket, level: i32, name: i32) -> io::Result<()> {
 
 /// The processors that this thread may use.
 pub(crate) fn processors() -> Vec<usize> {
-    // SAFETY: a set of processors is a plain array of bits, of the size that is stated; CPU_ISSET checks its
-    // bounds.
+    // SAFETY: a set of processors is a plain array of bits, of the size that is stated; CPU_ISSET
+    // checks its bounds.
     unsafe {
         let mut set = mem::zeroed::<libc::cpu_set_t>();
         if libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) != 0 {

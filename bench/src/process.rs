@@ -15,8 +15,8 @@ use crate::echo::Style;
 use crate::mmsg;
 use crate::peers::{Order, Peer};
 
-/// The processors to use, looked up before this thread is kept on one of them: the first is the server's,
-/// the second the generator's.
+/// The processors to use, looked up before this thread is kept on one of them: the first is the
+/// server's, the second the generator's.
 static PROCESSORS: LazyLock<Vec<usize>> = LazyLock::new(mmsg::processors);
 
 /// A running server. It ends when this is dropped.

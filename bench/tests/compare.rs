@@ -1,4 +1,5 @@
-//! The comparison and the growth run, and write what they say they do. What they find is not looked at.
+//! The comparison and the growth run, and write what they say they do. What they find is not looked
+//! at.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 

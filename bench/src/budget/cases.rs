@@ -27,15 +27,15 @@ impl Case {
     /// other compilers and C libraries. Two runs differ by 0.1 %, since the hasher is seeded.
     pub(crate) fn budget(self) -> u64 {
         match self {
-            Self::RawOneshot => 2810,
-            Self::RawSession => 2440,
-            Self::RefusedByAdmission => 490,
-            Self::RefusedBeforeReceive => 1555,
-            Self::JsonOneshot => 10_190,
-            Self::JsonSession => 9680,
-            Self::JsonLargeOneshot => 57_600,
-            Self::MsgpackOneshot => 9995,
-            Self::ProtobufOneshot => 6056,
+            Self::RawOneshot => 2077,
+            Self::RawSession => 2022,
+            Self::RefusedByAdmission => 344,
+            Self::RefusedBeforeReceive => 1196,
+            Self::JsonOneshot => 9174,
+            Self::JsonSession => 9135,
+            Self::JsonLargeOneshot => 55_630,
+            Self::MsgpackOneshot => 8140,
+            Self::ProtobufOneshot => 5132,
         }
     }
 

@@ -42,13 +42,14 @@ pub struct Args {
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Codec::Raw, Codec::Json])]
     codec: Vec<Codec>,
     /// How long handlers live, where there are handlers.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Style::Oneshot, Style::Session])]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    #[arg(default_values_t = [Style::Oneshot, Style::Session])]
     style: Vec<Style>,
     /// Only these servers, and Postbox.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Peer>,
-    /// One client whose raw requests leave as one message each (64 of them, unless there is a --window),
-    /// with segmentation offloads at both ends.
+    /// One client whose raw requests leave as one message each (64 of them, unless there is a
+    /// --window), with segmentation offloads at both ends.
     #[arg(long)]
     bursts: bool,
     /// Tokio's multi-thread runtime for all that use tokio.

@@ -12,12 +12,12 @@ pub(super) fn preface(args: &Args, load_average: f64) -> String {
     format!(
         "On {}; load average at the start {load_average:.2}.\n\
          Command: `cargo run --release -p postbox-bench -- {}`\n\n\
-         Over loopback, the server on one processor and the generator on another, which never \
-         sleeps. Each server in turn, {} rounds of {} s after {} s of warming up; medians. *Ratio*: \
-         to the bare batched loop. *CPU*: nanoseconds of the server per answer; user and system \
-         are divided by the kernel's clock ticks, those of all rounds. *Generator*: the share of its time in which it had \
-         something to do; near 100 % it is what limits. *Lost*: not answered within a second, in all \
-         rounds.\n",
+         Over loopback, the server on one processor and the generator on another, which never\n\
+         sleeps. Each server in turn, {} rounds of {} s after {} s of warming up; medians.\n\
+         *Ratio*: to the bare batched loop. *User* and *system*: nanoseconds of the server per answer,\n\
+         divided by the kernel's clock ticks in all rounds. *Generator*: the\n\
+         share of its time in which it had something to do; near 100 % it is what limits. *Lost*:\n\
+         not answered within a second, in all rounds.\n",
         machine::describe(),
         arguments.join(" "),
         args.rounds,

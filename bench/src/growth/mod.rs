@@ -20,8 +20,8 @@ pub struct Args {
     /// Seconds of one measurement.
     #[arg(long, default_value_t = 1.5)]
     seconds: f64,
-    /// Unanswered requests in all, at most, however many clients there are: the kernel's buffers must
-    /// hold them.
+    /// Unanswered requests in all, at most, however many clients there are: the kernel's buffers
+    /// must hold them.
     #[arg(long, default_value_t = 4_096)]
     in_flight: usize,
     /// Numbers of clients.

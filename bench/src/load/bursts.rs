@@ -1,5 +1,5 @@
-//! One client whose requests leave as one message, and whose answers arrive as few: the kernel cuts and
-//! joins them (`UDP_SEGMENT`, `UDP_GRO`).
+//! One client whose requests leave as one message, and whose answers arrive as few: the kernel cuts
+//! and joins them (`UDP_SEGMENT`, `UDP_GRO`).
 
 use std::collections::VecDeque;
 use std::io;

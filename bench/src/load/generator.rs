@@ -183,8 +183,8 @@ impl Generator {
     }
 }
 
-/// Whether to go on. Nothing can be told of no answers, so the first is waited for: others may use the
-/// server's processor.
+/// Whether to go on. Nothing can be told of no answers, so the first is waited for: others may use
+/// the server's processor.
 pub(super) fn is_on(begin: Instant, time: Duration, answers: u64) -> bool {
     let elapsed = begin.elapsed();
     elapsed < time || (answers == 0 && elapsed < Duration::from_secs(20))

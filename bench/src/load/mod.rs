@@ -1,8 +1,9 @@
 //! The load generator: one thread, one socket, many clients.
 //!
-//! Each client has an address of its own, 127.x.y.z, so that many are sent and received in full batches.
-//! It is a closed loop: a client asks again once it is answered. What is not answered in time is
-//! counted as lost, and asked again. It never sleeps, so that waking it is not at the server's cost.
+//! Each client has an address of its own, 127.x.y.z, so that many are sent and received in full
+//! batches. It is a closed loop: a client asks again once it is answered. What is not answered in
+//! time is counted as lost, and asked again. It never sleeps, so that waking it is not at the
+//! server's cost.
 
 mod bursts;
 mod clients;
@@ -25,7 +26,8 @@ pub(crate) struct Load {
     pub(crate) clients: usize,
     /// How many unanswered requests each has.
     pub(crate) window: usize,
-    /// How many unanswered requests there are in all, at most: the server's receive buffer must hold them.
+    /// How many unanswered requests there are in all, at most: the server's receive buffer must
+    /// hold them.
     pub(crate) in_flight: usize,
     /// The request, and the answer.
     pub(crate) payload: Vec<u8>,

@@ -40,7 +40,9 @@ class Handler(AsyncDatagramRequestHandler[Any, Any]):
             host, port = sock.getsockname()[:2]
             print(f"{host}:{port}", flush=True)
 
-    async def handle(self, client: AsyncDatagramClient[Any]) -> AsyncGenerator[RecvParams | None, Any]:
+    async def handle(
+        self, client: AsyncDatagramClient[Any]
+    ) -> AsyncGenerator[RecvParams | None, Any]:
         if self.once:
             request = yield None
             await client.send_packet(request)

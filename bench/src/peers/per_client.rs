@@ -1,5 +1,5 @@
-//! A task for each client, as a careful user writes it by hand: a map of channels, a timeout, and an entry
-//! that goes with its task.
+//! A task for each client, as a careful user writes it by hand: a map of channels, a timeout, and
+//! an entry that goes with its task.
 
 use std::collections::HashMap;
 use std::io;

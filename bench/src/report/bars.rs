@@ -33,7 +33,8 @@ pub(crate) fn bars(title: &str, unit: &str, bars: &[Bar]) -> String {
         svg += &format!(
             "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\n\
              <rect x=\"{LEFT}\" y=\"{top}\" width=\"{:.1}\" height=\"{}\" fill=\"{colour}\"/>\n\
-             <line x1=\"{least:.1}\" x2=\"{most:.1}\" y1=\"{middle}\" y2=\"{middle}\" stroke=\"#000\"/>\n\
+             <line x1=\"{least:.1}\" x2=\"{most:.1}\" y1=\"{middle}\" y2=\"{middle}\" \
+             stroke=\"#000\"/>\n\
              <text x=\"{:.1}\" y=\"{}\">{}</text>\n",
             LEFT - 8.0,
             middle + 5.0,
