@@ -232,3 +232,13 @@ fn h3_a_thread_that_receives_misses_no_datagram_and_no_wake_up() {
         assert_eq!(receiver.join().unwrap(), expected);
     });
 }
+
+#[test]
+fn a_postbox_knows_whether_it_was_used() {
+    let mut postbox = Postbox::default();
+    assert!(!postbox.is_used());
+    drop(postbox.lock());
+    assert!(postbox.is_used());
+    postbox.get_mut();
+    assert!(!postbox.is_used(), "the next run's");
+}
