@@ -24,6 +24,8 @@ pub(crate) struct Outbox {
     /// How many of `datagrams` have left or failed.
     gone: usize,
     marks: VecDeque<Mark>,
+    /// How often in a row it was emptied without needing more memory than is kept.
+    calm: u32,
 }
 
 #[derive(Debug)]
@@ -80,14 +82,23 @@ impl Outbox {
             after: m.after + datagrams,
             ..m
         }));
-        other.shrink();
+        other.emptied(self.bytes.len() - bytes, self.datagrams.len() - datagrams);
     }
 
-    /// Gives back the memory that only a burst needed.
-    fn shrink(&mut self) {
-        self.bytes.shrink_to(KEPT_BYTES);
-        self.datagrams.shrink_to(KEPT_DATAGRAMS);
-        self.marks.shrink_to(KEPT_DATAGRAMS);
+    /// Gives back the memory that only a burst needed, when the outbox has been emptied often enough
+    /// without needing it again: under a load of large answers every turn needs it, and memory that
+    /// is given back is faulted in again page by page (60,000-byte answers cost four times as much).
+    fn emptied(&mut self, bytes: usize, datagrams: usize) {
+        self.calm += 1;
+        if bytes > KEPT_BYTES || datagrams > KEPT_DATAGRAMS {
+            self.calm = 0;
+        }
+        if self.calm == CALM {
+            self.calm = 0;
+            self.bytes.shrink_to(KEPT_BYTES);
+            self.datagrams.shrink_to(KEPT_DATAGRAMS);
+            self.marks.shrink_to(KEPT_DATAGRAMS);
+        }
     }
 
     /// Before there is more memory for flushes, those that were dropped are forgotten: while
@@ -135,10 +146,10 @@ impl Outbox {
     /// Gives back the memory of what is gone. To be called once a turn, after [`Self::completed`].
     pub(crate) fn compact(&mut self) {
         if self.is_empty() && self.marks.is_empty() {
+            self.emptied(self.bytes.len(), self.datagrams.len());
             self.bytes.clear();
             self.datagrams.clear();
             self.gone = 0;
-            self.shrink();
             return;
         }
         // Worth it where more has gone than has to be moved.
@@ -170,6 +181,9 @@ impl Drop for Outbox {
         self.abandon(); // also where the worker itself panicked
     }
 }
+
+/// So often in a row an outbox has to be emptied without needing more than is kept.
+const CALM: u32 = 64;
 
 /// An empty outbox keeps this much memory for the next batch: 64 answers of 4 KiB.
 const KEPT_BYTES: usize = 256 * 1024;

@@ -221,11 +221,34 @@ fn l1_after_a_burst_an_outbox_and_the_one_it_came_through_keep_little_memory() {
         mail.push_mark(client(1), Arc::default());
     }
     outbox.append(&mut mail);
-    keeps_little(&mail);
     outbox.advance(4 * KEPT_DATAGRAMS);
     while outbox.completed().is_some() {}
     outbox.compact();
+    for _ in 0..CALM {
+        outbox.append(&mut mail);
+        outbox.compact();
+    }
+    keeps_little(&mail);
     keeps_little(&outbox);
+}
+
+#[test]
+fn l1_an_outbox_that_needs_its_memory_again_and_again_keeps_it() {
+    let mut outbox = Outbox::default();
+    let large = vec![7; KEPT_BYTES];
+    let mut turn = |answers: usize| {
+        (0..answers).for_each(|_| outbox.push(&client(1), &large));
+        outbox.advance(answers);
+        outbox.compact();
+        outbox.bytes.capacity()
+    };
+    let needed = turn(8);
+    for _ in 0..3 {
+        (1..CALM).for_each(|_| assert_eq!(turn(1), needed));
+        assert_eq!(turn(2), needed, "once in a while is enough");
+    }
+    (1..CALM).for_each(|_| assert_eq!(turn(0), needed));
+    assert_eq!(turn(0), KEPT_BYTES);
 }
 
 #[test]
@@ -281,7 +304,7 @@ fn l1_flushes_that_were_dropped_do_not_heap_up_while_nothing_leaves() {
 fn l1_an_empty_outbox_keeps_little_memory() {
     let mut outbox = outbox(&[(1, &"x".repeat(2 * KEPT_BYTES))]);
     outbox.advance(1);
-    outbox.compact();
+    (0..=CALM).for_each(|_| outbox.compact());
     assert!(!outbox.has_work() && outbox.bytes.capacity() <= KEPT_BYTES);
     outbox.push(&client(1), b"y");
     assert_eq!(waiting(&outbox), owned(&[(1, "y")]));
