@@ -8,6 +8,7 @@ use std::process::Command;
 
 /// Runs the program with these arguments, and answers the folder with what it has written.
 fn run(folder: &str, arguments: &str) -> PathBuf {
+    let folder = format!("{folder}-{}", std::process::id());
     let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(folder);
     let _ = std::fs::remove_dir_all(&out); // of an earlier run
     let run = Command::new(env!("CARGO_BIN_EXE_postbox-bench"))

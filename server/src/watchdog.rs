@@ -154,6 +154,7 @@ impl Seen {
 mod tests {
     use std::sync::mpsc;
 
+    use tracing::subscriber::NoSubscriber;
     use tracing::{Event, Metadata, Subscriber, span};
 
     use super::*;
@@ -239,6 +240,9 @@ mod tests {
 
     #[test]
     fn v4_the_one_who_takes_the_log_may_end_the_serving() {
+        // While there is only one subscriber, a log line of another test, in a thread without any, would
+        // switch that line off for all: tracing asks the thread that comes first.
+        let _another = tracing::Dispatch::new(NoSubscriber::default());
         let (ended, has_ended) = mpsc::sync_channel(1);
         let log = Arc::new(Ends(Mutex::new(None), ended));
         let beat = Arc::new(Beat::default());
