@@ -1,5 +1,8 @@
 //! The batched transport: truncation, errors of others, runtimes that come and go.
 
+use std::pin::pin;
+use std::task::Poll;
+
 use super::*;
 use crate::socket::kernel_drops;
 use crate::transport::UdpTransport;
@@ -154,6 +157,41 @@ fn v4_another_runtime_can_go_on_with_the_socket() {
             assert_eq!(all[0].1, payload);
         });
     }
+}
+
+#[test]
+fn under_full_load_the_socket_is_not_watched_until_it_is_read_empty() {
+    let socket = open("127.0.0.1:0");
+    let addr = addr_of(&socket);
+    let client = client("127.0.0.1");
+    run(async {
+        let mut transport = UdpTransport::new(socket, true).unwrap();
+        let mut batch = RecvBatch::new(8, 65_535);
+        for _ in 0..2 {
+            for i in 0..200_u8 {
+                // Of other lengths, so that none are joined.
+                client.send_to(&vec![i; 1 + usize::from(i)], addr).unwrap();
+            }
+            recv_all(&mut transport, &mut batch, 120).await;
+            assert!(transport.is_watched(), "15 full batches");
+            let all = recv_all(&mut transport, &mut batch, 80).await;
+            assert_eq!(all[79].1, [199; 200]);
+            assert!(!transport.is_watched());
+            // An answer has room all the same.
+            answer(&mut transport, client.local_addr().unwrap(), None, b"x").await;
+            assert_eq!(hear(&client).0, b"x");
+
+            {
+                let mut waits = pin!(recv(&mut transport, &mut batch));
+                let polled = poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx))).await;
+                assert!(polled.is_pending());
+                client.send_to(b"woken", addr).unwrap();
+                waits.await.unwrap();
+            }
+            assert_eq!((batch.len(), batch.meta(0).len), (1, 5));
+            assert!(transport.is_watched());
+        }
+    });
 }
 
 #[test]
