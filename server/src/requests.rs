@@ -14,7 +14,7 @@ use crate::error::RecvError;
 use crate::inbox::{After, Alarm};
 use crate::panics;
 use crate::peer::Peer;
-use crate::turn::{self, HandlerPoll, Lent, Parked};
+use crate::turn::{self, HandlerPoll, Parked, Place};
 
 /// The requests of one client, in the order in which they arrived, for one run of its handler.
 ///
@@ -180,7 +180,7 @@ trait Receive<Request>: Send + Sync {
 
 /// What a receive finds on its own worker's thread.
 enum Here {
-    Lent(Lent),
+    Lent(Place, Vec<u8>),
     Closed,
     TimedOut,
     Parked,
@@ -231,19 +231,19 @@ impl<P: Protocol> Peer<P> {
         wait: &mut Wait,
     ) -> Option<Poll<Result<P::Received, RecvError>>> {
         let here = turn::with(|turn| {
-            let poll = &mut turn.poll;
-            if poll.run != self.address() {
+            if turn.poll.run != self.address() {
                 return None;
             }
-            if poll.is_spent() {
+            if turn.poll.is_spent() {
                 return Some(Here::Spent);
             }
             if self.port.inbox.is_closing() {
                 return Some(Here::Closed);
             }
-            if let Some(lent) = turn.lent.take_if(|lent| !lent.taken) {
-                return Some(Here::Lent(lent));
+            if let Some((place, buffer)) = turn.take_lent() {
+                return Some(Here::Lent(place, buffer));
             }
+            let poll = &mut turn.poll;
             if poll.queued || wait.number != 0 {
                 // The mailbox answers whoever asks. Its own mutex is no user code.
                 return None;
@@ -258,10 +258,9 @@ impl<P: Protocol> Peer<P> {
         })
         .flatten()?;
         Some(match here {
-            Here::Lent(mut lent) => {
-                let result = self.decode(lent.bytes(), lent.truncated);
-                lent.taken = true;
-                turn::with(|turn| turn.lent = Some(lent));
+            Here::Lent(place, buffer) => {
+                let result = self.decode(place.bytes(&buffer), place.truncated);
+                turn::with(|turn| turn.put_back(place, buffer));
                 Poll::Ready(result)
             }
             Here::Closed => Poll::Ready(Err(RecvError::Closed)),

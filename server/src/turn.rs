@@ -17,22 +17,24 @@ use bytes::BytesMut;
 use tokio::task::coop;
 
 use crate::context::Values;
+use crate::dispatch::{Datagram, Hand};
 use crate::outbox::Outbox;
 
-/// A datagram lent to the polled handler, in the buffer it was received in.
-#[derive(Debug)]
-pub(crate) struct Lent {
-    pub(crate) buffer: Vec<u8>,
+/// Where a datagram is, in the buffers it was received in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Place {
+    /// Which of the buffers.
+    pub(crate) buffer: usize,
     pub(crate) start: usize,
     pub(crate) end: usize,
+    /// It was received cut short.
     pub(crate) truncated: bool,
-    /// A receive took the datagram; only the buffer is left to be given back.
-    pub(crate) taken: bool,
 }
 
-impl Lent {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.buffer.get(self.start..self.end).unwrap_or_default()
+impl Place {
+    /// The datagram's bytes, out of its buffer.
+    pub(crate) fn bytes<'a>(&self, buffer: &'a [u8]) -> &'a [u8] {
+        buffer.get(self.start..self.end).unwrap_or_default()
     }
 }
 
@@ -47,9 +49,42 @@ pub(crate) struct Turn {
     /// Room of the outbox that this turn has set aside, so that not each send has to ask all
     /// threads.
     pub(crate) room: usize,
-    /// The datagram in hand.
-    pub(crate) lent: Option<Lent>,
+    /// The buffers of the batch in hand.
+    pub(crate) buffers: Vec<Vec<u8>>,
+    /// The datagram that the polled handler is lent, and what became of it.
+    pub(crate) lent: Place,
+    pub(crate) hand: Hand,
     pub(crate) poll: HandlerPoll,
+}
+
+impl Turn {
+    /// A receive takes the datagram that its handler is lent, with the whole buffer: to be put back
+    /// once it is decoded, which is user code.
+    pub(crate) fn take_lent(&mut self) -> Option<(Place, Vec<u8>)> {
+        if self.hand != Hand::Left {
+            return None;
+        }
+        self.hand = Hand::Taken;
+        let buffer = self.buffers.get_mut(self.lent.buffer)?;
+        Some((self.lent, std::mem::take(buffer)))
+    }
+
+    pub(crate) fn put_back(&mut self, place: Place, buffer: Vec<u8>) {
+        if let Some(empty) = self.buffers.get_mut(place.buffer) {
+            *empty = buffer;
+        }
+    }
+
+    /// Copies a datagram into memory of its own size.
+    pub(crate) fn copy(&self, place: Place) -> Datagram {
+        let buffer = self.buffers.get(place.buffer);
+        Datagram {
+            bytes: buffer
+                .map(|buffer| place.bytes(buffer).into())
+                .unwrap_or_default(),
+            truncated: place.truncated,
+        }
+    }
 }
 
 /// One poll of a handler: what it is given, and what it leaves.
@@ -129,18 +164,6 @@ pub(crate) fn with<T>(step: impl FnOnce(&mut Turn) -> T) -> Option<T> {
         .try_with(|thread| thread.turn.try_borrow_mut().ok()?.as_deref_mut().map(step))
         .ok()
         .flatten()
-}
-
-/// Lends a datagram to the handler that is polled next.
-#[inline]
-pub(crate) fn lend(lent: Option<Lent>, poll: HandlerPoll) {
-    with(|turn| (turn.lent, turn.poll) = (lent, poll));
-}
-
-/// Takes back what the polled handler was lent, and what it leaves.
-#[inline]
-pub(crate) fn take_back() -> (Option<Lent>, HandlerPoll) {
-    with(|turn| (turn.lent.take(), std::mem::take(&mut turn.poll))).unwrap_or_default()
 }
 
 /// Ready unless the handler or the task that is being polled here has made too many receives and

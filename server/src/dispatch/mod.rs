@@ -93,9 +93,10 @@ pub(crate) enum Queued {
 }
 
 /// What became of the datagram that a poll was lent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Hand {
     /// None was lent.
+    #[default]
     Empty,
     /// A receive took it.
     Taken,

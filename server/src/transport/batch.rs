@@ -82,22 +82,17 @@ impl RecvBatch {
         &self.metas[..self.received][i]
     }
 
-    /// Moves out the buffer of datagram `i`. The datagram is its first `meta(i).len` bytes; the
-    /// buffer is longer.
-    pub(crate) fn take_buffer(&mut self, i: usize) -> Vec<u8> {
-        std::mem::take(&mut self.buffers[i])
-    }
-
-    /// Gives back what [`take_buffer`](Self::take_buffer) gave. Without it the slot gets a new
-    /// buffer at the next receive.
-    pub(crate) fn put_buffer(&mut self, i: usize, buffer: Vec<u8>) {
-        self.buffers[i] = buffer;
+    /// The buffers: datagram `i` is the first `meta(i).len` bytes of buffer `i`, which is longer.
+    /// They may be taken; what is missing at the next receive, or of another length, is replaced.
+    pub(crate) fn buffers(&mut self) -> &mut Vec<Vec<u8>> {
+        &mut self.buffers
     }
 
     /// Empties the batch and makes every buffer whole, then lends buffers and descriptions to the
     /// transport that fills them. [`set_len`](Self::set_len) tells how many were filled.
     pub(super) fn refill(&mut self) -> (&mut [Vec<u8>], &mut [Meta]) {
         self.received = 0;
+        self.buffers.resize_with(self.metas.len(), Vec::new);
         for buffer in &mut self.buffers {
             if buffer.len() != self.buffer_len {
                 *buffer = vec![0; self.buffer_len];

@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use super::Worker;
 use super::handlers::Polled;
 use crate::client::Client;
-use crate::dispatch::{Arrival, Datagram, DropReason, Hand, Next, Queued, SlotId};
+use crate::dispatch::{Arrival, DropReason, Hand, Next, Queued, SlotId};
 use crate::panics;
 use crate::peer::{ClientKey, Peer, may_answer};
 use crate::requests::Requests;
 use crate::transport::Transport;
-use crate::turn::{self, HandlerPoll, Lent};
+use crate::turn::{self, HandlerPoll, Place};
 
 impl<T, P, F, Fut> Worker<T, P, F, Fut>
 where
@@ -36,9 +36,11 @@ where
             Poll::Pending => return false,
             Poll::Ready(Ok(())) => {
                 self.receive_errors = 0;
+                self.lend_buffers();
                 for index in 0..self.batch.len() {
                     self.unpack(index);
                 }
+                self.lend_buffers();
             }
             Poll::Ready(Err(error)) => {
                 self.port.counters.receive_errors.add(1);
@@ -63,6 +65,12 @@ where
         self.receive_errors += 1;
     }
 
+    /// Hands the receive buffers to the turn, where receives find their datagram, or takes them
+    /// back.
+    fn lend_buffers(&mut self) {
+        turn::with(|turn| std::mem::swap(&mut turn.buffers, self.batch.buffers()));
+    }
+
     /// Takes the datagrams out of one receive buffer: several where the kernel has coalesced them.
     fn unpack(&mut self, index: usize) {
         let meta = self.batch.meta(index);
@@ -71,32 +79,28 @@ where
             local: meta.local,
         };
         let (len, segment, truncated) = (meta.len, meta.segment.max(1), meta.truncated);
-        let mut buffer = self.batch.take_buffer(index);
         let mut start = 0;
         loop {
             let end = (start + segment).min(len);
-            let mut hand = Some(Lent {
-                buffer,
+            self.in_hand = Place {
+                buffer: index,
                 start,
                 end,
                 // Only the last of coalesced datagrams can have been cut.
                 truncated: truncated && end == len,
-                taken: false,
-            });
-            self.arrive(client, &mut hand);
-            buffer = hand.map(|lent| lent.buffer).unwrap_or_default();
+            };
+            self.arrive(&client);
             start = end;
             if start == len {
                 break;
             }
         }
-        self.batch.put_buffer(index, buffer);
     }
 
-    /// One datagram has arrived, and is in `hand`.
-    fn arrive(&mut self, client: ClientKey, hand: &mut Option<Lent>) {
+    /// One datagram has arrived, and is in hand.
+    fn arrive(&mut self, client: &ClientKey) {
         self.port.counters.received.add(1);
-        if hand.as_ref().is_some_and(|lent| lent.truncated) {
+        if self.in_hand.truncated {
             self.port.counters.truncated.add(1);
         }
         if !may_answer(&client.remote) {
@@ -112,60 +116,60 @@ where
                 false
             }),
         };
-        match self.dispatch.arrive(&client, &self.port.totals, admit) {
+        match self.dispatch.arrive(client, &self.port.totals, admit) {
             Arrival::Start => {
                 let id = self.occupy(client);
-                self.drive(id, true, hand);
+                self.drive(id, true, Hand::Left);
             }
-            Arrival::Deliver(id) => self.drive(id, false, hand),
-            Arrival::Queue(id) => self.queue(id, true, hand),
+            Arrival::Deliver(id) => self.drive(id, false, Hand::Left),
+            Arrival::Queue(id) => self.queue(id, true),
             Arrival::Drop(reason) => self.count_drop(reason),
         }
     }
 
     /// Takes a slot for a handler of a client that has none.
-    fn occupy(&mut self, client: ClientKey) -> SlotId {
-        let (spare, port) = (&mut self.spare, &self.port);
-        let id = self.dispatch.start(|slot| {
-            let spare = spare.pop().and_then(|mut run| {
-                let peer = Arc::get_mut(&mut run)?;
-                (peer.client, peer.slot) = (client, slot);
+    fn occupy(&mut self, client: &ClientKey) -> SlotId {
+        let (handlers, port) = (&mut self.handlers, &self.port);
+        self.dispatch.start(|slot| {
+            let spare = handlers.occupy(slot, &port.inbox).spare.take();
+            let spare = spare.and_then(|mut run| {
+                Arc::get_mut(&mut run)?.client = *client;
                 Some(run)
             });
-            spare.unwrap_or_else(|| Arc::new(Peer::new(Arc::clone(port), client, slot)))
-        });
-        self.handlers.occupy(id, &self.port.inbox);
-        id
+            spare.unwrap_or_else(|| Arc::new(Peer::new(Arc::clone(port), *client, slot)))
+        })
     }
 
     /// Polls the handler that was woken in a slot.
     pub(super) fn wake(&mut self, id: SlotId) {
-        self.drive(id, false, &mut None);
+        self.drive(id, false, Hand::Empty);
     }
 
-    /// Polls the handler in a slot, after calling `handle` if it is a new one. If it ends, goes on
-    /// with the next one as long as something is left to start it for: a loop, since a backlog may
-    /// be long.
-    fn drive(&mut self, id: SlotId, mut new: bool, hand: &mut Option<Lent>) {
+    /// Polls the handler in a slot, after calling `handle` if it is a new one; it is lent the
+    /// datagram in hand if `hand` says that it is left. If it ends, goes on with the next one as
+    /// long as something is left to start it for: a loop, since a backlog may be long.
+    fn drive(&mut self, id: SlotId, mut new: bool, mut hand: Hand) {
         while let Some(became) = self.poll_handler(id, new, hand) {
             if !self.ended(id, became) {
                 return;
             }
             new = true;
+            hand = match became {
+                Hand::Left => Hand::Left,
+                Hand::Taken | Hand::Empty => Hand::Empty,
+            };
         }
     }
 
-    /// Polls a handler, lending it the datagram in `hand`. If it ended, answers what became of
-    /// that.
-    fn poll_handler(&mut self, id: SlotId, new: bool, hand: &mut Option<Lent>) -> Option<Hand> {
+    /// Polls a handler. If it ended, answers what became of the datagram that it was lent.
+    fn poll_handler(&mut self, id: SlotId, new: bool, hand: Hand) -> Option<Hand> {
         let run = self.dispatch.run(id);
         let client = run.client.remote;
         let cell = self.handlers.get(id);
         self.beat.begin(client); // the handler's code until it waits, or is gone
         if new && let Err(message) = cell.prepare(&self.context) {
             self.panicked(id, &message);
-            let left = hand.as_ref().is_some_and(|lent| !lent.taken);
-            return Some(if left { Hand::Left } else { Hand::Empty });
+            return Some(hand);
         }
         let poll = HandlerPoll {
             run: run.address(),
@@ -174,31 +178,33 @@ where
             expired: cell.expired,
             ..HandlerPoll::default()
         };
-        turn::lend(hand.take_if(|lent| !lent.taken), poll);
+        let lent = self.in_hand;
+        turn::with(|turn| (turn.lent, turn.hand, turn.poll) = (lent, hand, poll));
         let make = || {
             let (client, requests) = (Client::new(Arc::clone(run)), Requests::new(Arc::clone(run)));
             (self.make)(client, requests)
         };
         let polled = cell.poll(new.then_some(make));
-        let (lent, left) = turn::take_back();
-        let became = Hand::of(&lent);
-        if lent.is_some() {
-            *hand = lent;
-        }
+        let (became, parked, awaits_shutdown) = turn::with(|turn| {
+            turn.poll.run = 0;
+            let became = std::mem::take(&mut turn.hand);
+            (became, turn.poll.parked, turn.poll.awaits_shutdown)
+        })
+        .unwrap_or_default();
         if became == Hand::Taken {
             self.port.counters.handed_out.add(1);
         }
         match polled {
             Polled::Waits => {
                 self.beat.end();
-                cell.awaits_shutdown = left.awaits_shutdown;
-                if left.parked.is_some_and(|parked| cell.waits(parked)) {
+                cell.awaits_shutdown = awaits_shutdown;
+                if parked.is_some_and(|parked| cell.waits(parked)) {
                     self.begun.push(id);
                 }
-                let (parked, totals) = (left.parked.is_some(), &self.port.totals);
-                self.dispatch.waits(id, became, parked, totals);
+                let totals = &self.port.totals;
+                self.dispatch.waits(id, became, parked.is_some(), totals);
                 if became == Hand::Left {
-                    self.queue(id, false, hand);
+                    self.queue(id, false);
                 }
                 return None;
             }
@@ -265,19 +271,15 @@ where
     fn vacate(&mut self, id: SlotId, run: Option<Arc<Peer<P>>>) {
         let cell = self.handlers.get(id);
         self.timers.disarm(id, &mut cell.entry);
+        cell.spare = run;
         self.handlers.vacate(id);
-        if self.spare.len() < KEPT_RUNS {
-            self.spare.extend(run);
-        }
     }
 
     /// The datagram in hand has to wait: it is copied out of the receive buffer into memory of its
     /// own size. With `poll`, its handler is let look if that is the first that waits.
-    fn queue(&mut self, id: SlotId, poll: bool, hand: &Option<Lent>) {
-        let Some(lent) = hand else { return };
-        let datagram = Datagram {
-            bytes: lent.bytes().into(),
-            truncated: lent.truncated,
+    fn queue(&mut self, id: SlotId, poll: bool) {
+        let Some(datagram) = turn::with(|turn| turn.copy(self.in_hand)) else {
+            return;
         };
         match self.dispatch.queue(id, datagram, &self.port.totals) {
             Queued::Wake(waker) => panics::wake(waker),
@@ -305,17 +307,3 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// An error this long after the last one is not taken for the same again: longer than any pause.
 const FORGET_ERROR: Duration = Duration::from_secs(1);
-
-/// Spare runs kept for new clients.
-const KEPT_RUNS: usize = 1024;
-
-impl Hand {
-    /// What became of a datagram that was lent.
-    fn of(lent: &Option<Lent>) -> Self {
-        match lent {
-            None => Self::Empty,
-            Some(Lent { taken: true, .. }) => Self::Taken,
-            Some(_) => Self::Left,
-        }
-    }
-}

@@ -16,8 +16,10 @@ use crate::panics;
 use crate::turn::{self, Parked};
 
 /// One place for a handler's future. The future does not move; the place is used again.
-pub(super) struct Cell<Fut> {
+pub(super) struct Cell<Fut, Run> {
     future: Pin<Box<Option<Fut>>>,
+    /// The run of a handler that has ended, if nobody holds it any more.
+    pub(super) spare: Option<Run>,
     waker: Waker,
     polling: Arc<HandlerWaker>,
     context: Values,
@@ -36,11 +38,12 @@ pub(super) struct Cell<Fut> {
     pub(super) awaits_shutdown: bool,
 }
 
-impl<Fut: Future<Output = Result<(), BoxError>>> Cell<Fut> {
+impl<Fut: Future<Output = Result<(), BoxError>>, Run> Cell<Fut, Run> {
     fn new(slot: SlotId, inbox: Arc<Inbox>) -> Self {
         let polling = Arc::new(HandlerWaker::new(inbox, slot));
         Self {
             future: Box::pin(None),
+            spare: None,
             waker: Waker::from(Arc::clone(&polling)),
             polling,
             context: Values::none(),
@@ -151,8 +154,8 @@ fn drop_future<Fut>(mut place: Pin<&mut Option<Fut>>) {
 }
 
 /// The cells, by slot.
-pub(super) struct Handlers<Fut> {
-    cells: Vec<Option<Cell<Fut>>>,
+pub(super) struct Handlers<Fut, Run> {
+    cells: Vec<Option<Cell<Fut, Run>>>,
     /// Free slots that keep their cell for the next handler, those that were used last at the back.
     /// Slots are used again in that order.
     kept: VecDeque<SlotId>,
@@ -164,9 +167,9 @@ const KEPT_CELLS: usize = 1024;
 /// The memory that they keep, at most: handlers may be large.
 const KEPT_BYTES: usize = 4 << 20;
 
-impl<Fut: Future<Output = Result<(), BoxError>>> Handlers<Fut> {
+impl<Fut: Future<Output = Result<(), BoxError>>, Run> Handlers<Fut, Run> {
     /// How many free cells keep their memory: at least one.
-    const KEPT: usize = match KEPT_BYTES / (size_of::<Fut>() + size_of::<Cell<Fut>>()) {
+    const KEPT: usize = match KEPT_BYTES / (size_of::<Fut>() + size_of::<Cell<Fut, Run>>()) {
         0 => 1,
         KEPT_CELLS.. => KEPT_CELLS,
         fit => fit,
@@ -181,7 +184,7 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Handlers<Fut> {
 
     /// The cell of a slot that begins to be used.
     #[inline]
-    pub(super) fn occupy(&mut self, slot: SlotId, inbox: &Arc<Inbox>) -> &mut Cell<Fut> {
+    pub(super) fn occupy(&mut self, slot: SlotId, inbox: &Arc<Inbox>) -> &mut Cell<Fut, Run> {
         let index = slot as usize;
         if index >= self.cells.len() {
             self.cells.resize_with(index + 1, || None);
@@ -205,7 +208,7 @@ impl<Fut: Future<Output = Result<(), BoxError>>> Handlers<Fut> {
         self.kept.push_back(slot);
     }
 
-    pub(super) fn get(&mut self, slot: SlotId) -> &mut Cell<Fut> {
+    pub(super) fn get(&mut self, slot: SlotId) -> &mut Cell<Fut, Run> {
         self.cells[slot as usize]
             .as_mut()
             .expect("the cell of a running handler is there")
@@ -221,7 +224,7 @@ mod tests {
     #[test]
     fn after_a_burst_the_slot_that_is_used_next_has_kept_its_memory() {
         let inbox = Arc::new(Inbox::new(0, Arc::default()));
-        let mut handlers = Handlers::<Ready<Result<(), BoxError>>>::new();
+        let mut handlers = Handlers::<Ready<Result<(), BoxError>>, ()>::new();
         let slots: Vec<SlotId> = (0..2 * KEPT_CELLS as SlotId).collect();
         for slot in &slots {
             handlers.occupy(*slot, &inbox);
@@ -229,7 +232,7 @@ mod tests {
         for slot in &slots {
             handlers.vacate(*slot);
         }
-        let kept = |handlers: &Handlers<_>| handlers.cells.iter().flatten().count();
+        let kept = |handlers: &Handlers<_, ()>| handlers.cells.iter().flatten().count();
         assert_eq!(kept(&handlers), KEPT_CELLS);
         for slot in slots.iter().rev().take(KEPT_CELLS) {
             assert!(handlers.cells[*slot as usize].is_some());
@@ -250,9 +253,12 @@ mod tests {
 
     #[test]
     fn l2_large_handlers_leave_little_memory_behind_too() {
-        assert_eq!(Handlers::<Ready<Result<(), BoxError>>>::KEPT, KEPT_CELLS);
+        assert_eq!(
+            Handlers::<Ready<Result<(), BoxError>>, ()>::KEPT,
+            KEPT_CELLS
+        );
         let inbox = Arc::new(Inbox::new(0, Arc::default()));
-        let mut handlers = Handlers::<Large>::new();
+        let mut handlers = Handlers::<Large, ()>::new();
         for slot in 0..10 {
             handlers.occupy(slot, &inbox);
         }

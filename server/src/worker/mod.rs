@@ -34,7 +34,7 @@ use crate::peer::{Peer, Port};
 use crate::report::Report;
 use crate::requests::Requests;
 use crate::transport::{RecvBatch, Transport};
-use crate::turn::{self, Turn};
+use crate::turn::{self, Place, Turn};
 use crate::watchdog::Beat;
 
 use closing::Phase;
@@ -81,12 +81,12 @@ where
 struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     transport: T,
     make: F,
-    handlers: Handlers<Fut>,
+    handlers: Handlers<Fut, Arc<Peer<P>>>,
     port: Arc<Port<P>>,
     dispatch: Dispatch<Arc<Peer<P>>>,
-    /// Runs that nobody holds any more.
-    spare: Vec<Arc<Peer<P>>>,
     batch: RecvBatch,
+    /// The datagram that arrived last.
+    in_hand: Place,
     turn: Option<Box<Turn>>,
     mail: Mail,
     refusals: Refusals,
@@ -130,8 +130,8 @@ where
             make,
             handlers: Handlers::new(),
             dispatch: Dispatch::new(limits),
-            spare: Vec::new(),
             batch: RecvBatch::new(RECV_BATCH, port.limits.receive_datagram),
+            in_hand: Place::default(),
             turn: Some(Box::new(turn)),
             mail: Mail::default(),
             refusals: Refusals::default(),

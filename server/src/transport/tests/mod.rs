@@ -80,9 +80,7 @@ async fn recv_all(
         assert!(batch.len() > 0, "a batch has at least one datagram");
         for i in 0..batch.len() {
             let meta = *batch.meta(i);
-            let buffer = batch.take_buffer(i);
-            all.push((meta, buffer[..meta.len].to_vec()));
-            batch.put_buffer(i, buffer);
+            all.push((meta, batch.buffers()[i][..meta.len].to_vec()));
         }
     }
     all
