@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks that the contract has all its rows, each with a break and each clause with a test; that every
-# test which the documents name is there; and that they name every test that is called after a row.
+# test which the documents name is there, and every function which is to be broken; and that they name
+# every test that is called after a row.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -45,6 +46,14 @@ complain '%s' < <(awk -F'|' '
     row != "" && $3 ~ /\*Break:\*/ { broken = 1 }
     row != "" && $NF == "" && $(NF - 1) !~ /`[phsvl][0-9]+_/ { print row " has a clause without a test:" $3 }
     END { end() }' "$contract")
+
+# *Break:* [file](../its/path), `Type::function`: what to do.
+complain 'there is no %s, which is to be broken' < <(
+    sed -nE 's/.*\*Break:\* \[[^]]*\]\(\.\.\/([^)]*)\), `([A-Za-z_]*::)?([A-Za-z_]*)`.*/\1 \3/p' "$contract" |
+        while read -r file name; do
+            grep -qE "(fn|struct) $name\b" "$file" || echo "$name in $file"
+        done
+)
 
 echo "$(wc -l <"$work/tests") tests named after $(wc -l <"$work/rows") rows"
 exit $failed
