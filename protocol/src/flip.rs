@@ -8,6 +8,8 @@ use std::sync::Arc;
 /// gives the first type again.
 ///
 /// A part that works in one direction only has no other side, and does not implement this trait.
+/// Where the compiler finds no `flip`, this trait is not imported, or a type lacks one of serde's
+/// two derives.
 ///
 /// # Examples
 ///

@@ -92,6 +92,10 @@ impl Server {
     ///
     /// [`ServeError`], if serving could not begin, or ended otherwise than by a shutdown.
     ///
+    /// # Panics
+    ///
+    /// When it is polled outside of a tokio runtime, or in one without I/O.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future is a shutdown without grace: handlers are dropped, background tasks

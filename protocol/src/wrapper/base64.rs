@@ -86,7 +86,7 @@ impl<S: Serializer> Serializer for Base64Serializer<S> {
     fn serialize(&self, packet: &S::Sent, datagram: &mut BytesMut) -> Result<(), BoxError> {
         let start = datagram.len();
         self.serializer.serialize(packet, datagram)?;
-        let room = Self::encoded_len(datagram.len() - start);
+        let room = Self::encoded_len(datagram[start..].len());
         replace(datagram, start, room, |bytes, text| {
             self.alphabet.engine().encode_slice(bytes, text)
         })?;
