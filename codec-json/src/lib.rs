@@ -39,7 +39,6 @@
 
 mod serializer;
 
-mod append;
 mod finite;
 
 mod error;

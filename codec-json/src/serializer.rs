@@ -2,12 +2,11 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use bytes::BytesMut;
-use postbox_protocol::{BoxError, Flip, Serializer};
+use postbox_protocol::{Append, BoxError, Flip, Serializer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::JsonError;
-use crate::append::Append;
 use crate::finite::Finite;
 
 /// One JSON document a datagram, by serde.
@@ -93,7 +92,7 @@ where
     type Received = Received;
 
     fn serialize(&self, packet: &Sent, datagram: &mut BytesMut) -> Result<(), BoxError> {
-        let mut json = serde_json::Serializer::new(Append(datagram));
+        let mut json = serde_json::Serializer::new(Append::new(datagram));
         Ok(packet
             .serialize(Finite(&mut json))
             .map_err(JsonError::write)?)

@@ -42,7 +42,6 @@
 
 mod serializer;
 
-mod append;
 mod check;
 
 mod extension;

@@ -2,13 +2,12 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use bytes::BytesMut;
-use postbox_protocol::{BoxError, Flip, Serializer};
+use postbox_protocol::{Append, BoxError, Flip, Serializer};
 use rmp_serde::encode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::MessagePackError;
-use crate::append::Append;
 use crate::check::check;
 
 /// One MessagePack value a datagram, by serde.
@@ -147,7 +146,7 @@ where
     type Received = Received;
 
     fn serialize(&self, packet: &Sent, datagram: &mut BytesMut) -> Result<(), BoxError> {
-        let mut end = Append(datagram);
+        let mut end = Append::new(datagram);
         let written = if self.compact {
             encode::write(&mut end, packet)
         } else {

@@ -79,7 +79,7 @@ pub use datagram_protocol::DatagramProtocol;
 pub use error::{BoxError, DatagramMakeError, DatagramParseError};
 pub use flip::Flip;
 pub use protocol::Protocol;
-pub use serializer::{RawSerializer, Serializer, StapledSerializer};
+pub use serializer::{Append, RawSerializer, Serializer, StapledSerializer};
 #[cfg(feature = "tokio-util")]
 pub use tokio_util::{CodecError, CodecSerializer, ProtocolCodec, ProtocolCodecError};
 #[cfg(feature = "base64")]

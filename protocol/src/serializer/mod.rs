@@ -1,6 +1,8 @@
+mod append;
 mod raw;
 mod staple;
 
+pub use append::Append;
 pub use raw::RawSerializer;
 pub use staple::StapledSerializer;
 
