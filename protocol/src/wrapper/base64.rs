@@ -120,7 +120,10 @@ impl<S: Flip> Flip for Base64Serializer<S> {
 pub struct Base64Error(#[source] DecodeError);
 
 /// Reads a key as EasyNetwork writes it.
+///
+/// It is decoded into `room`, which 44 letters fill at most, so that it stands nowhere else.
 #[cfg(feature = "signature")]
-pub(super) fn decode_key(text: &str) -> Option<[u8; 32]> {
-    URL_SAFE.decode(text).ok()?.try_into().ok()
+pub(super) fn decode_key<'a>(text: &str, room: &'a mut [u8; 33]) -> Option<&'a [u8; 32]> {
+    let len = URL_SAFE.decode_slice(text, &mut room[..]).ok()?;
+    room[..len].try_into().ok()
 }

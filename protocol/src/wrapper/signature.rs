@@ -3,6 +3,8 @@ use std::fmt;
 use bytes::BytesMut;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+#[cfg(feature = "base64")]
+use zeroize::Zeroizing;
 
 use crate::{BoxError, Flip, Serializer};
 
@@ -110,8 +112,9 @@ impl SigningKey {
     /// Fails if the text is anything else. The error does not quote it.
     #[cfg(feature = "base64")]
     pub fn from_base64(text: &str) -> Result<Self, InvalidKey> {
-        super::base64::decode_key(text)
-            .map(|secret| Self::new(&secret))
+        let mut room = Zeroizing::new([0; 33]);
+        super::base64::decode_key(text, &mut room)
+            .map(Self::new)
             .ok_or(InvalidKey(()))
     }
 

@@ -52,6 +52,7 @@ fn p1_p4_p6_encrypted_datagrams_conform() {
     let server = encrypted().with_labels(b"to client", b"to server");
     Conformance::between(server.clone(), server.flip())
         .packets(packets())
+        .refuses_datagrams([write(&encrypted(), b"without labels")])
         .check();
 }
 
@@ -195,6 +196,42 @@ fn encryption_keys_rotate_without_losing_a_datagram() {
     theirs.remove(1).unwrap();
     assert!(far.deserialize(&under_way).is_err());
     assert_eq!(read(&far, &renewed), "new");
+}
+
+#[test]
+fn encryption_with_a_key_that_is_inserted_again_still_refuses_replays() {
+    let keys = EncryptionKeys::new(1, &SECRET);
+    let server = EncryptedSerializer::new(RAW, keys.clone()).refusing_replays(10);
+    let client = encrypted().counting();
+    let datagram = write(&client, b"pay");
+    read(&server, &datagram);
+    keys.insert(1, &SECRET);
+    assert_eq!(keys.senders(1), 1);
+    assert!(refusal::<EncryptionError>(&server, &datagram).is_replay());
+    assert_eq!(read(&server, write(&client, b"goes on")), "goes on");
+    // The same secret under another id has heard nobody.
+    keys.insert(2, &SECRET);
+    assert_eq!((keys.senders(1), keys.senders(2)), (1, 0));
+}
+
+#[test]
+fn encryption_keys_of_another_secret_take_the_place_of_the_old() {
+    // Also where the differences are alike.
+    for positions in [&[0][..], &[15], &[31], &[3, 7]] {
+        let keys = EncryptionKeys::new(1, &SECRET);
+        let server = EncryptedSerializer::new(RAW, keys.clone()).refusing_replays(10);
+        read(&server, write(&encrypted().counting(), b"old"));
+
+        let mut other = SECRET;
+        positions.iter().for_each(|position| other[*position] ^= 1);
+        keys.insert(1, &other);
+        assert_eq!(keys.senders(1), 0);
+        let error: EncryptionError = refusal(&server, write(&encrypted().counting(), b"old"));
+        assert!(error.is_not_authentic());
+        // It is also sent with at once, since the id is the one to send with.
+        let renewed = EncryptedSerializer::new(RAW, EncryptionKeys::new(1, &other)).counting();
+        assert_eq!(read(&renewed, write(&server, b"new")), "new");
+    }
 }
 
 #[test]

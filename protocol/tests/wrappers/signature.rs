@@ -42,6 +42,14 @@ fn signature_is_the_bytes_of_easynetwork_within_base64() {
 }
 
 #[test]
+fn signature_key_in_base64_stands_in_no_memory_that_is_given_back() {
+    let used = allocation_counter::measure(|| {
+        assert!(SigningKey::from_base64(SECRET_IN_BASE64).is_ok());
+    });
+    assert_eq!(used.count_total, 0, "{used:?}");
+}
+
+#[test]
 fn signature_is_hmac_sha_256() {
     // Case 3 of RFC 4231, its key filled up with zeros, which is what HMAC does with a short one.
     let mut secret = [0; 32];

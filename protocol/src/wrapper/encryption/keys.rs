@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
+use zeroize::Zeroizing;
 
 use super::replays::Senders;
 
@@ -42,6 +43,8 @@ struct Ring {
 pub(super) struct Key {
     pub(super) cipher: XChaCha20Poly1305,
     pub(super) senders: Senders,
+    /// The cipher does not tell whether another has the same.
+    secret: Zeroizing<[u8; 32]>,
 }
 
 impl Key {
@@ -49,7 +52,14 @@ impl Key {
         Arc::new(Self {
             cipher: XChaCha20Poly1305::new(secret.into()),
             senders: Senders::new(),
+            secret: Zeroizing::new(*secret),
         })
+    }
+
+    /// Returns whether this is the key of `secret`, in the same time wherever they differ.
+    fn has(&self, secret: &[u8; 32]) -> bool {
+        let bits = self.secret.iter().zip(secret);
+        bits.fold(0, |differ, (ours, theirs)| differ | (ours ^ theirs)) == 0
     }
 }
 
@@ -62,10 +72,20 @@ impl EncryptionKeys {
         })))
     }
 
-    /// Accepts a key, from now on. One that had this id is forgotten.
+    /// Accepts a key, from now on.
+    ///
+    /// If there is one of this id with the same secret, nothing changes: who was heard with it is
+    /// remembered, so that a program may insert all keys again whenever it reads its configuration.
+    /// With another secret the old key is forgotten, and who was heard with it.
+    ///
+    /// What is sent with does not change, unless the id is that of the key to send with: then the
+    /// new secret is sent with at once.
     pub fn insert(&self, id: u8, secret: &[u8; 32]) {
-        let key = Key::new(secret);
-        self.change(|ring| ring.keys.insert(id, key));
+        self.change(|ring| {
+            if !ring.keys.get(&id).is_some_and(|key| key.has(secret)) {
+                ring.keys.insert(id, Key::new(secret));
+            }
+        });
     }
 
     /// Sends with a key that is accepted, from now on.
