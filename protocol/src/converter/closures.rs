@@ -6,7 +6,8 @@ use crate::{BoxError, Converter, Flip};
 /// Converts with two closures (or functions), one for each direction.
 ///
 /// They fail with [`BoxError`], so `?` works on any error. It [flips](Flip) where both directions
-/// have the same two types, since then the closures are both sides.
+/// have the same two types, and returns itself: the closures have to undo each other, since the
+/// other side calls them too.
 ///
 /// # Examples
 ///

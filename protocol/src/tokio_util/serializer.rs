@@ -22,8 +22,18 @@ use crate::{BoxError, Flip, Serializer};
 /// The end mark is that of the codec: with `LinesCodec` a datagram cut short is refused, with
 /// `BytesCodec` it is just other bytes, except that it takes no empty ones.
 ///
-/// It flips where both directions have the same type. For others make the other side of the codec's
-/// own pair.
+/// It flips where encoder and decoder are one codec, of one type of packet, and returns itself: the
+/// two have to be configured alike, so that what the one writes the other reads. For all others make
+/// the other side of what that side writes and reads:
+///
+/// ```compile_fail
+/// use postbox_protocol::{CodecSerializer, Flip};
+/// use tokio_util::codec::{BytesCodec, LengthDelimitedCodec};
+///
+/// // Writes no length, and reads one: the other side is not in it.
+/// CodecSerializer::<_, _, bytes::BytesMut>::new(BytesCodec::new(), LengthDelimitedCodec::new())
+///     .flip();
+/// ```
 ///
 /// **Memory:** a copy of the datagram, and what the codec and the copies take. `LengthDelimitedCodec`
 /// makes room for a frame as long as the datagram claims, up to its `max_frame_length`, which is
@@ -102,7 +112,8 @@ impl<E: Encoder<Sent, Error: Into<BoxError>> + Clone, D, Sent: Clone> CodecSeria
     }
 }
 
-impl<E, D: Decoder> Flip for CodecSerializer<E, D, D::Item> {
+// Of two types each may have a format of its own, which the other does not know.
+impl<C: Decoder> Flip for CodecSerializer<C, C, C::Item> {
     type Flipped = Self;
 
     fn flip(self) -> Self {
