@@ -85,6 +85,7 @@ fn p1_p2_p4_both_sides_conform() {
     let server = MessagePackSerializer::<Vec<Shape>, Person>::new();
     Conformance::between(server, server.flip())
         .packets([vec![Shape::Point, Shape::Circle(0.5)]])
+        .refuses_datagrams(["\u{1}", "\u{7f}"])
         .check();
     Conformance::between(server.flip(), server)
         .packets([person()])
@@ -93,12 +94,12 @@ fn p1_p2_p4_both_sides_conform() {
     // Maps to an end that sends arrays, and back.
     let compact = MessagePackSerializer::<Person>::compact();
     let named = MessagePackSerializer::<Person>::new();
-    Conformance::between(compact, named)
-        .packets([person()])
-        .check();
-    Conformance::between(named, compact)
-        .packets([person()])
-        .check();
+    for (near, far) in [(compact, named), (named, compact)] {
+        Conformance::between(near, far)
+            .packets([person()])
+            .refuses_datagrams(RUBBISH)
+            .check();
+    }
 }
 
 /// An even number; the others have no form.

@@ -37,6 +37,7 @@ fn p1_p2_p4_both_sides_conform() {
     Conformance::between(server, server.flip())
         .packets([everything()])
         .without_end_mark()
+        .refuses_datagrams(RUBBISH)
         .check();
     Conformance::between(server.flip(), server)
         .packets([person(), Person::default()])

@@ -74,6 +74,7 @@ pub struct Conformance<Near: Serializer, Far> {
     packets: Vec<Near::Sent>,
     refused_packets: Vec<Near::Sent>,
     refused_datagrams: Vec<Vec<u8>>,
+    refuses_nothing: bool,
     end_marked: bool,
     padding: Vec<u8>,
 }
@@ -104,6 +105,7 @@ where
             packets: Vec::new(),
             refused_packets: Vec::new(),
             refused_datagrams: Vec::new(),
+            refuses_nothing: false,
             end_marked: true,
             padding: Vec::new(),
         }
@@ -131,6 +133,13 @@ where
         self
     }
 
+    /// Says that in this run there is nothing to refuse: the format can say every packet, and every
+    /// datagram says one.
+    pub fn refuses_nothing(mut self) -> Self {
+        self.refuses_nothing = true;
+        self
+    }
+
     /// Says that the format does not mark its own end, so that a datagram cut short, or with bytes
     /// left over, may be taken for another packet.
     pub fn without_end_mark(mut self) -> Self {
@@ -149,7 +158,7 @@ where
     /// # Panics
     ///
     /// Panics at the first rule that is broken, and says which, and on what; and if there is no
-    /// packet to try.
+    /// packet to try, or nothing to refuse without [`refuses_nothing`](Self::refuses_nothing).
     pub fn check(&self)
     where
         Near::Sent: PartialEq + fmt::Debug + Sync,
@@ -157,6 +166,12 @@ where
         assert!(
             !self.packets.is_empty(),
             "no packets were given: nothing was tried"
+        );
+        assert!(
+            self.refuses_nothing
+                || !self.refused_packets.is_empty()
+                || !self.refused_datagrams.is_empty(),
+            "nothing to refuse was given: say `refuses_nothing` if there is none"
         );
         self.comes_back();
         self.appends();

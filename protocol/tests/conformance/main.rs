@@ -105,6 +105,7 @@ fn text_passes_in_both_directions() {
 fn p8_raw_bytes_pass_without_an_end_mark_and_the_empty_datagram_is_a_packet() {
     Conformance::new(RawSerializer)
         .packets(["", "a", "more bytes"].map(Bytes::from))
+        .refuses_nothing()
         .without_end_mark()
         .check();
 }
@@ -122,6 +123,16 @@ fn a_wrapper_of_a_converter_passes() {
 #[should_panic = "no packets were given: nothing was tried"]
 fn a_run_without_packets_fails() {
     Conformance::new(Format { write, read }).check();
+}
+
+#[test]
+#[should_panic = "nothing to refuse was given: say `refuses_nothing` if there is none"]
+fn a_run_without_anything_to_refuse_fails_unless_it_says_so() {
+    let run = || Conformance::new(Format { write, read }).packets([Bytes::new()]);
+    run().refuses_nothing().check();
+    run().refuses_packets([Bytes::from("!")]).check();
+    run().refuses_datagrams([b"\x01!"]).check();
+    run().check();
 }
 
 #[test]

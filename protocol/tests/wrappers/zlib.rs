@@ -57,6 +57,7 @@ fn p1_p4_p6_zlib_conforms() {
     for level in 0..=9 {
         Conformance::new(zlib().with_level(level))
             .packets([Bytes::new(), Bytes::from_static(b"ten bytes!")])
+            .refuses_datagrams([b""])
             .check();
     }
 }

@@ -58,6 +58,7 @@ fn p1_p4_p6_zstd_conforms() {
     for level in [-7, 0, 1, 3, 19, 22] {
         Conformance::new(zstd().with_level(level))
             .packets([Bytes::new(), Bytes::from_static(b"ten bytes!")])
+            .refuses_datagrams([b""])
             .check();
     }
 }
