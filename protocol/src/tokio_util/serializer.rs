@@ -23,8 +23,8 @@ use crate::{BoxError, Flip, Serializer};
 /// `BytesCodec` it is just other bytes, except that it takes no empty ones.
 ///
 /// It flips where encoder and decoder are one codec, of one type of packet, and returns itself: the
-/// two have to be configured alike, so that what the one writes the other reads. For all others make
-/// the other side of what that side writes and reads:
+/// two have to be configured alike, so that what the one writes the other reads. For all others
+/// make the other side of what that side writes and reads:
 ///
 /// ```compile_fail
 /// use postbox_protocol::{CodecSerializer, Flip};

@@ -16,6 +16,10 @@ use crate::{BoxError, Flip, Serializer};
 /// are all refused. (Python's decoder leaves out what it does not know.) So equal packets have
 /// equal text.
 ///
+/// It has no end mark of its own: text that is cut after a multiple of 4 letters is the text of
+/// fewer bytes, so whether that is noticed is for the serializer within. Padding does end it: what
+/// follows is refused.
+///
 /// **Overhead:** a third, rounded up to a multiple of 4: see [`encoded_len`](Self::encoded_len).
 /// Sending allocates nothing, receiving the decoded bytes once.
 ///

@@ -3,8 +3,10 @@
 use crate::BoxError;
 
 /// How many bytes a datagram may hold before it is compressed, if the user says nothing else: what
-/// would have fitted in a datagram without. So compressing opens no way to make a server work on
-/// more than it would have without, and a bomb of one datagram is refused after this much.
+/// would have fitted in a datagram without. It bounds memory: compressing gives the serializer
+/// within no more to work on than it would have had, and a bomb of one datagram is refused after
+/// this much. It does not bound the work of decompressing, which grows with the datagram: tables
+/// are built for each block, however little comes out of it.
 pub(crate) const MAX_LEN: usize = 65_536;
 
 /// Why a datagram cannot be decompressed, or is too large to be compressed.

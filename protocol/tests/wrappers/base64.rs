@@ -64,6 +64,27 @@ fn p5_what_is_not_base64_is_an_error_of_its_own_kind() {
 }
 
 #[test]
+fn p4_base64_cut_between_groups_of_letters_is_fewer_bytes() {
+    let datagram = write(&URL_SAFE, b"whole!");
+    assert_eq!(datagram, b"d2hvbGUh");
+    for length in 0..datagram.len() {
+        match length % 4 {
+            0 => assert_eq!(
+                read(&URL_SAFE, &datagram[..length]),
+                &b"who"[..length / 4 * 3]
+            ),
+            _ => drop(refusal::<Base64Error>(&URL_SAFE, &datagram[..length])),
+        }
+    }
+    assert_eq!(
+        read(&URL_SAFE, [&datagram[..], b"IQ=="].concat()),
+        "whole!!"
+    );
+    // Nothing follows padding.
+    refusal::<Base64Error>(&URL_SAFE, "IQ==d2hv");
+}
+
+#[test]
 fn base64_survives_all_damage_to_one_byte() {
     survives_all_damage(&URL_SAFE);
     survives_all_damage(&STANDARD);
