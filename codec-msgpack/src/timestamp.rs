@@ -93,22 +93,19 @@ impl Timestamp {
 
 impl From<SystemTime> for Timestamp {
     fn from(moment: SystemTime) -> Self {
-        // No clock counts more seconds than an `i64`.
-        let whole = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+        // No clock counts more seconds than an `i64`, of which there is one more before than after.
         match moment.duration_since(UNIX_EPOCH) {
             Ok(after) => Self {
-                seconds: whole(after.as_secs()),
+                seconds: 0_i64.saturating_add_unsigned(after.as_secs()),
                 nanos: after.subsec_nanos(),
             },
             Err(before) => {
                 let before = before.duration();
+                let seconds = 0_i64.saturating_sub_unsigned(before.as_secs());
                 match before.subsec_nanos() {
-                    0 => Self {
-                        seconds: -whole(before.as_secs()),
-                        nanos: 0,
-                    },
+                    0 => Self { seconds, nanos: 0 },
                     nanos => Self {
-                        seconds: -whole(before.as_secs()) - 1,
+                        seconds: seconds.saturating_sub(1),
                         nanos: NANOS_PER_SECOND - nanos,
                     },
                 }

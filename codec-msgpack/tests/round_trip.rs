@@ -257,3 +257,15 @@ fn p3_moments_before_1970_count_down_in_seconds_and_up_in_nanoseconds() {
     });
     let _: Option<SystemTime> = moment(i64::MIN, 0).system_time();
 }
+
+#[test]
+fn p3_the_first_and_the_last_moments_of_the_clock_read_back_equal() {
+    for seconds in [i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX] {
+        for nanos in [0, 1, 999_999_999] {
+            // Not every system's clock reaches so far.
+            if let Some(clock) = moment(seconds, nanos).system_time() {
+                assert_eq!(Timestamp::from(clock), moment(seconds, nanos));
+            }
+        }
+    }
+}
