@@ -15,7 +15,9 @@ use crate::finite::Finite;
 ///
 /// # What is sent
 ///
-/// Compact UTF-8, without a line feed. Every float reads back equal, bit for bit.
+/// Compact UTF-8, without a line feed. Every float reads back equal, bit for bit (an `f32` may not
+/// where serde sets it aside: see below). Arrays and objects are sent at any depth, also where it
+/// is more than is received.
 ///
 /// **NaN and the infinities are refused**, since JSON has no form for them: sending answers the
 /// error. (The `null` that others write in their place would be read as a missing value, silently.)
@@ -44,7 +46,14 @@ use crate::finite::Finite;
 ///
 /// In a map, and in a [`Value`](serde_json::Value), **the last of several equal keys wins**, as in
 /// most JSON parsers. In a `Value` an integer beyond 64 bits becomes the nearest float. `-0` is the
-/// float −0.0, as which no integer reads it.
+/// float −0.0, as which no integer of up to 64 bits reads it.
+///
+/// **What serde sets aside** before it knows the type, for `flatten`, `tag` and `untagged`, is a
+/// 64-bit number there. So an `f32` is rounded twice and may come back as the next one to it, and
+/// out of its range it is infinite and no error; an `i128` or a `u128` is always refused.
+///
+/// **An `untagged` enum that contains itself can take exponential time**, since serde tries each
+/// variant at each level: 120 bytes then take seconds. Do not receive such a type from strangers.
 ///
 /// `docs/oracles.md` in the repository has every difference from Python's `json`.
 ///

@@ -5,6 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
 use common::{
@@ -225,4 +226,99 @@ fn p3_a_known_packet_reads_back_equal() {
         read::<BTreeMap<String, Option<Person>>>(text(&people)).unwrap(),
         people
     );
+}
+
+/// A number that serde sets aside before it knows its type.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Outer<T> {
+    #[serde(flatten)]
+    inner: Inner<T>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Inner<T> {
+    number: T,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum Tagged<T> {
+    Inner { number: T },
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged<T> {
+    Inner { number: T },
+}
+
+#[test]
+fn p3_a_narrow_float_that_serde_sets_aside_is_rounded_twice() {
+    let (sent, next) = (f32::from_bits(0x15ae_43fd), f32::from_bits(0x15ae_43fe));
+    let document = text(&Inner { number: sent });
+    assert_eq!(read::<Inner<f32>>(&document).unwrap().number, sent);
+    assert_eq!(read::<Outer<f32>>(&document).unwrap().inner.number, next);
+    let tagged = text(&Tagged::Inner { number: sent });
+    assert_eq!(
+        read::<Tagged<f32>>(tagged).unwrap(),
+        Tagged::Inner { number: next }
+    );
+    assert_eq!(
+        read::<Untagged<f32>>(document).unwrap(),
+        Untagged::Inner { number: next }
+    );
+    // A wide one is not.
+    let number = f64::from(sent).next_up();
+    let document = text(&Outer {
+        inner: Inner { number },
+    });
+    assert_eq!(read::<Outer<f64>>(document).unwrap().inner.number, number);
+}
+
+#[test]
+fn p5_a_narrow_float_that_serde_sets_aside_is_infinite_out_of_its_range() {
+    let document = r#"{"kind":"Inner","number":1e39}"#;
+    assert!(read::<Inner<f32>>(document).unwrap_err().is_syntax());
+    let number = f32::INFINITY;
+    assert_eq!(
+        read::<Outer<f32>>(document).unwrap().inner,
+        Inner { number }
+    );
+    assert_eq!(
+        read::<Tagged<f32>>(document).unwrap(),
+        Tagged::Inner { number }
+    );
+    assert_eq!(
+        read::<Untagged<f32>>(document).unwrap(),
+        Untagged::Inner { number }
+    );
+    let document = r#"{"number":1e309}"#;
+    assert!(read::<Outer<f32>>(document).unwrap_err().is_syntax());
+}
+
+#[test]
+fn p5_a_wide_integer_that_serde_sets_aside_is_refused() {
+    for number in [0, i128::MIN] {
+        let document = text(&Tagged::Inner { number });
+        assert_eq!(read::<Inner<i128>>(&document).unwrap().number, number);
+        assert!(read::<Outer<i128>>(&document).is_err());
+        assert!(read::<Outer<u128>>(&document).is_err());
+        assert!(read::<Tagged<i128>>(&document).is_err());
+        assert!(read::<Untagged<i128>>(&document).is_err());
+    }
+}
+
+#[test]
+fn p5_minus_zero_is_no_integer_of_up_to_64_bits() {
+    assert!(read::<f64>("-0").unwrap().is_sign_negative());
+    assert!(read::<i64>("-0").unwrap_err().is_data());
+    assert!(read::<u8>("-0").unwrap_err().is_data());
+    assert_eq!(read::<i128>("-0").unwrap(), 0);
+}
+
+#[test]
+fn depth_is_sent_beyond_what_is_received() {
+    let nested = |depth| (0..depth).fold(Value::from(1), |inner, _| Value::from(vec![inner]));
+    assert_eq!(read::<Value>(text(&nested(127))).unwrap(), nested(127));
+    assert!(read::<Value>(text(&nested(128))).unwrap_err().is_syntax());
 }

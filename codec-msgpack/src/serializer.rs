@@ -33,12 +33,17 @@ use crate::check::check;
 ///
 /// **`new` is what peers in other languages expect**: a struct is their dictionary or object, its
 /// fields can be told apart, added and left out. `compact` names no field, so both ends must have
-/// the same fields in the same order, and `#[serde(skip_serializing_if)]` must not be used: it
-/// would shift what follows. Whichever is sent, **both are understood**.
+/// the same fields in the same order. Whichever is sent, **both are understood**, but `compact` is
+/// not for types with these attributes of serde:
+///
+/// - `skip_serializing_if`: it would shift what follows;
+/// - `tag` with `content`: a variant with named fields, or with none, cannot be read;
+/// - `untagged`: a variant with named fields cannot be read, or is read as another variant.
 ///
 /// Integers, and the heads of strings, arrays and maps, have the shortest form. Floats keep their
 /// width and their bits, NaN and the infinities too. Types with a form for people and another for
-/// machines (addresses, uuids) use the one for machines.
+/// machines (addresses, uuids) use the one for machines. Arrays and maps are sent at any depth,
+/// also where it is more than is received.
 ///
 /// # What is received
 ///
@@ -56,15 +61,21 @@ use crate::check::check;
 ///
 /// All forms of a value are taken, not only the shortest (but the 16 bytes of an `i128` or a `u128`
 /// in theirs alone). A float field takes integers and floats of both widths, since the writers of
-/// some languages have but one kind of number: what is no `f32` becomes the nearest. Text fields
-/// take byte strings that are UTF-8, byte fields take text, and both kinds of sequences are taken
-/// for one another. The number of a struct's field or of an enum's variant, from 0, is taken for
-/// its name.
+/// some languages have but one kind of number: what is no `f32` becomes the nearest, and infinite
+/// out of its range. Text fields take byte strings that are UTF-8, byte fields take text, and both
+/// kinds of sequences are taken for one another; of a byte string that is read as a tuple, a struct
+/// or an address, bytes left over are ignored. The number of a struct's field or of an enum's
+/// variant, from 0, is taken for its name.
 ///
 /// serde's attributes hold: fields that the struct does not know are ignored unless it says
 /// `#[serde(deny_unknown_fields)]`, and a missing `Option` is `None`. In a map, **the last of
 /// several equal keys wins**. There is one nil, so `Some(None)` and `Some(())` come back as `None`.
-/// A negative integer where a `u128` is expected is read as the `i128` with these bits.
+/// A negative integer where a `u128` is expected is read as the `i128` with these bits. Where serde
+/// sets values aside before it knows their type, for `flatten`, `tag` and `untagged`, an `i128` or
+/// a `u128` is always refused.
+///
+/// **An `untagged` enum that contains itself can take exponential time**, since serde tries each
+/// variant at each level: 60 bytes then take seconds. Do not receive such a type from strangers.
 ///
 /// `docs/oracles.md` in the repository has every difference from Python's `msgpack`.
 ///

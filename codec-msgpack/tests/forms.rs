@@ -3,11 +3,13 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use postbox_codec_msgpack::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use common::{Meters, Shape, mismatched, moment, named, read};
+use common::{Meters, Shape, compact, mismatched, moment, named, read};
 
 #[test]
 fn p5_an_enum_is_a_name_or_a_map_from_it() {
@@ -175,4 +177,104 @@ fn p5_timestamps_are_read_from_every_form() {
     no_timestamp(b"\xc7\x0c\xff\x3b\x9a\xca\0\0\0\0\0\0\0\0\0", -1, 12);
     // No extension.
     mismatched::<Timestamp>(b"\x92\xff\xc4\0", "invalid type: array");
+}
+
+#[test]
+fn p5_a_float_out_of_the_range_of_a_narrower_one_is_infinite() {
+    assert_eq!(read::<f32>(named(&f64::from(f32::MAX))).unwrap(), f32::MAX);
+    assert_eq!(read::<f32>(named(&1e39)).unwrap(), f32::INFINITY);
+    assert_eq!(read::<f32>(named(&f64::MIN)).unwrap(), f32::NEG_INFINITY);
+    // The nearest.
+    assert_eq!(read::<f32>(named(&0.1)).unwrap(), 0.1);
+}
+
+#[test]
+fn p5_bytes_left_over_in_a_byte_string_that_is_read_as_fields_are_ignored() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Move {
+        x: u8,
+        y: u8,
+    }
+
+    let longer = b"\xc4\x05\x01\x02\x03\x04\x05";
+    assert_eq!(read::<Move>(longer).unwrap(), Move { x: 1, y: 2 });
+    assert_eq!(read::<(u8, u8)>(longer).unwrap(), (1, 2));
+    assert_eq!(read::<Ipv4Addr>(longer).unwrap().octets(), [1, 2, 3, 4]);
+    // Of an array they are not, and what is missing is.
+    for array in [&b"\x93\x01\x02\x03"[..], b"\x91\x01", b"\xc4\x01\x01"] {
+        assert!(read::<Move>(array).unwrap_err().is_data());
+        assert!(read::<(u8, u8)>(array).unwrap_err().is_data());
+    }
+}
+
+#[test]
+fn p5_a_wide_integer_that_serde_sets_aside_is_refused() {
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Outer<T> {
+        #[serde(flatten)]
+        inner: Inner<T>,
+    }
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Inner<T> {
+        number: T,
+    }
+
+    let datagram = |number: i128| {
+        named(&Outer {
+            inner: Inner { number },
+        })
+    };
+    for number in [0, i128::MIN] {
+        mismatched::<Outer<i128>>(datagram(number), "i128 is not supported");
+        mismatched::<Outer<u128>>(datagram(number), "u128 is not supported");
+        assert_eq!(
+            read::<Inner<i128>>(datagram(number)).unwrap().number,
+            number
+        );
+    }
+}
+
+#[test]
+fn p5_compact_is_not_for_variants_without_names_or_in_two_parts() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind", content = "data")]
+    enum Adjacent {
+        Point,
+        Circle(f64),
+        Line(f64, f64),
+        Square { side: f64 },
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Line(f64, f64),
+        Square { side: f64 },
+        Box { width: f64, height: f64 },
+    }
+
+    let adjacent = [
+        (Adjacent::Point, false),
+        (Adjacent::Circle(1.0), true),
+        (Adjacent::Line(1.0, 2.0), true),
+        (Adjacent::Square { side: 1.0 }, false),
+    ];
+    for (variant, comes_back) in adjacent {
+        match read::<Adjacent>(compact(&variant)) {
+            Ok(read) => assert!(comes_back && read == variant, "{read:?}"),
+            Err(error) => assert!(!comes_back && error.is_data(), "{error}"),
+        }
+        assert_eq!(read::<Adjacent>(named(&variant)).unwrap(), variant);
+    }
+
+    let line = Untagged::Line(1.0, 2.0);
+    assert_eq!(read::<Untagged>(compact(&line)).unwrap(), line);
+    let square = Untagged::Square { side: 1.0 };
+    assert!(read::<Untagged>(compact(&square)).unwrap_err().is_data());
+    assert_eq!(read::<Untagged>(named(&square)).unwrap(), square);
+    // It is taken for another.
+    let (width, height) = (1.0, 2.0);
+    assert_eq!(
+        read::<Untagged>(compact(&Untagged::Box { width, height })).unwrap(),
+        line
+    );
 }
