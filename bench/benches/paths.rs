@@ -3,7 +3,9 @@
 //! The servers are on a network in memory, so no system call is in it, but the network's own copy
 //! of each datagram is. The client has a real socket, and its figures are mostly the kernel's.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::cell::RefCell;
+use std::hint::black_box;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use bytes::Bytes;
 use divan::Bencher;
@@ -12,7 +14,7 @@ use postbox_bench::document::Document;
 use postbox_bench::echo::{self, Codec, Style};
 use postbox_client::UdpClient;
 use postbox_protocol::{DatagramProtocol, RawSerializer};
-use postbox_server::{BoxError, MemoryNetwork, ServerBuilder, ServerHandle};
+use postbox_server::{BoxError, MemoryNetwork, Server, ServerBuilder, ServerHandle};
 use tokio::runtime::Runtime;
 
 fn main() {
@@ -28,6 +30,8 @@ struct Measured {
     network: MemoryNetwork,
     handle: ServerHandle,
     to: SocketAddr,
+    /// The clients' address.
+    from: Ipv4Addr,
     datagram: Vec<u8>,
     received: u64,
 }
@@ -46,6 +50,7 @@ impl Measured {
             runtime,
             network,
             handle,
+            from: Ipv4Addr::new(127, 0, 0, 2),
             datagram,
             received: 0,
         })
@@ -54,7 +59,7 @@ impl Measured {
     /// Sends from addresses at which nobody listens: the answers go nowhere.
     fn send(&mut self) {
         for client in 1..=ROUND {
-            let from = SocketAddr::from(([127, 0, 0, 2], client));
+            let from = SocketAddr::from((self.from, client));
             let sent = self.network.send_from(from, &self.datagram, self.to);
             self.received += u64::from(sent.is_ok());
         }
@@ -72,7 +77,11 @@ impl Measured {
 /// The samples have to be of one round each, since all that was sent is served at once.
 fn path(bencher: Bencher<'_, '_>, builder: ServerBuilder, datagram: Result<Vec<u8>, BoxError>) {
     let measured = datagram.and_then(|datagram| Measured::new(builder, datagram));
-    let measured = std::cell::RefCell::new(measured.expect("a server in memory starts"));
+    run(bencher, measured.expect("a server in memory starts"));
+}
+
+fn run(bencher: Bencher<'_, '_>, measured: Measured) {
+    let measured = RefCell::new(measured);
     bencher
         .counter(ItemsCount::new(ROUND))
         .with_inputs(|| measured.borrow_mut().send())
@@ -113,6 +122,27 @@ fn protobuf(bencher: Bencher<'_, '_>, style: Style) {
 fn refused_by_admission(bencher: Bencher<'_, '_>) {
     let builder = echo::server(Codec::Raw, Style::Oneshot).admit(|_| false);
     path(bencher, builder, Ok(vec![b'x'; 64]));
+}
+
+#[divan::bench(sample_count = 500, sample_size = 1)]
+fn refused_before_receive(bencher: Bencher<'_, '_>) {
+    let protocol = DatagramProtocol::new(RawSerializer);
+    let builder = Server::builder_fn(protocol, |client, _requests| async move {
+        // A look at who it is, which every refusal needs.
+        black_box(client.remote_addr());
+        Ok(())
+    });
+    path(bencher, builder, Ok(vec![b'x'; 64]));
+}
+
+/// What every datagram takes, before anything is decided about it: the network's copy, the batch,
+/// the counters. To be taken off the others.
+#[divan::bench(sample_count = 500, sample_size = 1)]
+fn from_a_source_that_is_not_answered(bencher: Bencher<'_, '_>) {
+    let mut measured = Measured::new(echo::server(Codec::Raw, Style::Oneshot), vec![b'x'; 64])
+        .expect("a server in memory starts");
+    measured.from = Ipv4Addr::BROADCAST;
+    run(bencher, measured);
 }
 
 /// The client asks, a bare socket of the same thread answers.
