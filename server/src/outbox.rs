@@ -24,8 +24,6 @@ pub(crate) struct Outbox {
     /// How many of `datagrams` have left or failed.
     gone: usize,
     marks: VecDeque<Mark>,
-    /// How often in a row it was emptied without needing more memory than is kept.
-    calm: u32,
 }
 
 #[derive(Debug)]
@@ -82,23 +80,25 @@ impl Outbox {
             after: m.after + datagrams,
             ..m
         }));
-        other.emptied(self.bytes.len() - bytes, self.datagrams.len() - datagrams);
+        other.shrink();
     }
 
-    /// Gives back the memory that only a burst needed, when the outbox has been emptied often enough
-    /// without needing it again: under a load of large answers every turn needs it, and memory that
-    /// is given back is faulted in again page by page (60,000-byte answers cost four times as much).
-    fn emptied(&mut self, bytes: usize, datagrams: usize) {
-        self.calm += 1;
-        if bytes > KEPT_BYTES || datagrams > KEPT_DATAGRAMS {
-            self.calm = 0;
-        }
-        if self.calm == CALM {
-            self.calm = 0;
-            self.bytes.shrink_to(KEPT_BYTES);
-            self.datagrams.shrink_to(KEPT_DATAGRAMS);
-            self.marks.shrink_to(KEPT_DATAGRAMS);
-        }
+    /// Whether it has more memory than an empty one keeps.
+    pub(crate) fn is_large(&self) -> bool {
+        self.bytes.capacity() > KEPT_BYTES
+            || self.datagrams.capacity() > KEPT_DATAGRAMS
+            || self.marks.capacity() > KEPT_DATAGRAMS
+    }
+
+    /// Gives back the memory that a burst needed.
+    ///
+    /// Not to be called each time that it is emptied: under a load of large answers every turn needs
+    /// the memory, which would be faulted in again page by page (60,000-byte answers cost four times
+    /// as much).
+    pub(crate) fn shrink(&mut self) {
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.datagrams.shrink_to(KEPT_DATAGRAMS);
+        self.marks.shrink_to(KEPT_DATAGRAMS);
     }
 
     /// Before there is more memory for flushes, those that were dropped are forgotten: while
@@ -143,10 +143,10 @@ impl Outbox {
         Some((mark.client, mark.flush))
     }
 
-    /// Gives back the memory of what is gone. To be called once a turn, after [`Self::completed`].
+    /// Makes the memory of what is gone free again. To be called once a turn, after
+    /// [`Self::completed`].
     pub(crate) fn compact(&mut self) {
         if self.is_empty() && self.marks.is_empty() {
-            self.emptied(self.bytes.len(), self.datagrams.len());
             self.bytes.clear();
             self.datagrams.clear();
             self.gone = 0;
@@ -182,10 +182,7 @@ impl Drop for Outbox {
     }
 }
 
-/// So often in a row an outbox has to be emptied without needing more than is kept.
-const CALM: u32 = 64;
-
-/// An empty outbox keeps this much memory for the next batch: 64 answers of 4 KiB.
+/// An outbox keeps this much memory for the next batch: 64 answers of 4 KiB.
 const KEPT_BYTES: usize = 256 * 1024;
 
 /// And room for this many: what one batch of coalesced datagrams asks for.

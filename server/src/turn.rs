@@ -64,8 +64,8 @@ impl Turn {
         if self.hand != Hand::Left {
             return None;
         }
-        self.hand = Hand::Taken;
         let buffer = self.buffers.get_mut(self.lent.buffer)?;
+        self.hand = Hand::Taken;
         Some((self.lent, std::mem::take(buffer)))
     }
 

@@ -224,31 +224,26 @@ fn l1_after_a_burst_an_outbox_and_the_one_it_came_through_keep_little_memory() {
     outbox.advance(4 * KEPT_DATAGRAMS);
     while outbox.completed().is_some() {}
     outbox.compact();
-    for _ in 0..CALM {
-        outbox.append(&mut mail);
-        outbox.compact();
-    }
     keeps_little(&mail);
+    assert!(outbox.is_large());
+    outbox.shrink();
+    assert!(!outbox.is_large());
     keeps_little(&outbox);
 }
 
 #[test]
-fn l1_an_outbox_that_needs_its_memory_again_and_again_keeps_it() {
-    let mut outbox = Outbox::default();
+fn l1_an_outbox_that_shrinks_loses_nothing() {
     let large = vec![7; KEPT_BYTES];
-    let mut turn = |answers: usize| {
-        (0..answers).for_each(|_| outbox.push(&client(1), &large));
-        outbox.advance(answers);
-        outbox.compact();
-        outbox.bytes.capacity()
-    };
-    let needed = turn(8);
-    for _ in 0..3 {
-        (1..CALM).for_each(|_| assert_eq!(turn(1), needed));
-        assert_eq!(turn(2), needed, "once in a while is enough");
-    }
-    (1..CALM).for_each(|_| assert_eq!(turn(0), needed));
-    assert_eq!(turn(0), KEPT_BYTES);
+    let mut outbox = outbox(&[]);
+    outbox.shrink();
+    assert!(!outbox.is_large());
+    (1..=3).for_each(|n| outbox.push(&client(n), &large));
+    assert!(outbox.is_large());
+    outbox.shrink();
+    let (bytes, datagrams) = outbox.waiting();
+    assert_eq!(datagrams.len(), 3);
+    assert_eq!(bytes[datagrams[2].start..], large);
+    assert!(outbox.is_large(), "what waits needs it");
 }
 
 #[test]
@@ -304,7 +299,8 @@ fn l1_flushes_that_were_dropped_do_not_heap_up_while_nothing_leaves() {
 fn l1_an_empty_outbox_keeps_little_memory() {
     let mut outbox = outbox(&[(1, &"x".repeat(2 * KEPT_BYTES))]);
     outbox.advance(1);
-    (0..=CALM).for_each(|_| outbox.compact());
+    outbox.compact();
+    outbox.shrink();
     assert!(!outbox.has_work() && outbox.bytes.capacity() <= KEPT_BYTES);
     outbox.push(&client(1), b"y");
     assert_eq!(waiting(&outbox), owned(&[(1, "y")]));

@@ -52,10 +52,12 @@ pub(crate) struct UdpTransport {
     refused: Vec<(SocketAddr, io::Error)>,
     receiver: Receiver,
     sender: Sender,
-    /// The last batch was full, so that more is likely there: no need to ask the runtime first.
+    /// More is likely there, or nobody would tell of it: no need to ask the runtime first.
     more_expected: bool,
-    /// How many batches in a row were of some size.
+    /// How many batches in a row were of some size, without a wait.
     busy_rounds: u32,
+    /// A send waits for room, which the runtime tells of.
+    send_waits: bool,
     /// The largest segments that may be sent as runs; 0: none.
     segment_limit: usize,
 }
@@ -89,6 +91,7 @@ impl UdpTransport {
             sender: Sender::new(SEND_BATCH),
             more_expected: false,
             busy_rounds: 0,
+            send_waits: false,
             segment_limit: if offloads { usize::from(u16::MAX) } else { 0 },
             watched: None,
             watches_send: false,
@@ -191,6 +194,7 @@ impl UdpTransport {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.watches_send || self.watched.is_none() {
             self.watches_send = true;
+            self.busy_rounds = 0;
             self.watch()?;
             // The waker of a pending receive went with the old registration.
             cx.waker().wake_by_ref();
@@ -198,7 +202,9 @@ impl UdpTransport {
         let Some(watched) = &self.watched else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        ready!(watched.poll_write_ready(cx))?.clear_ready();
+        let room = watched.poll_write_ready(cx);
+        self.send_waits = room.is_pending();
+        ready!(room)?.clear_ready();
         Poll::Ready(Ok(()))
     }
 }
@@ -224,7 +230,11 @@ impl Transport for UdpTransport {
                 };
                 // Cleared before the receive that may empty the socket: what comes later is a
                 // new event. What this receive leaves is remembered in `more_expected`.
-                ready!(watched.poll_read_ready(cx))?.clear_ready();
+                let readable = watched.poll_read_ready(cx);
+                if readable.is_pending() {
+                    self.busy_rounds = 0;
+                }
+                ready!(readable)?.clear_ready();
             }
             match self.receive(batch) {
                 Ok(received) => {
@@ -235,7 +245,7 @@ impl Transport for UdpTransport {
                     } else {
                         0
                     };
-                    if self.busy_rounds == BUSY_ROUNDS {
+                    if self.busy_rounds >= BUSY_ROUNDS && !self.send_waits {
                         (self.watched, self.watches_send) = (None, false);
                     }
                     self.more_expected = received == slots || self.watched.is_none();

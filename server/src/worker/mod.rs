@@ -51,6 +51,9 @@ const RECV_BATCH: usize = 64;
 /// Turns before the worker lets the runtime's other tasks run.
 const TURNS: usize = 4;
 
+/// An outbox keeps the memory of a burst this long: the next batch may need it.
+const GIVE_BACK: Duration = Duration::from_secs(1);
+
 /// What a worker is made of, besides its transport and its handler.
 pub(crate) struct Setup<P> {
     pub(crate) port: Arc<Port<P>>,
@@ -94,6 +97,8 @@ struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     /// The handlers whose receives began to wait in this turn, for a limited time.
     begun: Vec<SlotId>,
     sleep: Pin<Box<Sleep>>,
+    /// When the outbox gives back the memory that a burst needed.
+    give_back: Option<Instant>,
     /// Receiving pauses after repeated errors.
     receive_errors: u32,
     last_receive_error: Option<Instant>,
@@ -138,6 +143,7 @@ where
             timers: Timers::new(),
             begun: Vec::new(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            give_back: None,
             receive_errors: 0,
             last_receive_error: None,
             receive_again: None,
@@ -181,6 +187,7 @@ where
         progressed |= self.poll_woken();
         progressed |= self.poll_expired();
         progressed |= self.send(cx);
+        self.give_back_memory();
         self.arm_deadlines();
         progressed |= self.step_phase();
         progressed
@@ -191,6 +198,7 @@ where
         let alarm = [
             self.timers.next(),
             self.receive_again,
+            self.give_back,
             self.phase.deadline(),
         ];
         if let Some(alarm) = alarm.into_iter().flatten().min() {

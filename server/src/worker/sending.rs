@@ -7,7 +7,7 @@ use std::time::Duration;
 use postbox_protocol::{BoxError, Protocol};
 
 use super::timers::{NEVER, NOW};
-use super::{Phase, Worker};
+use super::{GIVE_BACK, Phase, Worker};
 use crate::client::Client;
 use crate::inbox::{After, Alarm};
 use crate::panics;
@@ -85,6 +85,20 @@ where
             progressed = true;
         }
         progressed
+    }
+
+    /// Gives back what a burst of answers needed, once a while has passed.
+    pub(super) fn give_back_memory(&mut self) {
+        let now = self.timers.now();
+        turn::with(|turn| match self.give_back {
+            Some(at) if at > now => {}
+            Some(_) => {
+                turn.outbox.shrink();
+                self.give_back = None;
+            }
+            None if turn.outbox.is_large() => self.give_back = Some(now + GIVE_BACK),
+            None => {}
+        });
     }
 
     /// Keeps what ICMP said for its clients. `look`: one of them is about to be told.

@@ -1,6 +1,6 @@
 //! L7: after everything that can happen to a datagram, the sums are exact.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use postbox_server::{Client, Limits, ServerBuilder};
@@ -168,28 +168,31 @@ contract! {
 
     on udp;
     async fn l7_what_the_kernel_coalesced_counts_singly(world: World) {
-        // The one server's socket is the other's client: it is sent runs of equal answers, which
-        // leave and arrive as one.
+        // The one server's socket is the other's client: it is sent two runs of answers of one length
+        // each, which leave and arrive as one each.
+        let answers = move || (0..100_u8).map(|number| (number, if number < 50 { 60 } else { 100 }));
         let receiving = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let asking = receiving.try_clone().unwrap();
         let done = Arc::new(Notify::new());
-        let is_done = Arc::clone(&done);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (is_done, sees) = (Arc::clone(&done), Arc::clone(&seen));
         let builder = raw_server(move |_, mut requests| {
-            let done = Arc::clone(&is_done);
+            let (done, seen) = (Arc::clone(&is_done), Arc::clone(&sees));
             async move {
                 let request = requests.recv().await?;
-                assert!(request.len() == 100 || request == "done");
                 if request == "done" {
                     done.notify_one();
+                } else {
+                    seen.lock().unwrap().push(request);
                 }
                 Ok(())
             }
         });
         let receiver = TestServer::start(builder.from_sockets([receiving]).unwrap()).await;
-        let builder = raw_server(|client, mut requests| async move {
+        let builder = raw_server(move |client, mut requests| async move {
             requests.recv().await?;
-            for number in 0..50 {
-                client.send(vec![number; 100].into()).await?;
+            for (number, len) in answers() {
+                client.send(vec![number; len].into()).await?;
             }
             client.send("done".into()).await?;
             Ok(())
@@ -197,8 +200,10 @@ contract! {
         let sender = world.serve(builder).await;
         asking.send_to(b"go", sender.addr).unwrap();
         done.notified().await;
-        let stats = receiver.settled(51).await;
-        assert_eq!((stats.handed_out, stats.truncated), (51, 0));
+        let stats = receiver.settled(101).await;
+        assert_eq!((stats.handed_out, stats.truncated), (101, 0));
+        let sent: Vec<_> = answers().map(|(number, len)| vec![number; len]).collect();
+        assert_eq!(*seen.lock().unwrap(), sent);
         sender.stop().await.unwrap();
         receiver.stop().await.unwrap();
     }

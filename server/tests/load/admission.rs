@@ -1,10 +1,13 @@
 //! L5 and L6: who is not answered, before a handler starts.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 
-use postbox_server::{MemoryNetwork, ServerHandle};
+use bytes::Bytes;
+use postbox_server::{Client, MemoryNetwork, ServerHandle};
 use tokio::runtime::Runtime;
 
 use super::common::*;
@@ -69,6 +72,36 @@ contract! {
         }
         // Not for the second of each conversation: that client has a handler.
         assert_eq!(*asked.lock().unwrap(), [peer.addr(), peer.addr()]);
+        server.stop().await.unwrap();
+    }
+
+    async fn l6_what_the_admission_check_sends_is_no_step_of_the_handler_before(world: World) {
+        let first = Arc::new(Mutex::new(None::<Client<Bytes>>));
+        let (keep, kept) = (Arc::clone(&first), first);
+        let ready = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&ready);
+        let builder = raw_server(move |client, mut requests| {
+            keep.lock().unwrap().get_or_insert(client.clone());
+            async move {
+                client.send(requests.recv().await?).await?;
+                Ok(())
+            }
+        })
+        .admit(move |_| {
+            if let Some(client) = &*kept.lock().unwrap() {
+                // More than one poll of a handler may send.
+                for _ in 0..200 {
+                    let mut sending = pin!(client.send(Bytes::from_static(b"news")));
+                    let polled = sending.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                    count.fetch_add(usize::from(polled.is_ready()), Ordering::SeqCst);
+                }
+            }
+            true
+        });
+        let server = world.serve(builder).await;
+        assert_eq!(world.peer(server.addr).await.ask("one").await, "one");
+        assert_eq!(world.peer(server.addr).await.ask("two").await, "two");
+        assert_eq!(ready.load(Ordering::SeqCst), 200);
         server.stop().await.unwrap();
     }
 

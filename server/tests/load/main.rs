@@ -8,6 +8,7 @@ mod accounts;
 mod admission;
 mod allocations;
 mod bounds;
+mod bursts;
 mod costs;
 mod counters;
 mod idle;

@@ -6,9 +6,11 @@
 use std::env;
 use std::net::{IpAddr, Ipv6Addr};
 use std::process::Command;
-use std::task::Poll;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use socket2::SockRef;
+use tokio::sync::Notify;
 
 use super::udp_local::ask;
 use super::*;
@@ -328,4 +330,54 @@ fn v1_root_port_0_is_never_a_port_that_others_share() {
             assert!(open_group(any, 1, &config).is_err());
         },
     );
+}
+
+/// Tells a task that a waker was woken.
+struct Bell(Notify);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+#[test]
+fn v7_root_a_send_that_waits_is_told_of_room_however_much_arrives() {
+    let test = "v7_root_a_send_that_waits_is_told_of_room_however_much_arrives";
+    // Nobody answers for 10.8.0.2, so what is sent there waits for its link address.
+    let setup = "ip link add va type veth peer name vb
+        ip addr add 10.8.0.1/24 dev va
+        ip link set va up
+        ip link set vb up";
+    in_namespace(test, setup, || {
+        let socket = open("10.8.0.1:0");
+        let addr = addr_of(&socket);
+        socket.set_send_buffer_size(1).unwrap();
+        run(async {
+            let mut transport = UdpTransport::new(socket, false).unwrap();
+            let to = "10.8.0.2:9".parse().unwrap();
+            let (bytes, mut datagrams) = outgoing(to, None, &[&[0; 1000][..]; 30]);
+            let bell = Arc::new(Bell(Notify::new()));
+            let waker = Waker::from(Arc::clone(&bell));
+            let mut cx = Context::from_waker(&waker);
+            while let Poll::Ready(Sent::Left(left)) =
+                transport.poll_send(&mut cx, &bytes, &datagrams)
+            {
+                datagrams.drain(..left);
+            }
+            assert!(!datagrams.is_empty(), "there was room for all");
+            let client = client("10.8.0.1");
+            for _ in 0..20 * 4 {
+                client.send_to(b"x", addr).unwrap();
+            }
+            recv_all(&mut transport, &mut RecvBatch::new(4, 100), 20 * 4).await;
+            // It was also rung when the socket came to be watched for room.
+            let _ = tokio::time::timeout(Duration::ZERO, bell.0.notified()).await;
+            let known = "neigh replace 10.8.0.2 lladdr 02:00:00:00:00:02 dev va";
+            let status = Command::new("ip").args(known.split(' ')).status().unwrap();
+            assert!(status.success());
+            let woken = tokio::time::timeout(Duration::from_secs(30), bell.0.notified()).await;
+            woken.expect("the send that waits was not woken");
+        });
+    });
 }
