@@ -73,7 +73,7 @@ pub struct Args {
     /// Writes the tables and a plot for each into this folder.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// The name of the file with the tables.
+    /// The name of the file with the tables; those of the plots begin with it.
     #[arg(long, default_value = "compare")]
     name: String,
 }
@@ -124,7 +124,7 @@ pub fn run(args: &Args) -> Result<(), BoxError> {
             text += &table;
             if let Some(out) = &args.out {
                 std::fs::create_dir_all(out)?;
-                let name = format!("compare-{}-{clients}.svg", args.short_name(codec));
+                let name = format!("{}-{}-{clients}.svg", args.name, args.short_name(codec));
                 std::fs::write(out.join(&name), written::plot(&title, &rows))?;
                 text += &format!("\n![{title}]({name})\n");
             }
