@@ -123,6 +123,11 @@ impl Inbox {
         self.has_sends.store(false, Ordering::Relaxed);
     }
 
+    /// Gives back the memory that a burst of others' sends needed.
+    pub(crate) fn shrink(&self) {
+        self.lock().outbox.shrink();
+    }
+
     /// Empties everything but the datagrams into `into`, whose lists are given in exchange.
     pub(crate) fn take_mail(&self, into: &mut Mail) {
         let mut mail = self.lock();

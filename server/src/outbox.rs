@@ -24,6 +24,8 @@ pub(crate) struct Outbox {
     /// How many of `datagrams` have left or failed.
     gone: usize,
     marks: VecDeque<Mark>,
+    /// What it took the sends of others from has more memory than an empty one keeps.
+    source_is_large: bool,
 }
 
 #[derive(Debug)]
@@ -80,12 +82,13 @@ impl Outbox {
             after: m.after + datagrams,
             ..m
         }));
-        other.shrink();
+        self.source_is_large |= other.is_large();
     }
 
-    /// Whether it has more memory than an empty one keeps.
+    /// Whether it, or what it took the sends of others from, has more memory than an empty one keeps.
     pub(crate) fn is_large(&self) -> bool {
-        self.bytes.capacity() > KEPT_BYTES
+        self.source_is_large
+            || self.bytes.capacity() > KEPT_BYTES
             || self.datagrams.capacity() > KEPT_DATAGRAMS
             || self.marks.capacity() > KEPT_DATAGRAMS
     }
@@ -96,6 +99,7 @@ impl Outbox {
     /// the memory, which would be faulted in again page by page (60,000-byte answers cost four times
     /// as much).
     pub(crate) fn shrink(&mut self) {
+        self.source_is_large = false;
         self.bytes.shrink_to(KEPT_BYTES);
         self.datagrams.shrink_to(KEPT_DATAGRAMS);
         self.marks.shrink_to(KEPT_DATAGRAMS);

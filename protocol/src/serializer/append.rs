@@ -65,8 +65,8 @@ impl<'a> Append<'a> {
     /// Passes on what is gathered, and `bytes` behind it.
     #[cold]
     fn pass_on(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(&self.gathered[..self.len]);
-        self.len = 0;
+        let gathered = std::mem::take(&mut self.len);
+        self.buffer.extend_from_slice(&self.gathered[..gathered]);
         self.buffer.extend_from_slice(bytes);
     }
 }

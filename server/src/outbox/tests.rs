@@ -224,11 +224,26 @@ fn l1_after_a_burst_an_outbox_and_the_one_it_came_through_keep_little_memory() {
     outbox.advance(4 * KEPT_DATAGRAMS);
     while outbox.completed().is_some() {}
     outbox.compact();
-    keeps_little(&mail);
-    assert!(outbox.is_large());
-    outbox.shrink();
+    for outbox in [&mut outbox, &mut mail] {
+        assert!(outbox.is_large());
+        outbox.shrink();
+        assert!(!outbox.is_large());
+        keeps_little(outbox);
+    }
+}
+
+#[test]
+fn l1_an_outbox_knows_that_the_one_its_sends_came_through_is_large() {
+    let (mut outbox, mut mail) = (Outbox::default(), Outbox::default());
+    outbox.append(&mut mail);
     assert!(!outbox.is_large());
-    keeps_little(&outbox);
+    mail.bytes.reserve(2 * KEPT_BYTES);
+    outbox.append(&mut mail);
+    assert!(outbox.is_large());
+    mail.shrink();
+    outbox.shrink();
+    outbox.append(&mut mail);
+    assert!(!outbox.is_large());
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub(crate) struct UdpTransport {
     sender: Sender,
     /// More is likely there, or nobody would tell of it: no need to ask the runtime first.
     more_expected: bool,
-    /// How many batches in a row were of some size, without a wait.
+    /// How many batches in a row were of some size.
     busy_rounds: u32,
     /// A send waits for room, which the runtime tells of.
     send_waits: bool,
@@ -230,11 +230,7 @@ impl Transport for UdpTransport {
                 };
                 // Cleared before the receive that may empty the socket: what comes later is a
                 // new event. What this receive leaves is remembered in `more_expected`.
-                let readable = watched.poll_read_ready(cx);
-                if readable.is_pending() {
-                    self.busy_rounds = 0;
-                }
-                ready!(readable)?.clear_ready();
+                ready!(watched.poll_read_ready(cx))?.clear_ready();
             }
             match self.receive(batch) {
                 Ok(received) => {
@@ -283,6 +279,7 @@ impl Transport for UdpTransport {
         if datagrams.is_empty() {
             return Poll::Ready(Sent::Left(0));
         }
+        self.send_waits = false;
         let mut limit_before = None;
         let mut tries = 0;
         loop {

@@ -94,6 +94,7 @@ where
             Some(at) if at > now => {}
             Some(_) => {
                 turn.outbox.shrink();
+                self.port.inbox.shrink();
                 self.give_back = None;
             }
             None if turn.outbox.is_large() => self.give_back = Some(now + GIVE_BACK),

@@ -378,6 +378,14 @@ fn v7_root_a_send_that_waits_is_told_of_room_however_much_arrives() {
             assert!(status.success());
             let woken = tokio::time::timeout(Duration::from_secs(30), bell.0.notified()).await;
             woken.expect("the send that waits was not woken");
+
+            // Now it leaves, and full load takes the socket off the watch again.
+            send_all(&mut transport, &bytes, &datagrams).await;
+            for _ in 0..20 * 4 {
+                client.send_to(b"x", addr).unwrap();
+            }
+            recv_all(&mut transport, &mut RecvBatch::new(4, 100), 20 * 4).await;
+            assert!(!transport.is_watched());
         });
     });
 }

@@ -195,6 +195,25 @@ fn under_full_load_the_socket_is_not_watched_until_it_is_read_empty() {
 }
 
 #[test]
+fn a_socket_that_is_often_half_full_is_not_watched_either() {
+    let socket = open("127.0.0.1:0");
+    let addr = addr_of(&socket);
+    let client = client("127.0.0.1");
+    run(async {
+        let mut transport = UdpTransport::new(socket, false).unwrap();
+        let mut batch = RecvBatch::new(8, 100);
+        for round in 1..=16 {
+            // It waits in between.
+            let poll = poll_fn(|cx| Poll::Ready(transport.poll_recv(cx, &mut batch))).await;
+            assert!(poll.is_pending() && transport.is_watched());
+            (0..2).for_each(|_| assert_eq!(client.send_to(b"x", addr).unwrap(), 1));
+            recv(&mut transport, &mut batch).await.unwrap();
+            assert_eq!((batch.len(), transport.is_watched()), (2, round < 16));
+        }
+    });
+}
+
+#[test]
 fn v10_a_runtime_that_goes_away_is_an_error() {
     let socket = open("127.0.0.1:0");
     let mut transport = run(async { UdpTransport::new(socket, false).unwrap() });
