@@ -150,6 +150,8 @@ fn p2_codecs_with_one_type_flip() {
         format!("{serializer:?}"),
         format!("{:?}", serializer.clone().flip())
     );
+    let shown = format!("{serializer:?}");
+    assert!(shown.starts_with("CodecSerializer { encoder: "), "{shown}");
 }
 
 proptest! {
