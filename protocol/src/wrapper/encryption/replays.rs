@@ -107,6 +107,20 @@ mod tests {
     }
 
     #[test]
+    fn replays_of_numbers_just_before_a_new_word_are_found_however_many_came() {
+        let senders = Senders::new();
+        for number in (0..100 * WIDTH).step_by(64) {
+            assert!(senders.hear(&nonce(1, number), 1).is_ok());
+            let newest = senders.hear(&nonce(1, number), 1);
+            assert!(matches!(newest, Err(Cause::Replayed)));
+            if let Some(before) = number.checked_sub(64) {
+                let before = senders.hear(&nonce(1, before), 1);
+                assert!(matches!(before, Err(Cause::Replayed)));
+            }
+        }
+    }
+
+    #[test]
     fn replays_of_more_senders_than_are_allowed_are_refused_before_they_are_known() {
         let senders = Senders::new();
         assert!(senders.hear(&nonce(1, 0), 2).is_ok());
