@@ -4,9 +4,10 @@
 //! knows no socket and no handler: it is one part of a
 //! [`DatagramProtocol`](postbox_protocol::DatagramProtocol).
 //!
-//! It takes the messages of prost 0.14. They come from a `.proto` file that a build script compiles (with `prost-build`, and
-//! `protox` in place of an installed `protoc`), or from prost's derives as below. Where a handler
-//! shall not know them, a [converter](postbox_protocol::Converter) stands in between.
+//! It takes the messages of prost 0.14. They come from a `.proto` file that a build script compiles
+//! (with `prost-build`, and `protox` in place of an installed `protoc`), or from prost's derives as
+//! below. Where a handler shall not know them, a [converter](postbox_protocol::Converter) stands in
+//! between.
 //!
 //! # Examples
 //!

@@ -3,21 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use postbox_server::{MemoryNetwork, ServerHandle};
-use tokio::runtime::Runtime;
 
 use super::common::*;
+use super::costs::Measured;
 
 /// A server whose handler answers `burst` with 60 large datagrams, in a task of its own where it is
-/// to be, and anything else with itself. On a paused clock.
-fn server(elsewhere: bool) -> (Runtime, MemoryNetwork, ServerHandle) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    let network = MemoryNetwork::new();
-    let builder = raw_server(move |client, mut requests| async move {
+/// to be, and anything else with itself.
+fn server(elsewhere: bool) -> Measured {
+    Measured::new(raw_server(move |client, mut requests| async move {
         let request = requests.recv().await?;
         if request != "burst" {
             client.send(request).await?;
@@ -35,22 +28,17 @@ fn server(elsewhere: bool) -> (Runtime, MemoryNetwork, ServerHandle) {
             burst.await;
         }
         Ok(())
-    });
-    let handle = runtime.block_on(async {
-        let server = builder
-            .bind_memory(&network, "127.0.0.1:0".parse().unwrap())
-            .unwrap();
-        let handle = server.handle();
-        tokio::spawn(async move { server.serve_forever().await });
-        handle.started().await.unwrap();
-        handle
-    });
-    (runtime, network, handle)
+    }))
 }
 
 /// What is kept a while after a burst, and after so many small answers that followed it.
 fn kept_after_a_burst(elsewhere: bool, further: u64) -> i64 {
-    let (runtime, network, handle) = server(elsewhere);
+    let server = server(elsewhere);
+    let Measured {
+        runtime,
+        network,
+        handle,
+    } = &server;
     let from = "127.0.0.2:1".parse().unwrap();
     let ask = |what: &[u8], sent: u64| {
         network
@@ -69,7 +57,6 @@ fn kept_after_a_burst(elsewhere: bool, further: u64) -> i64 {
         // Not one turn is needed before that: the worker's own alarm is.
         runtime.block_on(async { tokio::time::sleep(Duration::from_secs(2)).await });
     });
-    runtime.block_on(handle.close());
     counted.bytes_current
 }
 

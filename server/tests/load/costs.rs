@@ -9,14 +9,14 @@ use tokio::runtime::Runtime;
 use super::common::*;
 
 /// A server on a runtime of this thread, whose allocations can be counted, and whose clock stands still.
-struct Measured {
-    runtime: Runtime,
-    network: MemoryNetwork,
-    handle: ServerHandle,
+pub(super) struct Measured {
+    pub(super) runtime: Runtime,
+    pub(super) network: MemoryNetwork,
+    pub(super) handle: ServerHandle,
 }
 
 impl Measured {
-    fn new(builder: ServerBuilder) -> Self {
+    pub(super) fn new(builder: ServerBuilder) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
