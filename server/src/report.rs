@@ -110,6 +110,7 @@ impl Throttle {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     parse: Throttle,
+    silent: Throttle,
     receive: Throttle,
     send: Throttle,
     admit: Throttle,
@@ -145,6 +146,11 @@ impl Report {
         } else if any_cause(error, is_parse) {
             if let Some(suppressed) = self.parse.pass(now) {
                 tracing::warn!(%client, suppressed, "bad datagram: {}", Chain(error));
+            }
+        } else if any_cause(error, is_silent) {
+            // One forged datagram does that, so it is limited too.
+            if let Some(suppressed) = self.silent.pass(now) {
+                tracing::warn!(%client, suppressed, "client fell silent: {}", Chain(error));
             }
         } else {
             tracing::error!(%client, "handler failed: {}", Chain(error));
@@ -200,6 +206,10 @@ fn is_closed(error: &(dyn Error + 'static)) -> bool {
 fn is_parse(error: &(dyn Error + 'static)) -> bool {
     error.is::<DatagramParseError>()
         || matches!(error.downcast_ref(), Some(RecvError::Truncated { .. }))
+}
+
+fn is_silent(error: &(dyn Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(RecvError::TimedOut))
 }
 
 #[cfg(test)]
@@ -302,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn h11_closed_and_bad_datagrams_are_found_wherever_they_are_in_the_chain() {
+    fn h11_closed_bad_datagrams_and_silence_are_found_wherever_they_are_in_the_chain() {
         fn cause_of_cause(error: impl Into<BoxError>) -> BoxError {
             #[derive(Debug, thiserror::Error)]
             #[error("outer")]
@@ -328,8 +338,16 @@ mod tests {
             assert!(!any_cause(&*bad, is_closed));
             assert!(any_cause(&*cause_of_cause(bad), is_parse));
         }
-        let other = cause_of_cause(RecvError::TimedOut);
-        assert!(!any_cause(&*other, is_closed) && !any_cause(&*other, is_parse));
+        let silent = || BoxError::from(RecvError::TimedOut);
+        assert!(any_cause(&*silent(), is_silent));
+        assert!(any_cause(&*cause_of_cause(silent()), is_silent));
+        let message = "no idea".to_owned();
+        for other in [silent(), RecvError::Crashed { message }.into()] {
+            assert!(!any_cause(&*other, is_closed) && !any_cause(&*other, is_parse));
+        }
+        for other in [RecvError::Closed, parse().into()] {
+            assert!(!any_cause(&other, is_silent));
+        }
     }
 
     #[test]

@@ -79,8 +79,9 @@ contract! {
     async fn h11_errors_of_ours_that_are_not_closed_are_errors_like_any_other(world: World) {
         let error = || SendError::Full.into();
         is_logged(world.clone(), fails_with(error), "handler failed: the outbox is full").await;
-        let error = || Outer("it failed", RecvError::TimedOut.into()).into();
-        let message = "handler failed: it failed: no datagram came in time";
+        let crash = || RecvError::Crashed { message: "no idea".into() };
+        let error = move || Outer("it failed", crash().into()).into();
+        let message = "handler failed: it failed: the protocol panicked while decoding: no idea";
         is_logged(world, fails_with(error), message).await;
     }
 
@@ -321,6 +322,39 @@ paused! {
             tokio::time::sleep(Duration::from_millis(1_001)).await;
         }
         assert_eq!(server.handle.stats().handlers_failed, 55);
+        server.stop().await.unwrap();
+    }
+
+    async fn h11_warnings_of_silent_clients_are_limited_and_counted_for_themselves(world: World) {
+        let protocol = DatagramProtocol::new(JsonSerializer::<u32>::new());
+        let server = world
+            .serve(Server::builder_fn(protocol, |_, mut requests| async move {
+                requests.recv().await?;
+                let second = requests.recv_timeout(Duration::from_millis(100)).await;
+                second.map_err(|error| Outer("no second number", error.into()))?;
+                Ok(())
+            }))
+            .await;
+        let bad = world.peer(server.addr).await;
+        let mut silent = Vec::new();
+        for (more, suppressed) in [(50, 0), (1, 49), (3, 0), (1, 2)] {
+            for _ in 0..more {
+                let peer = world.peer(server.addr).await;
+                peer.send("1").await;
+                silent.push(peer);
+            }
+            bad.send("bad").await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let logged = world.logs.take();
+            assert_eq!(logged.len(), 2, "{logged:#?}");
+            assert!(logged[0].message.starts_with("bad datagram: "));
+            assert!(logged[0].fields.ends_with(" suppressed=0 "));
+            assert_eq!(logged[1].level, Level::WARN);
+            let message = "client fell silent: no second number: no datagram came in time";
+            assert_eq!(logged[1].message, message);
+            assert!(logged[1].fields.ends_with(&format!(" suppressed={suppressed} ")));
+        }
+        assert_eq!(server.handle.stats().handlers_failed, 59);
         server.stop().await.unwrap();
     }
 }
