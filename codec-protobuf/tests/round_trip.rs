@@ -60,7 +60,8 @@ prop_compose! {
         (a_sint32, a_sint64, a_fixed32, a_fixed64) in any::<(i32, i64, u32, u64)>(),
         (a_sfixed32, a_sfixed64, a_bool, a_string) in any::<(i32, i64, bool, String)>(),
         (some_bytes, color) in (bytes(), color()),
-        (maybe_number, maybe_text, maybe_bool) in any::<(Option<u32>, Option<String>, Option<bool>)>(),
+        (maybe_number, maybe_text) in any::<(Option<u32>, Option<String>)>(),
+        maybe_bool in any::<Option<bool>>(),
         (maybe_bytes, maybe_color) in (option::of(bytes()), option::of(color())),
     ) -> Everything {
         Everything {

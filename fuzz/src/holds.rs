@@ -5,8 +5,9 @@ use bytes::BytesMut;
 use postbox_protocol::{BoxError, Serializer};
 use sha2::{Digest, Sha256};
 
-/// Returns a secret that is used for this input only. The fuzzer sees what is compared in the process
-/// and puts it into later inputs, signatures too: with one secret for all it would find what passes.
+/// Returns a secret that is used for this input only. The fuzzer sees what is compared in the
+/// process and puts it into later inputs, signatures too: with one secret for all it would find
+/// what passes.
 pub fn secret(data: &[u8]) -> [u8; 32] {
     Sha256::digest(data).into()
 }

@@ -187,8 +187,9 @@ impl ServerBuilder {
         self.bind_all(&hosts::every_interface(port))
     }
 
-    /// Serves sockets that the user made and bound, one worker each. They keep the options that they have:
-    /// those of this builder, and its number of workers, are for the sockets that it opens itself.
+    /// Serves sockets that the user made and bound, one worker each. They keep the options that
+    /// they have: those of this builder, and its number of workers, are for the sockets that it
+    /// opens itself.
     ///
     /// # Errors
     ///
