@@ -69,7 +69,8 @@ impl Handler for PostOffice {
                     log("wants 1 stamp");
                     print_receipt().await?;
                 }
-                Err(RecvError::Closed) => return Ok(()),
+                // The client fell silent, or the server shuts down.
+                Err(RecvError::TimedOut | RecvError::Closed) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
             client.send(()).await?;

@@ -15,7 +15,8 @@
 //!   each gets 4
 //! ```
 //!
-//! On standard error it says besides where that panic was.
+//! On standard error it says besides where that panic was, with a backtrace if `RUST_BACKTRACE` is
+//! set.
 
 use std::error::Error;
 use std::net::SocketAddr;

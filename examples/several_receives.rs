@@ -16,7 +16,7 @@ use std::time::Duration;
 use postbox_client::UdpClient;
 use postbox_codec_json::JsonSerializer;
 use postbox_protocol::{BoxError, DatagramProtocol, Flip};
-use postbox_server::{Client, Handler, Requests, Server};
+use postbox_server::{Client, Handler, RecvError, Requests, Server};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -59,10 +59,13 @@ impl Handler for PostOffice {
             Ask::Parcel => {
                 client.send(Answer::WhereTo).await?;
                 // This client's next datagram comes here. Other clients have handlers of their own.
-                match requests.recv_timeout(PATIENCE).await? {
-                    Ask::To(town) => Answer::Accepted(format!("parcel to {town}")),
+                match requests.recv_timeout(PATIENCE).await {
+                    Ok(Ask::To(town)) => Answer::Accepted(format!("parcel to {town}")),
                     // UDP keeps no order: something else may come first.
-                    Ask::Letter | Ask::Parcel => Answer::NotNow,
+                    Ok(Ask::Letter | Ask::Parcel) => Answer::NotNow,
+                    // The client fell silent, which is no error.
+                    Err(RecvError::TimedOut) => return Ok(()),
+                    Err(error) => return Err(error.into()),
                 }
             }
             Ask::To(_) => Answer::NotNow,
