@@ -1,4 +1,5 @@
-//! Typed UDP servers: one handler per client, each client with its own bounded postbox.
+//! Typed UDP servers: one handler for the service, one run of it for each client at a time, each
+//! client with its own bounded postbox.
 //!
 //! This crate moves datagrams between sockets and handlers. It knows no format: that is the
 //! protocol object's part (`postbox-protocol` and the codec crates). It adds no reliability, order
@@ -30,8 +31,9 @@
 //! ```
 //!
 //! Start at [`Handler`] and [`Server`]. Handlers are tested without sockets on a [`MemoryNetwork`];
-//! a program without async has the [`BlockingServer`]. Errors and panics of handlers, and bad
-//! datagrams, are logged with `tracing`: without a subscriber they are not seen.
+//! a program without async has the [`BlockingServer`]. Errors and panics of handlers are logged
+//! with `tracing`: without a subscriber they are not seen. Bad datagrams give one line a second, and
+//! so do silent clients; `suppressed` counts the rest.
 
 // The modules, in the order in which a datagram meets them.
 

@@ -22,7 +22,7 @@ use crate::shared::Shared;
 ///
 /// Made by [`Server::builder`]. It serves while [`serve_forever`](Self::serve_forever) or
 /// [`serve_until`](Self::serve_until) runs, and can serve again afterwards. Dropping it closes it,
-/// which the log tells (at info) if it served.
+/// which the log tells (at info) if it was still serving.
 pub struct Server {
     shared: Arc<Shared>,
 }

@@ -28,7 +28,8 @@ pub use closure::{HandlerFn, handler_fn};
 ///   is how a client is refused: no answer, no log, not an error.
 /// - An error that it returns is logged (with `tracing`), with the client's address and the chain
 ///   of causes. The server goes on, and so does this client with its next datagram. A panic is
-///   treated the same.
+///   treated the same. Bad datagrams give one line a second for each worker, and so do silent
+///   clients ([`RecvError::TimedOut`](crate::RecvError::TimedOut)); `suppressed` counts the rest.
 /// - When the server shuts down, every receive answers
 ///   [`RecvError::Closed`](crate::RecvError::Closed). Handlers that still run after the grace
 ///   period are dropped where they wait.
