@@ -13,6 +13,8 @@
 
 mod batch;
 mod memory;
+#[cfg(target_os = "linux")]
+mod mtu;
 mod plain;
 #[cfg(target_os = "linux")]
 pub(crate) mod sys;

@@ -10,6 +10,7 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::mtu::MtuSwitch;
 use super::sys::{self, Receiver, SendError, Sender, Wanted};
 use super::{Capabilities, LocalAddr, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
 
@@ -60,6 +61,7 @@ pub(crate) struct UdpTransport {
     send_waits: bool,
     /// The largest segments that may be sent as runs; 0: none.
     segment_limit: usize,
+    mtu: MtuSwitch,
 }
 
 impl UdpTransport {
@@ -93,6 +95,7 @@ impl UdpTransport {
             busy_rounds: 0,
             send_waits: false,
             segment_limit: if offloads { usize::from(u16::MAX) } else { 0 },
+            mtu: MtuSwitch::new(Arc::clone(&socket)),
             watched: None,
             watches_send: false,
             socket,
@@ -164,6 +167,12 @@ impl UdpTransport {
     #[cfg(test)]
     pub(super) fn is_watched(&self) -> bool {
         self.watched.is_some()
+    }
+
+    /// Whether the kernel looks up the paths' MTU for what is sent.
+    #[cfg(test)]
+    pub(super) fn looks_up_paths(&self) -> bool {
+        sys::mtu_discovery(self.socket.as_fd()).unwrap() == sys::MtuDiscovery::Default
     }
 
     /// Returns the largest segments that are still sent as runs.
@@ -284,9 +293,12 @@ impl Transport for UdpTransport {
         let mut tries = 0;
         loop {
             let limit = self.segment_limit;
+            let (socket, mtu) = (self.socket.as_fd(), &mut self.mtu);
             let result = self
                 .sender
-                .send(self.socket.as_fd(), bytes, datagrams, limit);
+                .send(socket, bytes, datagrams, limit, |longest| {
+                    mtu.prepare(longest);
+                });
             let SendError { error, segment } = match result {
                 Ok(left) => return Poll::Ready(Sent::Left(left)),
                 Err(failure) => failure,
@@ -298,6 +310,7 @@ impl Transport for UdpTransport {
                         return Poll::Ready(Sent::Failed(error));
                     }
                 }
+                (Some(libc::EMSGSIZE), _) if self.mtu.give_up() => {}
                 // The device cannot do it: never again.
                 (Some(libc::EIO), Some(_)) => {
                     limit_before.get_or_insert(limit);

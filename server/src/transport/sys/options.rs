@@ -66,6 +66,39 @@ pub(crate) fn force_recv_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Res
     set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
 }
 
+/// What the kernel does where an IPv4 datagram may be longer than its path takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MtuDiscovery {
+    /// Cuts what is longer than the path takes into fragments, forbids others to cut the rest. What
+    /// a socket has unless it, or the system, is told otherwise.
+    Default,
+    /// Cuts nothing, and looks up no path.
+    Off,
+}
+
+impl MtuDiscovery {
+    fn mode(self) -> c_int {
+        match self {
+            Self::Default => libc::IP_PMTUDISC_WANT,
+            Self::Off => libc::IP_PMTUDISC_PROBE,
+        }
+    }
+}
+
+/// Tells which of the two it is; an error if it is neither.
+pub(crate) fn mtu_discovery(socket: BorrowedFd<'_>) -> io::Result<MtuDiscovery> {
+    let mode = int(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER)?;
+    [MtuDiscovery::Default, MtuDiscovery::Off]
+        .into_iter()
+        .find(|one| one.mode() == mode)
+        .ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+/// Chooses it.
+pub(crate) fn set_mtu_discovery(socket: BorrowedFd<'_>, mode: MtuDiscovery) -> io::Result<()> {
+    set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, mode.mode())
+}
+
 /// Returns how many datagrams were dropped on arrival, mostly for want of buffer.
 pub(crate) fn kernel_drops(socket: BorrowedFd<'_>) -> io::Result<u64> {
     // Nine values today; a longer answer of a newer kernel is cut.

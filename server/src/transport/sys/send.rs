@@ -71,23 +71,27 @@ impl Sender {
     /// Sends from the front, without waiting, and returns how many datagrams left: at least one.
     ///
     /// Runs of answers to one client, of one size up to `segment_limit` (0: none), leave as one
-    /// message each.
+    /// message each. `prepare` is told how long the longest datagram is, before any leaves.
     pub(crate) fn send(
         &mut self,
         socket: BorrowedFd<'_>,
         bytes: &[u8],
         datagrams: &[Outgoing],
         segment_limit: usize,
+        prepare: impl FnOnce(usize),
     ) -> Result<usize, SendError> {
         let mut messages = 0;
+        let mut longest = 0;
         let mut rest = datagrams;
         while messages < self.headers.len() && !rest.is_empty() {
             let run = run_len(rest, segment_limit);
             self.fill(messages, bytes, &rest[..run]);
             self.runs[messages] = run;
+            longest = longest.max(rest[0].len); // of a run, the first
             messages += 1;
             rest = &rest[run..];
         }
+        prepare(longest);
         // SAFETY: the first `messages` headers describe memory of this struct and ranges of
         // `bytes`, all alive and initialised; the kernel only reads through them.
         let sent = check(unsafe {

@@ -389,3 +389,26 @@ fn v7_root_a_send_that_waits_is_told_of_room_however_much_arrives() {
         });
     });
 }
+
+#[test]
+fn root_a_device_that_is_too_narrow_for_small_datagrams_gets_fragments() {
+    let test = "root_a_device_that_is_too_narrow_for_small_datagrams_gets_fragments";
+    in_namespace(test, "ip link set lo mtu 300", || {
+        let socket = open("127.0.0.1:0");
+        let client = client("127.0.0.1");
+        let to = client.local_addr().unwrap();
+        run(async {
+            let mut transport = UdpTransport::new(socket, false).unwrap();
+            for _ in 0..20 {
+                answer(&mut transport, to, None, &[1; 100]).await;
+                assert_eq!(hear(&client).0, [1; 100]);
+            }
+            assert!(!transport.looks_up_paths());
+            for _ in 0..20 {
+                answer(&mut transport, to, None, &[2; 400]).await;
+                assert_eq!(hear(&client).0, [2; 400]);
+                assert!(transport.looks_up_paths(), "for good");
+            }
+        });
+    });
+}

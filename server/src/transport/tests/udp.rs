@@ -1,11 +1,13 @@
 //! The batched transport: truncation, errors of others, runtimes that come and go.
 
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::task::Poll;
 
 use super::*;
 use crate::socket::kernel_drops;
 use crate::transport::UdpTransport;
+use crate::transport::sys::{self, MtuDiscovery};
 
 #[test]
 fn l4_truncation_is_seen() {
@@ -270,4 +272,55 @@ fn l7_kernel_drops_are_told() {
         batch.len()
     });
     assert_eq!(kernel_drops(&socket), Some(100 - kept as u64));
+}
+
+#[test]
+fn small_datagrams_leave_without_path_mtu_discovery_and_large_ones_with_it() {
+    let socket = open("0.0.0.0:0");
+    let client = client("127.0.0.1");
+    let to = client.local_addr().unwrap();
+    run(async {
+        let mut transport = UdpTransport::new(Arc::clone(&socket), false).unwrap();
+        for _ in 0..2 {
+            for round in 0..=16 {
+                answer(&mut transport, to, None, &[1; 484]).await;
+                assert_eq!(transport.looks_up_paths(), round < 16);
+            }
+            for len in [485, 65_507] {
+                answer(&mut transport, to, None, &vec![2; len]).await;
+                assert!(transport.looks_up_paths());
+            }
+        }
+        for _ in 0..=16 {
+            answer(&mut transport, to, None, b"").await;
+        }
+        assert!(!transport.looks_up_paths());
+        drop(transport);
+        let transport = UdpTransport::new(socket, false).unwrap();
+        assert!(transport.looks_up_paths(), "it is left as it was");
+    });
+    let lens = [484; 17].into_iter().chain([485, 65_507]);
+    for len in lens.clone().chain(lens).chain([0; 17]) {
+        assert_eq!(hear(&client).0.len(), len);
+    }
+}
+
+#[test]
+fn a_mode_of_path_mtu_discovery_that_somebody_has_chosen_stands() {
+    let socket = open("127.0.0.1:0");
+    let client = client("127.0.0.1");
+    sys::set_mtu_discovery(socket.as_fd(), MtuDiscovery::Off).unwrap();
+    run(async {
+        let mut transport = UdpTransport::new(socket, false).unwrap();
+        for len in [1, 1000] {
+            answer(
+                &mut transport,
+                client.local_addr().unwrap(),
+                None,
+                &vec![0; len],
+            )
+            .await;
+            assert!(!transport.looks_up_paths());
+        }
+    });
 }
