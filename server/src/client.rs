@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::BytesMut;
 use postbox_protocol::Protocol;
 use tokio::sync::{AcquireError, SemaphorePermit, TryAcquireError};
 
@@ -100,7 +101,7 @@ impl<Response> Client<Response> {
     /// As [`send`](Self::send), and [`SendError::Full`] where that would wait. The packet is lost
     /// then.
     pub fn try_send(&self, packet: Response) -> Result<(), SendError> {
-        match self.run.offer(Packet::Typed(packet)) {
+        match self.run.offer(Packet::Typed(packet), turn::take_scratch()) {
             Offer::Done(result) => result,
             Offer::Full(_) => Err(SendError::Full),
         }
@@ -190,10 +191,11 @@ impl<Response> Future for Sending<'_, Response> {
         let this = self.get_mut();
         let run = &this.client.run;
         if this.packet.is_some() {
-            ready!(turn::poll_proceed(cx));
-        }
-        if let Some(packet) = this.packet.take() {
-            match run.offer(packet) {
+            let scratch = ready!(turn::poll_scratch(cx));
+            let Some(packet) = this.packet.take() else {
+                return Poll::Pending;
+            };
+            match run.offer(packet, scratch) {
                 Offer::Done(result) => return Poll::Ready(result),
                 Offer::Full(datagram) => {
                     let room = Box::pin(wait_for_room(run.inbox(), cost(&datagram)));
@@ -236,8 +238,8 @@ enum Offer {
 
 /// The half of a handler run that answers: encode only.
 trait Answer<Response>: Send + Sync {
-    /// Encodes, and pushes if there is room.
-    fn offer(&self, packet: Packet<Response>) -> Offer;
+    /// Encodes, in this empty buffer of [`turn`]'s, and pushes if there is room.
+    fn offer(&self, packet: Packet<Response>, scratch: BytesMut) -> Offer;
     /// Pushes a datagram for which there is room.
     fn push(&self, datagram: &[u8]) -> Result<(), SendError>;
     fn begin_flush(&self) -> Arc<Flush>;
@@ -249,18 +251,15 @@ trait Answer<Response>: Send + Sync {
 }
 
 impl<P: Protocol> Answer<P::Sent> for Peer<P> {
-    fn offer(&self, packet: Packet<P::Sent>) -> Offer {
-        match packet {
-            Packet::Encoded(datagram) => self.offer_datagram(&datagram),
-            Packet::Typed(packet) => turn::with_scratch(|scratch| {
-                let made = panics::catch(|| self.port.protocol.make_datagram(packet, scratch));
-                match made {
-                    Ok(Ok(())) => self.offer_datagram(scratch),
-                    Ok(Err(error)) => Offer::Done(Err(SendError::Make(error))),
-                    Err(message) => Offer::Done(Err(SendError::Crashed { message })),
-                }
-            }),
-        }
+    fn offer(&self, packet: Packet<P::Sent>, mut scratch: BytesMut) -> Offer {
+        let made = self.encode(packet, &mut scratch);
+        let offer = match made.and_then(|()| self.check_len(scratch.len())) {
+            Ok(()) if self.push_here(&mut scratch) => return Offer::Done(Ok(())),
+            Ok(()) => self.offer_elsewhere(&scratch),
+            Err(error) => Offer::Done(Err(error)),
+        };
+        turn::give_back_scratch(scratch);
+        offer
     }
 
     fn push(&self, datagram: &[u8]) -> Result<(), SendError> {
@@ -312,30 +311,33 @@ impl<P: Protocol> Answer<P::Sent> for Peer<P> {
 
 impl<P: Protocol> Peer<P> {
     #[inline]
-    fn offer_datagram(&self, datagram: &[u8]) -> Offer {
-        let limit = self.send_limit();
-        if datagram.len() > limit {
-            return Offer::Done(Err(SendError::TooLarge {
-                len: datagram.len(),
-                limit,
-            }));
-        }
-        if self.push_here(datagram) {
-            return Offer::Done(Ok(()));
-        }
-        match self.port.inbox.room.try_acquire_many(cost(datagram)) {
-            Ok(room) => {
-                room.forget();
-                Offer::Done(self.push(datagram))
+    fn encode(&self, packet: Packet<P::Sent>, datagram: &mut BytesMut) -> Result<(), SendError> {
+        let packet = match packet {
+            Packet::Typed(packet) => packet,
+            Packet::Encoded(encoded) => {
+                datagram.extend_from_slice(&encoded);
+                return Ok(());
             }
-            Err(TryAcquireError::NoPermits) => Offer::Full(datagram.into()),
-            Err(TryAcquireError::Closed) => Offer::Done(Err(SendError::Closed)),
+        };
+        match panics::catch(|| self.port.protocol.make_datagram(packet, datagram)) {
+            Ok(made) => made.map_err(SendError::Make),
+            Err(message) => Err(SendError::Crashed { message }),
         }
     }
 
-    /// Pushes on the worker's own thread, into room that its turn has set aside.
     #[inline]
-    fn push_here(&self, datagram: &[u8]) -> bool {
+    fn check_len(&self, len: usize) -> Result<(), SendError> {
+        let limit = self.send_limit();
+        if len > limit {
+            return Err(SendError::TooLarge { len, limit });
+        }
+        Ok(())
+    }
+
+    /// Pushes on the worker's own thread, into room that its turn has set aside, and lets the turn
+    /// have the buffer again.
+    #[inline]
+    fn push_here(&self, datagram: &mut BytesMut) -> bool {
         let (inbox, cost) = (&self.port.inbox, cost(datagram) as usize);
         let pushed = turn::with(|turn| {
             if turn.port != self.port.address() {
@@ -350,8 +352,21 @@ impl<P: Protocol> Peer<P> {
             turn.room -= cost;
             inbox.take_sends(&mut turn.outbox);
             turn.outbox.push(&self.client, datagram);
+            turn.keep_scratch(datagram);
             true
         });
         pushed == Some(true)
+    }
+
+    /// Pushes from wherever this is, if there is room.
+    fn offer_elsewhere(&self, datagram: &[u8]) -> Offer {
+        match self.port.inbox.room.try_acquire_many(cost(datagram)) {
+            Ok(room) => {
+                room.forget();
+                Offer::Done(self.push(datagram))
+            }
+            Err(TryAcquireError::NoPermits) => Offer::Full(datagram.into()),
+            Err(TryAcquireError::Closed) => Offer::Done(Err(SendError::Closed)),
+        }
     }
 }

@@ -53,8 +53,7 @@ impl<Request> Requests<Request> {
     ///
     /// Dropping the future before it is ready loses no datagram.
     pub fn recv(&mut self) -> Recv<'_, Request> {
-        let timeout = self.run.idle();
-        self.begin(timeout)
+        self.begin(Patience::Idle)
     }
 
     /// Receives and parses the next request, waiting for it at most `timeout`.
@@ -71,14 +70,17 @@ impl<Request> Requests<Request> {
     ///
     /// Dropping the future before it is ready loses no datagram.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Recv<'_, Request> {
-        self.begin((timeout != Duration::MAX).then_some(timeout))
+        self.begin(match timeout {
+            Duration::MAX => Patience::Endless,
+            timeout => Patience::Timeout(timeout),
+        })
     }
 
-    fn begin(&mut self, timeout: Option<Duration>) -> Recv<'_, Request> {
+    fn begin(&mut self, patience: Patience) -> Recv<'_, Request> {
         self.stream.stop(&*self.run);
         Recv {
             requests: self,
-            timeout,
+            patience,
             wait: Wait::default(),
         }
     }
@@ -101,8 +103,7 @@ impl<Request> Stream for Requests<Request> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        let timeout = this.run.idle();
-        let result = ready!(this.run.poll_recv(cx, timeout, &mut this.stream));
+        let result = ready!(this.run.poll_recv(cx, Patience::Idle, &mut this.stream));
         this.stream.stop(&*this.run);
         match result {
             Err(RecvError::Closed) => Poll::Ready(None),
@@ -115,15 +116,23 @@ impl<Request> Stream for Requests<Request> {
 #[must_use = "futures do nothing unless awaited"]
 pub struct Recv<'a, Request> {
     requests: &'a mut Requests<Request>,
-    /// `None` waits for ever.
-    timeout: Option<Duration>,
+    patience: Patience,
     wait: Wait,
+}
+
+/// How long a receive is willing to wait.
+#[derive(Debug, Clone, Copy)]
+enum Patience {
+    /// As long as a client may be silent: the server's limit.
+    Idle,
+    Timeout(Duration),
+    Endless,
 }
 
 impl<Request> fmt::Debug for Recv<'_, Request> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recv")
-            .field("timeout", &self.timeout)
+            .field("patience", &self.patience)
             .finish_non_exhaustive()
     }
 }
@@ -135,7 +144,7 @@ impl<Request> Future for Recv<'_, Request> {
         let this = self.get_mut();
         this.requests
             .run
-            .poll_recv(cx, this.timeout, &mut this.wait)
+            .poll_recv(cx, this.patience, &mut this.wait)
     }
 }
 
@@ -170,12 +179,11 @@ trait Receive<Request>: Send + Sync {
     fn poll_recv(
         &self,
         cx: &mut Context<'_>,
-        timeout: Option<Duration>,
+        patience: Patience,
         wait: &mut Wait,
     ) -> Poll<Result<Request, RecvError>>;
     /// A receive that waited is over, or dropped.
     fn stop(&self, wait: &Wait);
-    fn idle(&self) -> Option<Duration>;
 }
 
 /// What a receive finds on its own worker's thread.
@@ -194,12 +202,12 @@ impl<P: Protocol> Receive<P::Received> for Peer<P> {
     fn poll_recv(
         &self,
         cx: &mut Context<'_>,
-        timeout: Option<Duration>,
+        patience: Patience,
         wait: &mut Wait,
     ) -> Poll<Result<P::Received, RecvError>> {
-        match self.recv_here(cx, timeout, wait) {
+        match self.recv_here(cx, patience, wait) {
             Some(result) => result,
-            None => self.recv_elsewhere(cx, timeout, wait),
+            None => self.recv_elsewhere(cx, self.timeout(patience), wait),
         }
     }
 
@@ -216,18 +224,23 @@ impl<P: Protocol> Receive<P::Received> for Peer<P> {
             });
         }
     }
-
-    fn idle(&self) -> Option<Duration> {
-        self.port.limits.idle
-    }
 }
 
 impl<P: Protocol> Peer<P> {
+    /// How long a receive waits; `None` is for ever.
+    fn timeout(&self, patience: Patience) -> Option<Duration> {
+        match patience {
+            Patience::Idle => self.port.limits.idle,
+            Patience::Timeout(timeout) => Some(timeout),
+            Patience::Endless => None,
+        }
+    }
+
     /// Receives while this handler is being polled by its worker, on this thread.
     fn recv_here(
         &self,
         cx: &mut Context<'_>,
-        timeout: Option<Duration>,
+        patience: Patience,
         wait: &mut Wait,
     ) -> Option<Poll<Result<P::Received, RecvError>>> {
         let here = turn::with(|turn| {
@@ -248,6 +261,7 @@ impl<P: Protocol> Peer<P> {
                 // The mailbox answers whoever asks. Its own mutex is no user code.
                 return None;
             }
+            let timeout = self.timeout(patience);
             if timeout == Some(Duration::ZERO) || wait.parked && poll.expired {
                 return Some(Here::TimedOut);
             }

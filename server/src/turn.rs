@@ -10,7 +10,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -55,9 +55,25 @@ pub(crate) struct Turn {
     pub(crate) lent: Place,
     pub(crate) hand: Hand,
     pub(crate) poll: HandlerPoll,
+    /// The context variables of the polled handler.
+    pub(crate) context: Values,
+    /// Packets are encoded here.
+    pub(crate) scratch: BytesMut,
 }
 
 impl Turn {
+    /// Puts one handler's context variables in force, and its predecessor's aside.
+    #[inline]
+    pub(crate) fn swap_context(&mut self, values: &mut Values) {
+        swap_context(&mut self.context, values);
+    }
+
+    /// A packet has been sent: its buffer is for the next one.
+    #[inline]
+    pub(crate) fn keep_scratch(&mut self, scratch: &mut BytesMut) {
+        keep_scratch(&mut self.scratch, scratch);
+    }
+
     /// A receive takes the datagram that its handler is lent, with the whole buffer: to be put back
     /// once it is decoded, which is user code.
     pub(crate) fn take_lent(&mut self) -> Option<(Place, Vec<u8>)> {
@@ -131,9 +147,10 @@ pub(crate) enum Parked {
 
 struct Thread {
     turn: RefCell<Option<Box<Turn>>>,
+    /// The context variables of other code than a worker's.
     context: RefCell<Values>,
-    /// Packets are encoded here, whoever sends them.
-    scratch: Cell<BytesMut>,
+    /// Other code than a worker's encodes its packets here.
+    scratch: RefCell<BytesMut>,
     /// The server whose exit actions are being polled.
     exiting: Cell<usize>,
 }
@@ -142,7 +159,7 @@ thread_local! {
     static THREAD: Thread = Thread {
         turn: const { RefCell::new(None) },
         context: const { RefCell::new(Values::none()) },
-        scratch: Cell::new(BytesMut::new()),
+        scratch: RefCell::new(BytesMut::new()),
         exiting: const { Cell::new(0) },
     };
 }
@@ -166,79 +183,107 @@ pub(crate) fn with<T>(step: impl FnOnce(&mut Turn) -> T) -> Option<T> {
         .flatten()
 }
 
-/// Ready unless the handler or the task that is being polled here has made too many receives and
-/// sends without a pause: then it has to wait, and is woken at once.
+/// Ready with an empty buffer to encode a packet in, unless the handler or the task that is being
+/// polled here has made too many receives and sends without a pause: then it has to wait, and is
+/// woken at once.
 #[inline]
-pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
-    let polls = |turn: &mut Turn| (turn.poll.run != 0).then(|| turn.poll.is_spent());
-    match with(polls).flatten() {
-        Some(false) => Poll::Ready(()),
-        Some(true) => {
+pub(crate) fn poll_scratch(cx: &mut Context<'_>) -> Poll<BytesMut> {
+    let begin = |turn: &mut Turn| {
+        let polls = turn.poll.run != 0;
+        polls.then(|| (!turn.poll.is_spent()).then(|| std::mem::take(&mut turn.scratch)))
+    };
+    match with(begin).flatten() {
+        Some(Some(scratch)) => Poll::Ready(scratch),
+        Some(None) => {
             cx.waker().wake_by_ref();
             Poll::Pending
         }
-        None => poll_task_proceed(cx),
+        None => {
+            ready!(poll_task_proceed(cx));
+            Poll::Ready(take_scratch())
+        }
     }
 }
 
-/// [`poll_proceed`] for a task of the runtime, which counts itself.
+/// Ready unless the task of the runtime that is being polled here, which counts itself, has to make a
+/// pause.
 pub(crate) fn poll_task_proceed(cx: &mut Context<'_>) -> Poll<()> {
     pin!(coop::consume_budget()).poll(cx)
 }
 
 /// Calls `step` with the values of the context variables in force.
 pub(crate) fn with_context<T>(step: impl FnOnce(&mut Values) -> T) -> Option<T> {
+    with_thread(step, |turn| &mut turn.context, |thread| &thread.context)
+}
+
+/// Calls `step` with what the worker that polls on this thread has, or else the thread itself.
+fn with_thread<T, V>(
+    step: impl FnOnce(&mut V) -> T,
+    of_turn: impl FnOnce(&mut Turn) -> &mut V,
+    of_thread: impl FnOnce(&Thread) -> &RefCell<V>,
+) -> Option<T> {
     THREAD
-        .try_with(|thread| {
-            thread
-                .context
-                .try_borrow_mut()
-                .ok()
-                .map(|mut c| step(&mut c))
-        })
+        .try_with(
+            |thread| match thread.turn.try_borrow_mut().ok()?.as_deref_mut() {
+                Some(turn) => Some(step(of_turn(turn))),
+                None => Some(step(&mut *of_thread(thread).try_borrow_mut().ok()?)),
+            },
+        )
         .ok()?
 }
 
 /// Runs `code` with `values` as the context, and leaves in `values` what became of them.
-#[inline]
 pub(crate) fn in_context<T>(values: &mut Values, code: impl FnOnce() -> T) -> T {
     struct Restore<'a>(&'a mut Values);
     impl Drop for Restore<'_> {
         fn drop(&mut self) {
-            swap_context(self.0);
+            with_context(|current| swap_context(current, self.0));
         }
     }
-    swap_context(values);
+    with_context(|current| swap_context(current, values));
     let _restore = Restore(values);
     code()
 }
 
-fn swap_context(values: &mut Values) {
-    with_context(|current| {
-        // Most handlers set nothing: two null pointers.
-        if !(current.is_empty() && values.is_empty()) {
-            std::mem::swap(current, values);
-        }
-    });
+#[inline]
+fn swap_context(current: &mut Values, values: &mut Values) {
+    // Most handlers set nothing: two null pointers.
+    if !(current.is_empty() && values.is_empty()) {
+        std::mem::swap(current, values);
+    }
 }
 
 /// A scratch buffer that has grown beyond this is not kept: some times the largest datagram, as
 /// what compresses or encodes it again writes behind it.
 const KEPT_SCRATCH: usize = 256 * 1024;
 
-/// Runs `encode` on this thread's scratch buffer, which is empty.
+/// An empty buffer to encode a packet in.
+pub(crate) fn take_scratch() -> BytesMut {
+    with_thread(
+        std::mem::take,
+        |turn| &mut turn.scratch,
+        |thread| &thread.scratch,
+    )
+    .unwrap_or_default()
+}
+
+/// The packet in this buffer is done with.
+pub(crate) fn give_back_scratch(mut scratch: BytesMut) {
+    with_thread(
+        |kept| keep_scratch(kept, &mut scratch),
+        |turn| &mut turn.scratch,
+        |thread| &thread.scratch,
+    );
+}
+
+/// Takes the buffer, empty, unless it is too large. A serializer may have kept a part of it: then
+/// this is simply a new one.
 #[inline]
-pub(crate) fn with_scratch<T>(encode: impl FnOnce(&mut BytesMut) -> T) -> T {
-    let mut scratch = THREAD
-        .try_with(|thread| thread.scratch.take())
-        .unwrap_or_default();
-    scratch.clear();
-    let result = encode(&mut scratch);
-    // A serializer may have kept a part of the buffer; then this is simply a new one.
+fn keep_scratch(kept: &mut BytesMut, scratch: &mut BytesMut) {
     if scratch.capacity() <= KEPT_SCRATCH {
-        let _ = THREAD.try_with(|thread| thread.scratch.set(scratch));
+        scratch.clear();
+        std::mem::swap(kept, scratch);
     }
-    result
 }
 
 /// Runs `code`, which polls the exit actions of `server`.
@@ -267,9 +312,16 @@ mod tests {
 
     #[test]
     fn l1_a_packet_too_large_to_send_leaves_no_large_buffer_behind() {
-        with_scratch(|scratch| scratch.reserve(65_535));
-        with_scratch(|scratch| assert!(scratch.capacity() >= 65_535, "it is used again"));
-        with_scratch(|scratch| scratch.resize(KEPT_SCRATCH + 1, 7));
-        with_scratch(|scratch| assert!(scratch.capacity() <= KEPT_SCRATCH && scratch.is_empty()));
+        let use_scratch = |len| {
+            let mut scratch = take_scratch();
+            assert!(scratch.is_empty());
+            let capacity = scratch.capacity();
+            scratch.resize(len, 7);
+            give_back_scratch(scratch);
+            capacity
+        };
+        use_scratch(65_535);
+        assert!(use_scratch(KEPT_SCRATCH + 1) >= 65_535, "it is used again");
+        assert_eq!(use_scratch(0), 0);
     }
 }

@@ -178,14 +178,17 @@ where
             expired: cell.expired,
             ..HandlerPoll::default()
         };
-        let lent = self.in_hand;
-        turn::with(|turn| (turn.lent, turn.hand, turn.poll) = (lent, hand, poll));
+        turn::with(|turn| {
+            (turn.lent, turn.hand, turn.poll) = (self.in_hand, hand, poll);
+            turn.swap_context(&mut cell.context);
+        });
         let make = || {
             let (client, requests) = (Client::new(Arc::clone(run)), Requests::new(Arc::clone(run)));
             (self.make)(client, requests)
         };
         let polled = cell.poll(new.then_some(make));
         let (became, parked, awaits_shutdown) = turn::with(|turn| {
+            turn.swap_context(&mut cell.context);
             turn.poll.run = 0;
             let became = std::mem::take(&mut turn.hand);
             (became, turn.poll.parked, turn.poll.awaits_shutdown)

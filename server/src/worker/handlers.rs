@@ -22,7 +22,7 @@ pub(super) struct Cell<Fut, Run> {
     pub(super) spare: Option<Run>,
     waker: Waker,
     polling: Arc<HandlerWaker>,
-    context: Values,
+    pub(super) context: Values,
     /// When the waiting receive times out.
     pub(super) deadline: Tick,
     /// This slot's entry in the timers.
@@ -67,25 +67,23 @@ impl<Fut: Future<Output = Result<(), BoxError>>, Run> Cell<Fut, Run> {
     }
 
     /// Polls the handler, and drops it where it is done. `make` is the user's `handle`, for a new
-    /// one.
+    /// one. Its context is in force.
     #[inline]
     pub(super) fn poll(&mut self, make: Option<impl FnOnce() -> Fut>) -> Polled {
         self.polling.polling();
         let (mut future, waker) = (self.future.as_mut(), &self.waker);
         let mut result = None;
         let panic = panics::catch(|| {
-            turn::in_context(&mut self.context, || {
-                if let Some(make) = make {
-                    future.set(Some(make()));
-                }
-                let Some(running) = future.as_mut().as_pin_mut() else {
-                    return;
-                };
-                if let Poll::Ready(ready) = running.poll(&mut Context::from_waker(waker)) {
-                    result = Some(ready);
-                    future.set(None);
-                }
-            });
+            if let Some(make) = make {
+                future.set(Some(make()));
+            }
+            let Some(running) = future.as_mut().as_pin_mut() else {
+                return;
+            };
+            if let Poll::Ready(ready) = running.poll(&mut Context::from_waker(waker)) {
+                result = Some(ready);
+                future.set(None);
+            }
         });
         match (result, panic.err()) {
             (None, None) => Polled::Waits,
