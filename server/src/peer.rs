@@ -6,11 +6,10 @@
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 
 use postbox_protocol::Protocol;
 
-use crate::dispatch::{Postbox, Run, SlotId, Totals};
+use crate::dispatch::{Postbox, SlotId, Totals};
 use crate::inbox::Inbox;
 use crate::limits::{Limits, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 use crate::stats::Counters;
@@ -116,28 +115,6 @@ impl<P: Protocol> Peer<P> {
         };
         let family = if v4 { MAX_PAYLOAD_V4 } else { MAX_PAYLOAD_V6 };
         self.port.limits.send_datagram.min(family)
-    }
-}
-
-impl<P: Protocol> Run for Arc<Peer<P>> {
-    type Client = ClientKey;
-
-    fn client(&self) -> &ClientKey {
-        &self.client
-    }
-
-    fn postbox(&self) -> &Postbox {
-        &self.postbox
-    }
-
-    fn is_unshared(&self) -> bool {
-        let unshared = Self::strong_count(self) == 1;
-        fence(Ordering::Acquire); // the other side of what dropping a reference releases
-        unshared
-    }
-
-    fn unshared(&mut self) -> Option<&mut Postbox> {
-        Some(&mut Self::get_mut(self)?.postbox)
     }
 }
 

@@ -193,7 +193,7 @@ fn next(receive: u32) -> u32 {
 }
 
 /// What an ended run leaves.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Remainder {
     pub(super) received: bool,
     pub(super) queue: VecDeque<Datagram>,

@@ -40,9 +40,13 @@ use table::Table;
 /// A place in the worker's slab of running handlers.
 pub(crate) type SlotId = u32;
 
-/// What a handler run shares with its `Client` and `Requests`.
+/// A handler and its client. What ends is not dropped: the next one begins in its place, in the
+/// same memory.
 pub(crate) trait Run {
-    type Client: Eq + Hash;
+    type Client: Copy + Eq + Hash;
+    /// Begins anew, for this client: with a postbox of its own if others still hold the one of
+    /// before.
+    fn begin(&mut self, client: &Self::Client);
     fn client(&self) -> &Self::Client;
     fn postbox(&self) -> &Postbox;
     /// Whether nobody but the dispatcher holds this run: no `Client`, no `Requests`. What they have
@@ -106,25 +110,26 @@ pub(crate) enum Hand {
 
 /// What to do after a handler ended.
 #[derive(Debug)]
-pub(crate) struct Ended<R> {
+pub(crate) struct Ended {
     /// The datagram that started the handler was not received, and is discarded.
     pub(crate) discarded: bool,
-    pub(crate) next: Next<R>,
+    pub(crate) next: Next,
     /// A receive in another task, which must learn that the handler ended.
     pub(crate) wake: Option<Waker>,
 }
 
-#[derive(Debug)]
-pub(crate) enum Next<R> {
-    /// The client is forgotten. The run is handed back where nobody else holds it, to be used
-    /// again.
-    Forgotten(Option<R>),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The client is forgotten.
+    Forgotten,
     /// More is there, lent or queued: a new handler starts on it in the same slot.
     Start,
 }
 
 struct Slot<R> {
     run: R,
+    /// A handler runs here.
+    occupied: bool,
     /// In the table, and counted as a waiting client.
     listed: bool,
     /// The handler itself waits in a receive, and found nothing.
@@ -135,21 +140,40 @@ struct Slot<R> {
     received: bool,
 }
 
+impl<R> Slot<R> {
+    fn new(run: R) -> Self {
+        Self {
+            run,
+            occupied: true,
+            listed: false,
+            parked: false,
+            queued: false,
+            received: false,
+        }
+    }
+}
+
 /// The clients of one worker.
 pub(crate) struct Dispatch<R> {
     table: Table,
+    /// `None` where the memory has been given back.
     slots: Vec<Option<Slot<R>>>,
+    /// The slots without a handler. The one that was used last is used first.
     free: Vec<SlotId>,
+    /// How many of those keep their memory.
+    kept: usize,
     limits: MailboxLimits,
     closing: bool,
 }
 
 impl<R: Run> Dispatch<R> {
-    pub(crate) fn new(limits: MailboxLimits) -> Self {
+    /// Slots whose handlers have ended keep their memory for the next ones: so many of them.
+    pub(crate) fn new(limits: MailboxLimits, kept: usize) -> Self {
         Self {
             table: Table::new(),
             slots: Vec::new(),
             free: Vec::new(),
+            kept,
             limits,
             closing: false,
         }
@@ -176,22 +200,31 @@ impl<R: Run> Dispatch<R> {
     }
 
     /// A handler starts. It enters the table only when it has to wait ([`Self::waits`]): one that
-    /// answers at once leaves no trace. `run` makes the run that belongs to the slot.
+    /// answers at once leaves no trace. `make` makes what a slot without memory holds.
     #[inline]
-    pub(crate) fn start(&mut self, run: impl FnOnce(SlotId) -> R) -> SlotId {
+    pub(crate) fn start(&mut self, client: &R::Client, make: impl FnOnce(SlotId) -> R) -> SlotId {
         let id = self.free.pop().unwrap_or(self.slots.len() as SlotId);
-        let slot = Some(Slot {
-            run: run(id),
-            listed: false,
-            parked: false,
-            queued: false,
-            received: false,
-        });
         match self.slots.get_mut(id as usize) {
-            Some(place) => *place = slot,
-            None => self.slots.push(slot),
+            Some(Some(slot)) => {
+                slot.run.begin(client);
+                if slot.run.postbox().is_used() {
+                    slot.run.postbox().lock().restart(VecDeque::new());
+                }
+                slot.occupied = true;
+            }
+            Some(place) => *place = Some(Slot::new(make(id))),
+            None => self.add_slot(Slot::new(make(id))),
         }
         id
+    }
+
+    #[cold]
+    fn add_slot(&mut self, slot: Slot<R>) {
+        if self.slots.len() == self.slots.capacity() {
+            // Not twice as many: a waiting client is to cost what it needs.
+            self.slots.reserve_exact(self.slots.len() / 8 + 64);
+        }
+        self.slots.push(Some(slot));
     }
 
     /// The handler was polled and has not ended. `parked`: it waits in a receive of its own.
@@ -230,32 +263,36 @@ impl<R: Run> Dispatch<R> {
         }
     }
 
-    /// The handler ended: it returned, failed, panicked or was cancelled. Where more is there and
-    /// somebody still holds the ended run, `renew` makes another for the same client and slot.
+    /// The handler ended: it returned, failed, panicked or was cancelled.
     #[inline]
-    pub(crate) fn end(
-        &mut self,
-        id: SlotId,
-        hand: Hand,
-        totals: &Totals,
-        renew: impl FnOnce(&R) -> R,
-    ) -> Ended<R> {
+    pub(crate) fn end(&mut self, id: SlotId, hand: Hand, totals: &Totals) -> Ended {
         let slot = self.slot_mut(id);
-        if slot.run.is_unshared() && !slot.run.postbox().is_used() {
-            return self.end_unused(id, hand, totals);
+        let received = std::mem::take(&mut slot.received) || hand == Hand::Taken;
+        slot.parked = false;
+        let lent = hand == Hand::Left;
+        if !slot.run.is_unshared() || slot.run.postbox().is_used() {
+            return self.end_used(id, lent, received, totals);
         }
+        // The usual case: nothing was ever queued, and nobody keeps the run.
+        let next = if lent && received {
+            Next::Start
+        } else {
+            self.forget(id, totals)
+        };
+        Ended {
+            discarded: lent && !received,
+            next,
+            wake: None,
+        }
+    }
+
+    fn end_used(&mut self, id: SlotId, mut lent: bool, received: bool, totals: &Totals) -> Ended {
+        let slot = self.slot_mut(id);
         let (mut rest, unshared) = match slot.run.unshared() {
-            // No lock, and the run can be used again.
-            Some(postbox) => {
-                let mailbox = postbox.get_mut();
-                let rest = mailbox.end();
-                mailbox.restart(VecDeque::new());
-                (rest, true)
-            }
+            Some(postbox) => (postbox.end_and_restart(), true),
             None => (slot.run.postbox().lock().end(), false),
         };
-        let mut lent = hand == Hand::Left;
-        let discarded = !(rest.received || slot.received || hand == Hand::Taken)
+        let discarded = !(rest.received || received)
             && match rest.queue.pop_front() {
                 Some(datagram) => {
                     totals.release(datagram.cost());
@@ -264,12 +301,11 @@ impl<R: Run> Dispatch<R> {
                 None => std::mem::take(&mut lent),
             };
         let next = if rest.queue.is_empty() && !lent {
-            let run = self.forget(id, totals);
-            Next::Forgotten(unshared.then_some(run))
+            self.forget(id, totals)
         } else {
-            (slot.parked, slot.received) = (false, false);
             if !unshared {
-                slot.run = renew(&slot.run);
+                let client = *slot.run.client();
+                slot.run.begin(&client);
             }
             slot.run.postbox().lock().restart(rest.queue);
             Next::Start
@@ -281,34 +317,19 @@ impl<R: Run> Dispatch<R> {
         }
     }
 
-    /// [`Self::end`] in the usual case: nothing was ever queued, and nobody keeps the run.
     #[inline]
-    fn end_unused(&mut self, id: SlotId, hand: Hand, totals: &Totals) -> Ended<R> {
-        let slot = self.slot_mut(id);
-        let received = std::mem::take(&mut slot.received) || hand == Hand::Taken;
-        slot.parked = false;
-        let lent = hand == Hand::Left;
-        let next = if lent && received {
-            Next::Start
-        } else {
-            Next::Forgotten(Some(self.forget(id, totals)))
-        };
-        Ended {
-            discarded: lent && !received,
-            next,
-            wake: None,
-        }
-    }
-
-    #[inline]
-    fn forget(&mut self, id: SlotId, totals: &Totals) -> R {
-        let slot = self.slots[id as usize].take().expect(OCCUPIED);
-        if slot.listed {
+    fn forget(&mut self, id: SlotId, totals: &Totals) -> Next {
+        let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
+        (slot.occupied, slot.queued) = (false, false);
+        if std::mem::take(&mut slot.listed) {
             self.table.remove(id, slot.run.client());
             totals.remove_client();
         }
         self.free.push(id);
-        slot.run
+        if let Some(longest_ago) = self.free.len().checked_sub(self.kept + 1) {
+            self.slots[self.free[longest_ago] as usize] = None;
+        }
+        Next::Forgotten
     }
 
     /// The server closes: every receive answers closed, everything queued is dropped. Returns how
@@ -316,7 +337,7 @@ impl<R: Run> Dispatch<R> {
     pub(crate) fn close(&mut self, totals: &Totals) -> (usize, Vec<Waker>) {
         self.closing = true;
         let (mut dropped, mut wake) = (0, Vec::new());
-        for slot in self.slots.iter().flatten() {
+        for slot in self.slots.iter().flatten().filter(|slot| slot.occupied) {
             let (count, waiting) = slot.run.postbox().lock().close(totals);
             dropped += count;
             wake.extend(waiting);
@@ -345,9 +366,14 @@ impl<R: Run> Dispatch<R> {
         &self.slot(id).run
     }
 
+    pub(crate) fn run_mut(&mut self, id: SlotId) -> &mut R {
+        &mut self.slot_mut(id).run
+    }
+
     /// Whether a handler occupies this slot: a late wake-up may name one that has ended.
     pub(crate) fn is_running(&self, id: SlotId) -> bool {
-        self.slots.get(id as usize).is_some_and(Option::is_some)
+        let slot = self.slots.get(id as usize).and_then(Option::as_ref);
+        slot.is_some_and(|slot| slot.occupied)
     }
 
     /// Whether the mailbox may hold something that a receive has to look for.

@@ -1,15 +1,17 @@
 //! The mailbox of one run as its holders share it.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::Mailbox;
+use super::mailbox::Remainder;
 
-/// A mailbox behind its mutex, which knows whether it was used at all. Nearly no run uses its own:
-/// the datagram that starts a handler, and those it waits for, are handed to it directly.
+/// A mailbox behind its mutex. Nearly no run uses its own, as the datagram that starts a handler,
+/// and those it waits for, are handed to it directly: so it is made when it is used first.
 #[derive(Debug, Default)]
 pub(crate) struct Postbox {
-    mailbox: Mutex<Mailbox>,
+    mailbox: OnceLock<Box<Mutex<Mailbox>>>,
     used: AtomicBool,
 }
 
@@ -17,26 +19,32 @@ impl Postbox {
     /// Locks it. No user code runs under this lock, so a poisoned one is still consistent.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Mailbox> {
         self.used.store(true, Ordering::Relaxed);
-        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+        let mailbox = self.mailbox.get_or_init(Box::default);
+        mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether anybody has locked it since [`get_mut`](Self::get_mut). Whoever holds the only
-    /// reference to its run knows it for sure.
+    /// Whether anybody has locked it since [`end_and_restart`](Self::end_and_restart). Whoever
+    /// holds the only reference to its run knows it for sure.
     pub(crate) fn is_used(&self) -> bool {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// The mailbox without its lock.
-    pub(crate) fn get_mut(&mut self) -> &mut Mailbox {
+    /// The handler ended, and nobody else holds its run: the next one may have this postbox.
+    pub(super) fn end_and_restart(&mut self) -> Remainder {
         *self.used.get_mut() = false;
-        self.mailbox
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
+        let Some(mailbox) = self.mailbox.get_mut() else {
+            return Remainder::default();
+        };
+        let mailbox = mailbox.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let rest = mailbox.end();
+        mailbox.restart(VecDeque::new());
+        rest
     }
 
     /// How many datagrams wait, asked without a trace.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.mailbox.lock().unwrap().len()
+        let mailbox = self.mailbox.get();
+        mailbox.map_or(0, |mailbox| mailbox.lock().unwrap().len())
     }
 }

@@ -1,6 +1,5 @@
 //! How a worker ends: receives answer closed, handlers get their grace, what was sent leaves.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use postbox_protocol::{BoxError, Protocol};
@@ -10,7 +9,6 @@ use super::Worker;
 use crate::client::Client;
 use crate::dispatch::{Hand, Next, SlotId};
 use crate::panics;
-use crate::peer::Peer;
 use crate::requests::Requests;
 use crate::transport::Transport;
 use crate::turn;
@@ -100,7 +98,7 @@ where
     fn waits_for_handlers(&mut self) -> bool {
         let ids: Vec<SlotId> = self.dispatch.running().collect();
         ids.into_iter()
-            .any(|id| !self.handlers.get(id).awaits_shutdown)
+            .any(|id| !self.dispatch.run(id).awaits_shutdown)
     }
 }
 
@@ -123,21 +121,17 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
     /// Drops every handler that still runs.
     fn cancel_handlers(&mut self) {
         for id in self.dispatch.running().collect::<Vec<_>>() {
-            let client = self.dispatch.run(id).client.remote;
+            let running = self.dispatch.run_mut(id);
+            let client = running.peer.client.remote;
             self.port.counters.cancelled.add(1);
             let report = &mut self.report;
             let panicked = |message: String| report.handler_panicked(client, &message);
             self.beat.begin(client);
-            self.handlers.get(id).clear(panicked);
+            running.clear(panicked);
             self.beat.end();
-            let totals = Arc::clone(&self.port.totals);
-            let renew = |run: &Arc<Peer<P>>| Arc::clone(run);
-            let ended = self.dispatch.end(id, Hand::Empty, &totals, renew);
+            let ended = self.dispatch.end(id, Hand::Empty, &self.port.totals);
             ended.wake.into_iter().for_each(panics::wake);
-            debug_assert!(
-                matches!(ended.next, Next::Forgotten(_)),
-                "closed postboxes are empty"
-            );
+            debug_assert_eq!(ended.next, Next::Forgotten, "closed postboxes are empty");
         }
     }
 

@@ -8,7 +8,7 @@ use postbox_protocol::{BoxError, Protocol};
 use tokio::time::Instant;
 
 use super::Worker;
-use super::handlers::Polled;
+use super::handlers::{Polled, Running};
 use crate::client::Client;
 use crate::dispatch::{Arrival, DropReason, Hand, Next, Queued, SlotId};
 use crate::panics;
@@ -118,26 +118,14 @@ where
         };
         match self.dispatch.arrive(client, &self.port.totals, admit) {
             Arrival::Start => {
-                let id = self.occupy(client);
+                let make = |slot| Running::new(&self.port, client, slot);
+                let id = self.dispatch.start(client, make);
                 self.drive(id, true, Hand::Left);
             }
             Arrival::Deliver(id) => self.drive(id, false, Hand::Left),
             Arrival::Queue(id) => self.queue(id, true),
             Arrival::Drop(reason) => self.count_drop(reason),
         }
-    }
-
-    /// Takes a slot for a handler of a client that has none.
-    fn occupy(&mut self, client: &ClientKey) -> SlotId {
-        let (handlers, port) = (&mut self.handlers, &self.port);
-        self.dispatch.start(|slot| {
-            let spare = handlers.occupy(slot, &port.inbox).spare.take();
-            let spare = spare.and_then(|mut run| {
-                Arc::get_mut(&mut run)?.client = *client;
-                Some(run)
-            });
-            spare.unwrap_or_else(|| Arc::new(Peer::new(Arc::clone(port), *client, slot)))
-        })
     }
 
     /// Polls the handler that was woken in a slot.
@@ -163,32 +151,32 @@ where
 
     /// Polls a handler. If it ended, answers what became of the datagram that it was lent.
     fn poll_handler(&mut self, id: SlotId, new: bool, hand: Hand) -> Option<Hand> {
-        let run = self.dispatch.run(id);
-        let client = run.client.remote;
-        let cell = self.handlers.get(id);
+        let queued = self.dispatch.may_have_queued(id);
+        let running = self.dispatch.run_mut(id);
+        let client = running.peer.client.remote;
         self.beat.begin(client); // the handler's code until it waits, or is gone
-        if new && let Err(message) = cell.prepare(&self.context) {
+        if new && let Err(message) = running.prepare(&self.context) {
             self.panicked(id, &message);
             return Some(hand);
         }
         let poll = HandlerPoll {
-            run: run.address(),
-            waker: cell.waker_address(),
-            queued: self.dispatch.may_have_queued(id),
-            expired: cell.expired,
+            run: running.peer.address(),
+            waker: running.waker_address(),
+            queued,
+            expired: running.expired,
             ..HandlerPoll::default()
         };
         turn::with(|turn| {
             (turn.lent, turn.hand, turn.poll) = (self.in_hand, hand, poll);
-            turn.swap_context(&mut cell.context);
+            turn.swap_context(&mut running.context);
         });
-        let make = || {
-            let (client, requests) = (Client::new(Arc::clone(run)), Requests::new(Arc::clone(run)));
-            (self.make)(client, requests)
+        let make = |peer: &Arc<Peer<P>>| {
+            let (client, requests) = (Arc::clone(peer), Arc::clone(peer));
+            (self.make)(Client::new(client), Requests::new(requests))
         };
-        let polled = cell.poll(new.then_some(make));
+        let polled = running.poll(new.then_some(make));
         let (became, parked, awaits_shutdown) = turn::with(|turn| {
-            turn.swap_context(&mut cell.context);
+            turn.swap_context(&mut running.context);
             turn.poll.run = 0;
             let became = std::mem::take(&mut turn.hand);
             (became, turn.poll.parked, turn.poll.awaits_shutdown)
@@ -200,9 +188,9 @@ where
         match polled {
             Polled::Waits => {
                 self.beat.end();
-                cell.awaits_shutdown = awaits_shutdown;
-                if parked.is_some_and(|parked| cell.waits(parked)) {
-                    self.begun.push(id);
+                running.awaits_shutdown = awaits_shutdown;
+                if let Some(timeout) = parked.and_then(|parked| running.waits(parked)) {
+                    self.begun.push((id, timeout));
                 }
                 let totals = &self.port.totals;
                 self.dispatch.waits(id, became, parked.is_some(), totals);
@@ -227,10 +215,11 @@ where
 
     fn failed(&mut self, id: SlotId, error: BoxError) {
         self.port.counters.failed.add(1);
-        let client = self.dispatch.run(id).client.remote;
+        let running = self.dispatch.run_mut(id);
+        let client = running.peer.client.remote;
         let (closing, now) = (self.port.inbox.is_closing(), self.timers.now());
         let report = &mut self.report;
-        let dropped = self.handlers.get(id).in_context(|| {
+        let dropped = running.in_context(|| {
             report.handler_failed(client, &error, closing, now);
             panics::drop_caught(error)
         });
@@ -241,41 +230,26 @@ where
 
     fn panicked(&mut self, id: SlotId, message: &str) {
         self.port.counters.panicked.add(1);
-        self.report
-            .handler_panicked(self.dispatch.run(id).client.remote, message);
+        let client = self.dispatch.run(id).peer.client.remote;
+        self.report.handler_panicked(client, message);
     }
 
     /// A handler ended. Answers whether the next one is to begin in its slot.
     fn ended(&mut self, id: SlotId, mut hand: Hand) -> bool {
-        let (cell, report) = (self.handlers.get(id), &mut self.report);
-        let client = self.dispatch.run(id).client.remote;
-        cell.clear(|message| report.handler_panicked(client, &message));
+        let (running, report) = (self.dispatch.run_mut(id), &mut self.report);
+        let client = running.peer.client.remote;
+        running.clear(|message| report.handler_panicked(client, &message));
+        self.timers.disarm(id, &mut running.entry);
         self.beat.end();
         self.close_if_asked();
         if hand == Hand::Left && self.dispatch.is_closing() {
             self.count_drop(DropReason::Shutdown);
             hand = Hand::Empty;
         }
-        let renew =
-            |run: &Arc<Peer<P>>| Arc::new(Peer::new(Arc::clone(&run.port), run.client, run.slot));
-        let ended = self.dispatch.end(id, hand, &self.port.totals, renew);
+        let ended = self.dispatch.end(id, hand, &self.port.totals);
         self.port.counters.discarded.add(ended.discarded.into());
         ended.wake.into_iter().for_each(panics::wake);
-        match ended.next {
-            Next::Start => true,
-            Next::Forgotten(run) => {
-                self.vacate(id, run);
-                false
-            }
-        }
-    }
-
-    /// The slot is free; a run that nobody holds is kept for the next client.
-    fn vacate(&mut self, id: SlotId, run: Option<Arc<Peer<P>>>) {
-        let cell = self.handlers.get(id);
-        self.timers.disarm(id, &mut cell.entry);
-        cell.spare = run;
-        self.handlers.vacate(id);
+        ended.next == Next::Start
     }
 
     /// The datagram in hand has to wait: it is copied out of the receive buffer into memory of its

@@ -1,25 +1,26 @@
-//! The running handlers of one worker: a slab of futures, polled in place.
+//! A running handler in its slot: its future, which is polled in place, and what belongs to it.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use postbox_protocol::BoxError;
+use postbox_protocol::{BoxError, Protocol};
 
 use super::timers::{NEVER, Tick};
 use crate::context::Values;
-use crate::dispatch::SlotId;
-use crate::inbox::{HandlerWaker, Inbox};
+use crate::dispatch::{Postbox, Run, SlotId};
+use crate::inbox::HandlerWaker;
 use crate::panics;
+use crate::peer::{ClientKey, Peer, Port};
 use crate::turn::{self, Parked};
 
-/// One place for a handler's future. The future does not move; the place is used again.
-pub(super) struct Cell<Fut, Run> {
+/// A handler, or the place of one. The future does not move; its memory is used again.
+pub(super) struct Running<Fut, P> {
     future: Pin<Box<Option<Fut>>>,
-    /// The run of a handler that has ended, if nobody holds it any more.
-    pub(super) spare: Option<Run>,
+    /// What the handler shares with its `Client` and `Requests`.
+    pub(super) peer: Arc<Peer<P>>,
     waker: Waker,
     polling: Arc<HandlerWaker>,
     pub(super) context: Values,
@@ -27,30 +28,77 @@ pub(super) struct Cell<Fut, Run> {
     pub(super) deadline: Tick,
     /// This slot's entry in the timers.
     pub(super) entry: Tick,
-    /// The timeout of a receive that began in this turn, until it has its deadline.
-    pub(super) begun: Option<Duration>,
     /// The number of the receive in another task that the deadline belongs to; 0: the handler's
     /// own.
     pub(super) receive: u32,
+    /// A receive began to wait in this turn, and has no deadline yet.
+    pub(super) begun: bool,
     /// The deadline has passed, and the handler's receive has not yet been told.
     pub(super) expired: bool,
     /// The handler waits for its own server to shut down.
     pub(super) awaits_shutdown: bool,
 }
 
-impl<Fut: Future<Output = Result<(), BoxError>>, Run> Cell<Fut, Run> {
-    fn new(slot: SlotId, inbox: Arc<Inbox>) -> Self {
-        let polling = Arc::new(HandlerWaker::new(inbox, slot));
+impl<Fut, P: Protocol> Run for Running<Fut, P> {
+    type Client = ClientKey;
+
+    #[inline]
+    fn begin(&mut self, client: &ClientKey) {
+        match Arc::get_mut(&mut self.peer) {
+            Some(peer) => peer.client = *client,
+            None => {
+                let port = Arc::clone(&self.peer.port);
+                self.peer = Arc::new(Peer::new(port, *client, self.peer.slot));
+            }
+        }
+    }
+
+    fn client(&self) -> &ClientKey {
+        &self.peer.client
+    }
+
+    fn postbox(&self) -> &Postbox {
+        &self.peer.postbox
+    }
+
+    fn is_unshared(&self) -> bool {
+        let unshared = Arc::strong_count(&self.peer) == 1;
+        fence(Ordering::Acquire); // the other side of what dropping a reference releases
+        unshared
+    }
+
+    fn unshared(&mut self) -> Option<&mut Postbox> {
+        Some(&mut Arc::get_mut(&mut self.peer)?.postbox)
+    }
+}
+
+/// Slots without a handler that keep their memory, at most: a batch of datagrams and many more.
+const KEPT_SLOTS: usize = 1024;
+
+/// The memory that they keep, at most: handlers may be large.
+const KEPT_BYTES: usize = 4 << 20;
+
+impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
+    /// How many slots without a handler keep their memory: at least one.
+    pub(super) const KEPT: usize =
+        match KEPT_BYTES / (size_of::<Fut>() + size_of::<Self>() + size_of::<Peer<P>>()) {
+            0 => 1,
+            KEPT_SLOTS.. => KEPT_SLOTS,
+            fit => fit,
+        };
+
+    pub(super) fn new(port: &Arc<Port<P>>, client: &ClientKey, slot: SlotId) -> Self {
+        let polling = Arc::new(HandlerWaker::new(Arc::clone(&port.inbox), slot));
         Self {
             future: Box::pin(None),
-            spare: None,
+            peer: Arc::new(Peer::new(Arc::clone(port), *client, slot)),
             waker: Waker::from(Arc::clone(&polling)),
             polling,
             context: Values::none(),
             deadline: NEVER,
             entry: NEVER,
-            begun: None,
             receive: 0,
+            begun: false,
             expired: false,
             awaits_shutdown: false,
         }
@@ -69,13 +117,13 @@ impl<Fut: Future<Output = Result<(), BoxError>>, Run> Cell<Fut, Run> {
     /// Polls the handler, and drops it where it is done. `make` is the user's `handle`, for a new
     /// one. Its context is in force.
     #[inline]
-    pub(super) fn poll(&mut self, make: Option<impl FnOnce() -> Fut>) -> Polled {
+    pub(super) fn poll(&mut self, make: Option<impl FnOnce(&Arc<Peer<P>>) -> Fut>) -> Polled {
         self.polling.polling();
         let (mut future, waker) = (self.future.as_mut(), &self.waker);
         let mut result = None;
         let panic = panics::catch(|| {
             if let Some(make) = make {
-                future.set(Some(make()));
+                future.set(Some(make(&self.peer)));
             }
             let Some(running) = future.as_mut().as_pin_mut() else {
                 return;
@@ -92,18 +140,19 @@ impl<Fut: Future<Output = Result<(), BoxError>>, Run> Cell<Fut, Run> {
         }
     }
 
-    /// A receive of the handler's own waits. Answers whether it needs a deadline.
-    pub(super) fn waits(&mut self, parked: Parked) -> bool {
+    /// A receive of the handler's own waits. Answers after how long it needs a deadline, if it is a
+    /// new one.
+    pub(super) fn waits(&mut self, parked: Parked) -> Option<Duration> {
         self.expired = false;
-        let begun = match parked {
-            Parked::Still => return false,
+        let timeout = match parked {
+            Parked::Still => return None,
             Parked::ForEver => None,
             Parked::For(timeout) => Some(timeout),
         };
         // The deadline of the receive before may pass before this one has its own.
         (self.deadline, self.receive) = (NEVER, 0);
-        self.begun = begun;
-        begun.is_some()
+        self.begun = timeout.is_some();
+        timeout
     }
 
     /// Runs what belongs to the handler, but is done by the worker: its error's text and end are
@@ -117,7 +166,7 @@ impl<Fut: Future<Output = Result<(), BoxError>>, Run> Cell<Fut, Run> {
     #[inline]
     pub(super) fn clear(&mut self, mut panicked: impl FnMut(String)) {
         (self.expired, self.awaits_shutdown) = (false, false);
-        (self.deadline, self.begun, self.receive) = (NEVER, None, 0);
+        (self.deadline, self.begun, self.receive) = (NEVER, false, 0);
         let mut context = std::mem::take(&mut self.context);
         if self.future.is_some() {
             let future = self.future.as_mut();
@@ -151,93 +200,15 @@ fn drop_future<Fut>(mut place: Pin<&mut Option<Fut>>) {
     place.set(None);
 }
 
-/// The cells, by slot.
-pub(super) struct Handlers<Fut, Run> {
-    cells: Vec<Option<Cell<Fut, Run>>>,
-    /// Free slots that keep their cell for the next handler, those that were used last at the back.
-    /// Slots are used again in that order.
-    kept: VecDeque<SlotId>,
-}
-
-/// Free cells that keep their memory, at most: a batch of datagrams and many more.
-const KEPT_CELLS: usize = 1024;
-
-/// The memory that they keep, at most: handlers may be large.
-const KEPT_BYTES: usize = 4 << 20;
-
-impl<Fut: Future<Output = Result<(), BoxError>>, Run> Handlers<Fut, Run> {
-    /// How many free cells keep their memory: at least one.
-    const KEPT: usize = match KEPT_BYTES / (size_of::<Fut>() + size_of::<Cell<Fut, Run>>()) {
-        0 => 1,
-        KEPT_CELLS.. => KEPT_CELLS,
-        fit => fit,
-    };
-
-    pub(super) fn new() -> Self {
-        Self {
-            cells: Vec::new(),
-            kept: VecDeque::new(),
-        }
-    }
-
-    /// The cell of a slot that begins to be used.
-    #[inline]
-    pub(super) fn occupy(&mut self, slot: SlotId, inbox: &Arc<Inbox>) -> &mut Cell<Fut, Run> {
-        let index = slot as usize;
-        if index >= self.cells.len() {
-            self.cells.resize_with(index + 1, || None);
-        }
-        if self.kept.back() == Some(&slot) {
-            self.kept.pop_back();
-        } else {
-            debug_assert!(self.cells[index].is_none(), "free slots are used in order");
-        }
-        self.cells[index].get_or_insert_with(|| Cell::new(slot, Arc::clone(inbox)))
-    }
-
-    /// The slot is not used any more.
-    #[inline]
-    pub(super) fn vacate(&mut self, slot: SlotId) {
-        if self.kept.len() == Self::KEPT
-            && let Some(oldest) = self.kept.pop_front()
-        {
-            self.cells[oldest as usize] = None;
-        }
-        self.kept.push_back(slot);
-    }
-
-    pub(super) fn get(&mut self, slot: SlotId) -> &mut Cell<Fut, Run> {
-        self.cells[slot as usize]
-            .as_mut()
-            .expect("the cell of a running handler is there")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::Ready;
 
+    use postbox_protocol::{DatagramProtocol, RawSerializer};
+
     use super::*;
 
-    #[test]
-    fn after_a_burst_the_slot_that_is_used_next_has_kept_its_memory() {
-        let inbox = Arc::new(Inbox::new(0, Arc::default()));
-        let mut handlers = Handlers::<Ready<Result<(), BoxError>>, ()>::new();
-        let slots: Vec<SlotId> = (0..2 * KEPT_CELLS as SlotId).collect();
-        for slot in &slots {
-            handlers.occupy(*slot, &inbox);
-        }
-        for slot in &slots {
-            handlers.vacate(*slot);
-        }
-        let kept = |handlers: &Handlers<_, ()>| handlers.cells.iter().flatten().count();
-        assert_eq!(kept(&handlers), KEPT_CELLS);
-        for slot in slots.iter().rev().take(KEPT_CELLS) {
-            assert!(handlers.cells[*slot as usize].is_some());
-            handlers.occupy(*slot, &inbox);
-        }
-        assert_eq!(kept(&handlers), KEPT_CELLS, "none was made");
-    }
+    type Raw = DatagramProtocol<RawSerializer>;
 
     /// A handler that needs much memory.
     struct Large(#[allow(dead_code)] [u8; 1 << 20]);
@@ -251,16 +222,7 @@ mod tests {
 
     #[test]
     fn l2_large_handlers_leave_little_memory_behind_too() {
-        assert_eq!(
-            Handlers::<Ready<Result<(), BoxError>>, ()>::KEPT,
-            KEPT_CELLS
-        );
-        let inbox = Arc::new(Inbox::new(0, Arc::default()));
-        let mut handlers = Handlers::<Large, ()>::new();
-        for slot in 0..10 {
-            handlers.occupy(slot, &inbox);
-        }
-        (0..10).for_each(|slot| handlers.vacate(slot));
-        assert_eq!(handlers.cells.iter().flatten().count(), 3);
+        const { assert!(Running::<Ready<Result<(), BoxError>>, Raw>::KEPT == KEPT_SLOTS) };
+        const { assert!(Running::<Large, Raw>::KEPT == 3) };
     }
 }

@@ -30,7 +30,7 @@ use crate::handler::Handler;
 use crate::inbox::Mail;
 use crate::limits::MIN_OUTBOX;
 use crate::outbox::Refusals;
-use crate::peer::{Peer, Port};
+use crate::peer::Port;
 use crate::report::Report;
 use crate::requests::Requests;
 use crate::transport::{RecvBatch, Transport};
@@ -38,7 +38,7 @@ use crate::turn::{self, Place, Turn};
 use crate::watchdog::Beat;
 
 use closing::Phase;
-use handlers::Handlers;
+use handlers::Running;
 use timers::Timers;
 
 /// Whether a client without a handler may start one.
@@ -84,9 +84,8 @@ where
 struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     transport: T,
     make: F,
-    handlers: Handlers<Fut, Arc<Peer<P>>>,
     port: Arc<Port<P>>,
-    dispatch: Dispatch<Arc<Peer<P>>>,
+    dispatch: Dispatch<Running<Fut, P>>,
     batch: RecvBatch,
     /// The datagram that arrived last.
     in_hand: Place,
@@ -95,7 +94,7 @@ struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     refusals: Refusals,
     timers: Timers,
     /// The handlers whose receives began to wait in this turn, for a limited time.
-    begun: Vec<SlotId>,
+    begun: Vec<(SlotId, Duration)>,
     sleep: Pin<Box<Sleep>>,
     /// When the outbox gives back the memory that a burst needed.
     give_back: Option<Instant>,
@@ -133,8 +132,7 @@ where
         Self {
             transport,
             make,
-            handlers: Handlers::new(),
-            dispatch: Dispatch::new(limits),
+            dispatch: Dispatch::new(limits, Running::<Fut, P>::KEPT),
             batch: RecvBatch::new(RECV_BATCH, port.limits.receive_datagram),
             in_hand: Place::default(),
             turn: Some(Box::new(turn)),

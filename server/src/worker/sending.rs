@@ -150,20 +150,21 @@ where
         if !self.dispatch.is_running(alarm.slot) {
             return;
         }
-        let run = self.dispatch.run(alarm.slot);
+        let running = self.dispatch.run_mut(alarm.slot);
+        let peer = &running.peer;
         // What is said of a receive may come when it is over, and the handler's own waits by now.
-        if run.address() != alarm.run || !run.postbox.lock().is_receiving(alarm.receive) {
+        if peer.address() != alarm.run || !peer.postbox.lock().is_receiving(alarm.receive) {
             return;
         }
-        let cell = self.handlers.get(alarm.slot);
-        cell.receive = alarm.receive;
+        running.receive = alarm.receive;
         match alarm.after {
-            After::Duration(Duration::ZERO) => cell.deadline = NOW,
-            After::Duration(delay) => cell.deadline = self.timers.tick_after(delay),
-            After::Unchanged if std::mem::take(&mut cell.expired) => cell.deadline = NOW,
+            After::Duration(Duration::ZERO) => running.deadline = NOW,
+            After::Duration(delay) => running.deadline = self.timers.tick_after(delay),
+            After::Unchanged if std::mem::take(&mut running.expired) => running.deadline = NOW,
             After::Unchanged => {}
         }
-        self.timers.arm(alarm.slot, cell.deadline, &mut cell.entry);
+        self.timers
+            .arm(alarm.slot, running.deadline, &mut running.entry);
     }
 
     /// Gives the receives that began to wait in this turn their deadlines. The clock is read after
@@ -173,14 +174,15 @@ where
             return;
         }
         self.timers.read_clock();
-        for id in self.begun.drain(..) {
+        // A slot may be there several times: its last receive is the one that waits.
+        for (id, timeout) in self.begun.drain(..).rev() {
             if !self.dispatch.is_running(id) {
                 continue;
             }
-            let cell = self.handlers.get(id);
-            if let Some(timeout) = cell.begun.take() {
-                cell.deadline = self.timers.tick_after(timeout);
-                self.timers.arm(id, cell.deadline, &mut cell.entry);
+            let running = self.dispatch.run_mut(id);
+            if std::mem::take(&mut running.begun) {
+                running.deadline = self.timers.tick_after(timeout);
+                self.timers.arm(id, running.deadline, &mut running.entry);
             }
         }
     }
@@ -190,20 +192,20 @@ where
         let mut progressed = false;
         while let Some(id) = self.timers.pop_due() {
             progressed = true;
-            let cell = self.handlers.get(id);
-            cell.entry = NEVER;
-            if !self.timers.is_past(cell.deadline) {
-                self.timers.arm(id, cell.deadline, &mut cell.entry);
+            let running = self.dispatch.run_mut(id);
+            running.entry = NEVER;
+            if !self.timers.is_past(running.deadline) {
+                self.timers.arm(id, running.deadline, &mut running.entry);
                 continue;
             }
-            cell.deadline = NEVER;
-            match cell.receive {
+            running.deadline = NEVER;
+            match running.receive {
                 0 => {
-                    cell.expired = true;
+                    running.expired = true;
                     self.wake(id);
                 }
                 receive => {
-                    let waker = self.dispatch.run(id).postbox.lock().expire(receive);
+                    let waker = running.peer.postbox.lock().expire(receive);
                     waker.into_iter().for_each(panics::wake);
                 }
             }

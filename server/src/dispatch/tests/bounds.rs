@@ -88,9 +88,9 @@ fn l1_all_queues_together_are_bounded_in_bytes_over_all_workers() {
         datagrams: 100,
         bytes: 100_000,
     };
-    let (mut one, mut two) = (Dispatch::new(limits), Dispatch::new(limits));
+    let (mut one, mut two) = (Dispatch::new(limits, KEPT), Dispatch::new(limits, KEPT));
     for dispatch in [&mut one, &mut two] {
-        let id = dispatch.start(|_| Peer::new('a'));
+        let id = dispatch.start(&'a', |_| Peer::new('a'));
         dispatch.waits(id, Hand::Taken, false, &totals);
         assert_queued(&dispatch.queue(id, datagram("1234"), &totals));
     }
@@ -113,21 +113,21 @@ fn l1_waiting_clients_are_bounded_over_all_workers() {
         datagrams: 100,
         bytes: 100_000,
     };
-    let (mut one, mut two) = (Dispatch::new(limits), Dispatch::new(limits));
+    let (mut one, mut two) = (Dispatch::new(limits, KEPT), Dispatch::new(limits, KEPT));
     for (dispatch, client) in [(&mut one, 'a'), (&mut two, 'b')] {
         assert_eq!(
             dispatch.arrive(&client, &totals, || true),
             Arrival::Start,
             "one that answers at once is not counted"
         );
-        let id = dispatch.start(|_| Peer::new(client));
+        let id = dispatch.start(&client, |_| Peer::new(client));
         dispatch.waits(id, Hand::Taken, false, &totals);
     }
     let full = Arrival::Drop(DropReason::Clients);
     assert_eq!(one.arrive(&'c', &totals, || true), full);
     assert_eq!(two.arrive(&'c', &totals, || true), full);
     assert_eq!(one.arrive(&'a', &totals, || true), Arrival::Queue(0));
-    let _ = two.end(0, Hand::Empty, &totals, Arc::clone);
+    let _ = two.end(0, Hand::Empty, &totals);
     assert_eq!(one.arrive(&'c', &totals, || true), Arrival::Start);
 }
 

@@ -38,6 +38,13 @@ impl Peer {
 impl Run for Arc<Peer> {
     type Client = Name;
 
+    fn begin(&mut self, client: &Name) {
+        match Self::get_mut(self) {
+            Some(peer) => peer.client = *client,
+            None => *self = Peer::new(*client),
+        }
+    }
+
     fn client(&self) -> &Name {
         &self.client
     }
@@ -83,6 +90,9 @@ fn datagram(text: &str) -> Datagram {
     }
 }
 
+/// How many slots without a handler keep their memory.
+const KEPT: usize = 3;
+
 /// A dispatcher and the totals it counts in, as a worker uses them.
 struct Bench {
     dispatch: Dispatch<Arc<Peer>>,
@@ -95,18 +105,15 @@ struct End {
     discarded: bool,
     /// Another handler starts.
     next: bool,
-    /// The run was handed back.
-    handed_back: bool,
     /// Another run was made for the next handler.
     renewed: bool,
     woken: bool,
 }
 
-/// The client is forgotten and its run handed back, nothing else.
+/// The client is forgotten, nothing else.
 const FORGOTTEN: End = End {
     discarded: false,
     next: false,
-    handed_back: true,
     renewed: false,
     woken: false,
 };
@@ -114,7 +121,6 @@ const FORGOTTEN: End = End {
 /// The next handler starts with the same run, nothing else.
 const NEXT: End = End {
     next: true,
-    handed_back: false,
     ..FORGOTTEN
 };
 
@@ -126,7 +132,7 @@ impl Bench {
 
     fn bounded(datagrams: usize, bytes: usize, totals: Totals) -> Self {
         Self {
-            dispatch: Dispatch::new(MailboxLimits { datagrams, bytes }),
+            dispatch: Dispatch::new(MailboxLimits { datagrams, bytes }, KEPT),
             totals,
         }
     }
@@ -137,7 +143,7 @@ impl Bench {
 
     fn start(&mut self, client: Name) -> SlotId {
         assert_eq!(self.arrive(client), Arrival::Start);
-        self.dispatch.start(|_| Peer::new(client))
+        self.dispatch.start(&client, |_| Peer::new(client))
     }
 
     /// The handler took its datagram, and is busy with something else.
@@ -181,16 +187,13 @@ impl Bench {
     }
 
     fn end(&mut self, id: SlotId, hand: Hand) -> End {
-        let mut renewed = false;
-        let ended = self.dispatch.end(id, hand, &self.totals, |run| {
-            renewed = true;
-            Peer::new(run.client)
-        });
+        let before = Arc::as_ptr(self.dispatch.run(id));
+        let ended = self.dispatch.end(id, hand, &self.totals);
+        let next = ended.next == Next::Start;
         End {
             discarded: ended.discarded,
-            next: matches!(ended.next, Next::Start),
-            handed_back: matches!(ended.next, Next::Forgotten(Some(_))),
-            renewed,
+            next,
+            renewed: next && Arc::as_ptr(self.dispatch.run(id)) != before,
             woken: ended.wake.is_some(),
         }
     }

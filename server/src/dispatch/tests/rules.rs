@@ -241,13 +241,9 @@ fn h4_a_run_that_is_used_again_has_received_nothing() {
     let mut bench = Bench::new();
     let a = bench.start_unreceived('a', "1");
     bench.drain(a);
-    let ended = bench
-        .dispatch
-        .end(a, Hand::Empty, &bench.totals, Arc::clone);
-    let Next::Forgotten(Some(run)) = ended.next else {
-        panic!("handed back")
-    };
-    let b = bench.dispatch.start(|_| run);
+    assert_eq!(bench.end(a, Hand::Empty), FORGOTTEN);
+    let b = bench.start('b');
+    assert_eq!(b, a, "its place");
     bench.dispatch.waits(b, Hand::Left, false, &bench.totals);
     assert!(matches!(bench.queue(b, "2"), Queued::Poll), "it is open");
     assert!(bench.end(b, Hand::Empty).discarded);
@@ -283,26 +279,64 @@ fn l2_a_client_is_listed_once_however_often_its_handler_waits() {
     bench.assert_empty();
 }
 
+/// Starts a handler, and tells whether its slot had no memory.
+fn start(bench: &mut Bench, client: Name) -> (SlotId, bool) {
+    let mut made = false;
+    let id = bench.dispatch.start(&client, |_| {
+        made = true;
+        Peer::new(client)
+    });
+    (id, made)
+}
+
 #[test]
 fn l2_a_forgotten_clients_slot_is_used_again() {
     let mut bench = Bench::new();
     let ids: Vec<SlotId> = "abc".chars().map(|name| bench.start_busy(name)).collect();
     assert_eq!(bench.dispatch.running().collect::<Vec<_>>(), ids);
-    let mut made_for = None;
     assert_eq!(bench.end(ids[1], Hand::Empty), FORGOTTEN);
     assert!(!bench.dispatch.is_running(ids[1]));
     assert_eq!(
         bench.dispatch.running().collect::<Vec<_>>(),
         [ids[0], ids[2]]
     );
-    let again = bench.dispatch.start(|slot| {
-        made_for = Some(slot);
-        Peer::new('d')
-    });
-    assert_eq!((again, made_for), (ids[1], Some(ids[1])));
-    assert_eq!(bench.dispatch.run(again).client, 'd');
-    assert!(bench.dispatch.is_running(again));
+    assert_eq!(start(&mut bench, 'd'), (ids[1], false));
+    assert_eq!(bench.dispatch.run(ids[1]).client, 'd');
+    assert!(bench.dispatch.is_running(ids[1]));
     assert!(!bench.dispatch.is_running(3), "never used");
+}
+
+#[test]
+fn l2_a_run_that_somebody_keeps_is_not_used_again_until_he_lets_go() {
+    let mut bench = Bench::new();
+    let a = bench.start_unreceived('a', "1");
+    let kept = Arc::clone(bench.dispatch.run(a));
+    assert!(bench.end(a, Hand::Empty).discarded);
+    assert_eq!(bench.start_busy('b'), a);
+    assert!(!Arc::ptr_eq(&kept, bench.dispatch.run(a)));
+    assert_eq!((kept.client, bench.take(a)), ('a', Taken::Empty));
+    assert_eq!(kept.open().take(0, &bench.totals), Taken::Closed);
+
+    let kept = Arc::clone(bench.dispatch.run(a));
+    assert_eq!(bench.end(a, Hand::Empty), FORGOTTEN);
+    let address = Arc::as_ptr(&kept);
+    drop(kept);
+    assert_eq!(bench.start_busy('c'), a);
+    assert_eq!(Arc::as_ptr(bench.dispatch.run(a)), address);
+    assert_eq!(bench.take(a), Taken::Empty, "it is open again");
+}
+
+#[test]
+fn l2_after_a_burst_the_slots_that_are_used_next_have_kept_their_memory() {
+    let mut bench = Bench::new();
+    let ids: Vec<SlotId> = ('a'..='j').map(|name| bench.start_busy(name)).collect();
+    for id in &ids {
+        assert_eq!(bench.end(*id, Hand::Empty), FORGOTTEN);
+    }
+    let again: Vec<_> = ('a'..='j').map(|name| start(&mut bench, name)).collect();
+    let expected = ids.iter().rev().enumerate();
+    let expected = expected.map(|(nth, id)| (*id, nth >= KEPT));
+    assert!(again.iter().copied().eq(expected), "{again:?}");
 }
 
 // The server closes.

@@ -6,15 +6,14 @@ use super::*;
 
 impl Script {
     pub(super) fn start(&mut self, client: Name, seen: &mut Seen) {
-        let spare = &mut self.spare;
-        let id = self.dispatch.start(|_| match spare.pop() {
-            Some(mut run) => {
-                seen.add("a run is used again");
-                Arc::get_mut(&mut run).unwrap().client = client;
-                run
-            }
-            None => Peer::new(client),
+        let mut made = false;
+        let id = self.dispatch.start(&client, |_| {
+            made = true;
+            Peer::new(client)
         });
+        if !made {
+            seen.add("a place is used again");
+        }
         self.handlers.insert(client, (id, Model::default()));
         self.check_start(client, id);
     }
@@ -169,25 +168,19 @@ impl Script {
         let lent_next = next && model.queue.is_empty();
         let woken = self.elsewhere.get(&client).is_some_and(|task| task.waiting);
         let shared = Arc::strong_count(self.dispatch.run(id)) > 1;
-        let mut renewed = false;
-        let ended = self.dispatch.end(id, hand, &self.totals, |run| {
-            renewed = true;
-            Peer::new(run.client)
-        });
+        let before = Arc::as_ptr(self.dispatch.run(id));
+        let ended = self.dispatch.end(id, hand, &self.totals);
         self.tell("ended", &(client, hand, discarded, next));
         assert_eq!(usize::from(ended.discarded), discarded);
         assert_eq!(ended.wake.is_some(), woken);
-        assert_eq!(renewed, next && shared);
         self.discarded += discarded;
         self.forget_elsewhere(client, seen);
-        match ended.next {
-            Next::Start => assert!(next),
-            Next::Forgotten(run) => {
-                assert!(!next);
-                assert_eq!(run.is_none(), shared);
-                self.spare.extend(run);
-                self.handlers.remove(&client);
-            }
+        assert_eq!(ended.next == Next::Start, next);
+        if next {
+            let renewed = Arc::as_ptr(self.dispatch.run(id)) != before;
+            assert_eq!(renewed, shared);
+        } else {
+            self.handlers.remove(&client);
         }
         seen.add(match (discarded, next) {
             (1, true) => "end: discards, and another starts",

@@ -20,8 +20,6 @@ pub(super) struct Script {
     max_clients: usize,
     pub(super) max_bytes: usize,
     pub(super) closing: bool,
-    /// Runs that were handed back.
-    pub(super) spare: Vec<Arc<Peer>>,
     /// Client objects that somebody keeps.
     pub(super) kept: Vec<Arc<Peer>>,
     pub(super) handlers: BTreeMap<Name, (SlotId, Model)>,
@@ -68,7 +66,7 @@ pub(super) const EVERYTHING: &[&str] = &[
     "end: forgotten",
     "end: forgotten, run kept by somebody",
     "end: a receive elsewhere is woken",
-    "a run is used again",
+    "a place is used again",
     "elsewhere: received",
     "elsewhere: timed out",
     "elsewhere: closed",
@@ -90,13 +88,12 @@ impl Script {
         let (max_clients, max_bytes) = (1 + random.below(5), cost * (1 + random.below(12)));
         Self {
             tell,
-            dispatch: Dispatch::new(limits),
+            dispatch: Dispatch::new(limits, KEPT),
             totals: Totals::new(max_clients, max_bytes),
             limits,
             max_clients,
             max_bytes,
             closing: false,
-            spare: Vec::new(),
             kept: Vec::new(),
             handlers: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
