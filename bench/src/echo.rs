@@ -98,10 +98,12 @@ async fn answer_on<Packet>(
     mut requests: Requests<Packet>,
 ) -> Result<(), BoxError> {
     loop {
-        match requests.recv_timeout(Duration::from_secs(30)).await {
-            Ok(request) => client.send(request).await?,
+        // What a handler holds while it waits is its client's memory: not also the `Result`.
+        let request = match requests.recv_timeout(Duration::from_secs(30)).await {
+            Ok(request) => request,
             Err(RecvError::TimedOut) => return Ok(()),
             Err(error) => return Err(error.into()),
-        }
+        };
+        client.send(request).await?;
     }
 }
