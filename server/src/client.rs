@@ -269,14 +269,14 @@ impl<P: Protocol> Answer<P::Sent> for Peer<P> {
                 return false;
             }
             inbox.take_sends(&mut turn.outbox);
-            turn.outbox.push(&self.client, datagram);
+            turn.outbox.push(&self.client(), datagram);
             true
         });
         if pushed == Some(true) {
             return Ok(());
         }
         inbox
-            .post(|mail| mail.outbox.push(&self.client, datagram))
+            .post(|mail| mail.outbox.push(&self.client(), datagram))
             .map_err(|_| SendError::Closed)
     }
 
@@ -285,7 +285,7 @@ impl<P: Protocol> Answer<P::Sent> for Peer<P> {
         let posted = self
             .port
             .inbox
-            .post(|mail| mail.outbox.push_mark(self.client, Arc::clone(&flush)));
+            .post(|mail| mail.outbox.push_mark(self.client(), Arc::clone(&flush)));
         if posted.is_err() {
             flush.complete(Err(FlushError::Closed));
         }
@@ -293,7 +293,7 @@ impl<P: Protocol> Answer<P::Sent> for Peer<P> {
     }
 
     fn identity(&self) -> (u64, ClientKey) {
-        (self.port.socket, self.client)
+        (self.port.socket, self.client())
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
@@ -351,7 +351,7 @@ impl<P: Protocol> Peer<P> {
             }
             turn.room -= cost;
             inbox.take_sends(&mut turn.outbox);
-            turn.outbox.push(&self.client, datagram);
+            turn.outbox.push(&self.client(), datagram);
             turn.keep_scratch(datagram);
             true
         });

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 use std::time::Duration;
@@ -208,28 +208,30 @@ impl Inbox {
 #[derive(Debug)]
 pub(crate) struct Closed;
 
-/// Wakes one handler: the waker that its future is polled with. There is one for each slot, used by
-/// all the handlers that run in it; a late wake-up of an ended one polls its successor once more,
-/// which every future has to expect.
+/// Wakes one handler: the waker that its future is polled with.
 #[derive(Debug)]
 pub(crate) struct HandlerWaker {
     inbox: Arc<Inbox>,
-    slot: SlotId,
+    /// Changes only while nobody else holds the waker.
+    slot: AtomicU32,
     posted: AtomicBool,
 }
 
 impl HandlerWaker {
-    pub(crate) fn new(inbox: Arc<Inbox>, slot: SlotId) -> Self {
+    pub(crate) fn new(inbox: Arc<Inbox>) -> Self {
         Self {
             inbox,
-            slot,
+            slot: AtomicU32::new(0),
             posted: AtomicBool::new(false),
         }
     }
 
-    /// The worker is about to poll: later wake-ups count again. Swapped, not stored: this poll has
-    /// to see what a thread did whose wake-up was passed over because another was already posted.
-    pub(crate) fn polling(&self) {
+    /// The worker is about to poll the handler in this slot: later wake-ups count again. Swapped,
+    /// not stored: this poll has to see what a thread did whose wake-up was passed over because
+    /// another was already posted.
+    #[inline]
+    pub(crate) fn polling(&self, slot: SlotId) {
+        self.slot.store(slot, Ordering::Relaxed);
         if self.posted.load(Ordering::Relaxed) {
             self.posted.swap(false, Ordering::AcqRel);
         }
@@ -243,7 +245,8 @@ impl Wake for HandlerWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.posted.swap(true, Ordering::AcqRel) {
-            let _ = self.inbox.post(|mail| mail.ready.push(self.slot));
+            let slot = self.slot.load(Ordering::Relaxed);
+            let _ = self.inbox.post(|mail| mail.ready.push(slot));
         }
     }
 }

@@ -71,16 +71,19 @@ impl<P> Port<P> {
 /// One run of a handler.
 #[derive(Debug)]
 pub(crate) struct Peer<P> {
-    pub(crate) client: ClientKey,
+    pub(crate) remote: SocketAddr,
+    /// Boxed, since it is only there on a wildcard bind, and each waiting client pays for its size.
+    local: Option<Box<LocalAddr>>,
     pub(crate) slot: SlotId,
     pub(crate) postbox: Postbox,
     pub(crate) port: Arc<Port<P>>,
 }
 
 impl<P: Protocol> Peer<P> {
-    pub(crate) fn new(port: Arc<Port<P>>, client: ClientKey, slot: SlotId) -> Self {
+    pub(crate) fn new(port: Arc<Port<P>>, client: &ClientKey, slot: SlotId) -> Self {
         Self {
-            client,
+            remote: client.remote,
+            local: client.local.map(Box::new),
             slot,
             postbox: Postbox::default(),
             port,
@@ -92,9 +95,27 @@ impl<P: Protocol> Peer<P> {
         std::ptr::from_ref(self).addr()
     }
 
+    /// Which client this is.
+    #[inline]
+    pub(crate) fn client(&self) -> ClientKey {
+        ClientKey {
+            remote: self.remote,
+            local: self.local.as_deref().copied(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set_client(&mut self, client: &ClientKey) {
+        self.remote = client.remote;
+        match (&mut self.local, client.local) {
+            (Some(place), Some(local)) => **place = local,
+            (place, local) => *place = local.map(Box::new),
+        }
+    }
+
     /// The local address that the client sent to, where the transport can tell.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
-        match self.client.local {
+        match &self.local {
             Some(local) => {
                 let mut addr = SocketAddr::new(local.asked, self.port.bound.port());
                 if let SocketAddr::V6(addr) = &mut addr {
@@ -109,7 +130,7 @@ impl<P: Protocol> Peer<P> {
 
     /// The largest datagram for this client.
     pub(crate) fn send_limit(&self) -> usize {
-        let v4 = match self.client.remote.ip() {
+        let v4 = match self.remote.ip() {
             IpAddr::V4(_) => true,
             IpAddr::V6(ip) => ip.to_ipv4_mapped().is_some(),
         };
@@ -146,7 +167,7 @@ mod tests {
             bound: bound.parse().unwrap(),
         };
         let remote = "[fe80::2%3]:9".parse().unwrap();
-        Peer::new(Arc::new(port), ClientKey { remote, local }, 0).local_addr()
+        Peer::new(Arc::new(port), &ClientKey { remote, local }, 0).local_addr()
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(crate) trait Run {
     /// Begins anew, for this client: with a postbox of its own if others still hold the one of
     /// before.
     fn begin(&mut self, client: &Self::Client);
-    fn client(&self) -> &Self::Client;
+    fn client(&self) -> Self::Client;
     fn postbox(&self) -> &Postbox;
     /// Whether nobody but the dispatcher holds this run: no `Client`, no `Requests`. What they have
     /// done is seen then.
@@ -304,7 +304,7 @@ impl<R: Run> Dispatch<R> {
             self.forget(id, totals)
         } else {
             if !unshared {
-                let client = *slot.run.client();
+                let client = slot.run.client();
                 slot.run.begin(&client);
             }
             slot.run.postbox().lock().restart(rest.queue);
@@ -322,7 +322,7 @@ impl<R: Run> Dispatch<R> {
         let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
         (slot.occupied, slot.queued) = (false, false);
         if std::mem::take(&mut slot.listed) {
-            self.table.remove(id, slot.run.client());
+            self.table.remove(id, &slot.run.client());
             totals.remove_client();
         }
         self.free.push(id);

@@ -10,32 +10,40 @@ use super::mailbox::Remainder;
 /// A mailbox behind its mutex. Nearly no run uses its own, as the datagram that starts a handler,
 /// and those it waits for, are handed to it directly: so it is made when it is used first.
 #[derive(Debug, Default)]
-pub(crate) struct Postbox {
-    mailbox: OnceLock<Box<Mutex<Mailbox>>>,
+pub(crate) struct Postbox(OnceLock<Box<Shared>>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    mailbox: Mutex<Mailbox>,
     used: AtomicBool,
 }
 
 impl Postbox {
     /// Locks it. No user code runs under this lock, so a poisoned one is still consistent.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Mailbox> {
-        self.used.store(true, Ordering::Relaxed);
-        let mailbox = self.mailbox.get_or_init(Box::default);
-        mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+        let shared = self.0.get_or_init(Box::default);
+        shared.used.store(true, Ordering::Relaxed);
+        shared
+            .mailbox
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether anybody has locked it since [`end_and_restart`](Self::end_and_restart). Whoever
     /// holds the only reference to its run knows it for sure.
     pub(crate) fn is_used(&self) -> bool {
-        self.used.load(Ordering::Relaxed)
+        let shared = self.0.get();
+        shared.is_some_and(|shared| shared.used.load(Ordering::Relaxed))
     }
 
     /// The handler ended, and nobody else holds its run: the next one may have this postbox.
     pub(super) fn end_and_restart(&mut self) -> Remainder {
-        *self.used.get_mut() = false;
-        let Some(mailbox) = self.mailbox.get_mut() else {
+        let Some(shared) = self.0.get_mut() else {
             return Remainder::default();
         };
-        let mailbox = mailbox.get_mut().unwrap_or_else(PoisonError::into_inner);
+        *shared.used.get_mut() = false;
+        let mailbox = shared.mailbox.get_mut();
+        let mailbox = mailbox.unwrap_or_else(PoisonError::into_inner);
         let rest = mailbox.end();
         mailbox.restart(VecDeque::new());
         rest
@@ -44,7 +52,7 @@ impl Postbox {
     /// How many datagrams wait, asked without a trace.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        let mailbox = self.mailbox.get();
-        mailbox.map_or(0, |mailbox| mailbox.lock().unwrap().len())
+        let shared = self.0.get();
+        shared.map_or(0, |shared| shared.mailbox.lock().unwrap().len())
     }
 }

@@ -23,25 +23,21 @@ impl Table {
     }
 
     #[inline]
-    pub(super) fn find<'a, A: Eq + Hash + 'a>(
+    pub(super) fn find<A: Eq + Hash>(
         &self,
         client: &A,
-        client_of: impl Fn(SlotId) -> &'a A,
+        client_of: impl Fn(SlotId) -> A,
     ) -> Option<SlotId> {
         if self.slots.is_empty() {
             return None;
         }
         let hash = self.hasher.hash_one(client);
         self.slots
-            .find(hash, |id| client_of(*id) == client)
+            .find(hash, |id| client_of(*id) == *client)
             .copied()
     }
 
-    pub(super) fn insert<'a, A: Eq + Hash + 'a>(
-        &mut self,
-        id: SlotId,
-        client_of: impl Fn(SlotId) -> &'a A,
-    ) {
+    pub(super) fn insert<A: Hash>(&mut self, id: SlotId, client_of: impl Fn(SlotId) -> A) {
         let hasher = &self.hasher;
         let hash = hasher.hash_one(client_of(id));
         self.slots

@@ -205,23 +205,23 @@ fn l1_a_foreign_waker_that_panics_does_not_end_the_worker() {
 #[test]
 fn h7_a_handler_is_made_ready_once_until_it_is_polled() {
     let inbox = Arc::new(Inbox::new(1000, Arc::default()));
-    let handler = Arc::new(HandlerWaker::new(Arc::clone(&inbox), 3));
+    let handler = Arc::new(HandlerWaker::new(Arc::clone(&inbox)));
     let waker = Waker::from(Arc::clone(&handler));
     let ready = || {
         let mut mail = Mail::default();
         inbox.take_mail(&mut mail);
         mail.ready
     };
-    handler.polling();
+    handler.polling(3);
     waker.wake_by_ref();
     Waker::clone(&waker).wake_by_ref();
     assert_eq!(ready(), [3]);
     waker.wake_by_ref();
     assert!(ready().is_empty(), "it has not been polled since");
-    handler.polling();
+    handler.polling(3);
     waker.wake_by_ref();
     assert_eq!(ready(), [3]);
-    handler.polling();
+    handler.polling(3);
     inbox.close();
     waker.wake(); // late, and no harm
 }

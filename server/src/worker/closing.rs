@@ -122,7 +122,7 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
     fn cancel_handlers(&mut self) {
         for id in self.dispatch.running().collect::<Vec<_>>() {
             let running = self.dispatch.run_mut(id);
-            let client = running.peer.client.remote;
+            let client = running.peer.remote;
             self.port.counters.cancelled.add(1);
             let report = &mut self.report;
             let panicked = |message: String| report.handler_panicked(client, &message);

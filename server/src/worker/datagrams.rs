@@ -153,7 +153,7 @@ where
     fn poll_handler(&mut self, id: SlotId, new: bool, hand: Hand) -> Option<Hand> {
         let queued = self.dispatch.may_have_queued(id);
         let running = self.dispatch.run_mut(id);
-        let client = running.peer.client.remote;
+        let client = running.peer.remote;
         self.beat.begin(client); // the handler's code until it waits, or is gone
         if new && let Err(message) = running.prepare(&self.context) {
             self.panicked(id, &message);
@@ -161,7 +161,7 @@ where
         }
         let poll = HandlerPoll {
             run: running.peer.address(),
-            waker: running.waker_address(),
+            waker: running.waker_address(&self.wakeup),
             queued,
             expired: running.expired,
             ..HandlerPoll::default()
@@ -174,7 +174,8 @@ where
             let (client, requests) = (Arc::clone(peer), Arc::clone(peer));
             (self.make)(Client::new(client), Requests::new(requests))
         };
-        let polled = running.poll(new.then_some(make));
+        let polled = running.poll(new.then_some(make), &self.wakeup);
+        running.own_if_kept(&mut self.wakeup);
         let (became, parked, awaits_shutdown) = turn::with(|turn| {
             turn.swap_context(&mut running.context);
             turn.poll.run = 0;
@@ -216,7 +217,7 @@ where
     fn failed(&mut self, id: SlotId, error: BoxError) {
         self.port.counters.failed.add(1);
         let running = self.dispatch.run_mut(id);
-        let client = running.peer.client.remote;
+        let client = running.peer.remote;
         let (closing, now) = (self.port.inbox.is_closing(), self.timers.now());
         let report = &mut self.report;
         let dropped = running.in_context(|| {
@@ -230,14 +231,14 @@ where
 
     fn panicked(&mut self, id: SlotId, message: &str) {
         self.port.counters.panicked.add(1);
-        let client = self.dispatch.run(id).peer.client.remote;
+        let client = self.dispatch.run(id).peer.remote;
         self.report.handler_panicked(client, message);
     }
 
     /// A handler ended. Answers whether the next one is to begin in its slot.
     fn ended(&mut self, id: SlotId, mut hand: Hand) -> bool {
         let (running, report) = (self.dispatch.run_mut(id), &mut self.report);
-        let client = running.peer.client.remote;
+        let client = running.peer.remote;
         running.clear(|message| report.handler_panicked(client, &message));
         self.timers.disarm(id, &mut running.entry);
         self.beat.end();

@@ -3,15 +3,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use postbox_protocol::{BoxError, Protocol};
 
 use super::timers::{NEVER, Tick};
+use super::wakeup::Wakeup;
 use crate::context::Values;
 use crate::dispatch::{Postbox, Run, SlotId};
-use crate::inbox::HandlerWaker;
 use crate::panics;
 use crate::peer::{ClientKey, Peer, Port};
 use crate::turn::{self, Parked};
@@ -21,8 +21,9 @@ pub(super) struct Running<Fut, P> {
     future: Pin<Box<Option<Fut>>>,
     /// What the handler shares with its `Client` and `Requests`.
     pub(super) peer: Arc<Peer<P>>,
-    waker: Waker,
-    polling: Arc<HandlerWaker>,
+    /// The waker that a handler of this slot has kept. Late wake-ups by it, of one that has ended,
+    /// poll its successor once more, which every future has to expect.
+    own_wakeup: Option<Box<Wakeup>>,
     pub(super) context: Values,
     /// When the waiting receive times out.
     pub(super) deadline: Tick,
@@ -45,16 +46,16 @@ impl<Fut, P: Protocol> Run for Running<Fut, P> {
     #[inline]
     fn begin(&mut self, client: &ClientKey) {
         match Arc::get_mut(&mut self.peer) {
-            Some(peer) => peer.client = *client,
+            Some(peer) => peer.set_client(client),
             None => {
                 let port = Arc::clone(&self.peer.port);
-                self.peer = Arc::new(Peer::new(port, *client, self.peer.slot));
+                self.peer = Arc::new(Peer::new(port, client, self.peer.slot));
             }
         }
     }
 
-    fn client(&self) -> &ClientKey {
-        &self.peer.client
+    fn client(&self) -> ClientKey {
+        self.peer.client()
     }
 
     fn postbox(&self) -> &Postbox {
@@ -88,12 +89,10 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
         };
 
     pub(super) fn new(port: &Arc<Port<P>>, client: &ClientKey, slot: SlotId) -> Self {
-        let polling = Arc::new(HandlerWaker::new(Arc::clone(&port.inbox), slot));
         Self {
             future: Box::pin(None),
-            peer: Arc::new(Peer::new(Arc::clone(port), *client, slot)),
-            waker: Waker::from(Arc::clone(&polling)),
-            polling,
+            peer: Arc::new(Peer::new(Arc::clone(port), client, slot)),
+            own_wakeup: None,
             context: Values::none(),
             deadline: NEVER,
             entry: NEVER,
@@ -114,12 +113,25 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
         Ok(())
     }
 
+    /// Takes the shared waker if the poll that has just been made with it has kept it.
+    #[inline]
+    pub(super) fn own_if_kept(&mut self, shared: &mut Box<Wakeup>) {
+        if self.own_wakeup.is_none() && shared.is_kept() {
+            let next = Wakeup::new(&self.peer.port.inbox);
+            self.own_wakeup = Some(std::mem::replace(shared, next));
+        }
+    }
+
     /// Polls the handler, and drops it where it is done. `make` is the user's `handle`, for a new
     /// one. Its context is in force.
     #[inline]
-    pub(super) fn poll(&mut self, make: Option<impl FnOnce(&Arc<Peer<P>>) -> Fut>) -> Polled {
-        self.polling.polling();
-        let (mut future, waker) = (self.future.as_mut(), &self.waker);
+    pub(super) fn poll(
+        &mut self,
+        make: Option<impl FnOnce(&Arc<Peer<P>>) -> Fut>,
+        shared: &Wakeup,
+    ) -> Polled {
+        let wakeup = self.own_wakeup.as_deref().unwrap_or(shared);
+        let (mut future, waker) = (self.future.as_mut(), wakeup.polling(self.peer.slot));
         let mut result = None;
         let panic = panics::catch(|| {
             if let Some(make) = make {
@@ -178,9 +190,9 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
         }
     }
 
-    /// The address of what the handler is woken by.
-    pub(super) fn waker_address(&self) -> usize {
-        self.waker.data().addr()
+    /// The address of what the handler is woken by, when it is polled next.
+    pub(super) fn waker_address(&self, shared: &Wakeup) -> usize {
+        self.own_wakeup.as_deref().unwrap_or(shared).address()
     }
 }
 

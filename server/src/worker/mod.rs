@@ -9,6 +9,7 @@ mod datagrams;
 mod handlers;
 mod sending;
 mod timers;
+mod wakeup;
 
 use std::future::poll_fn;
 use std::marker::PhantomData;
@@ -40,6 +41,7 @@ use crate::watchdog::Beat;
 use closing::Phase;
 use handlers::Running;
 use timers::Timers;
+use wakeup::Wakeup;
 
 /// Whether a client without a handler may start one.
 pub(crate) type Admit = dyn Fn(SocketAddr) -> bool + Send + Sync;
@@ -86,6 +88,8 @@ struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     make: F,
     port: Arc<Port<P>>,
     dispatch: Dispatch<Running<Fut, P>>,
+    /// What handlers are polled with.
+    wakeup: Box<Wakeup>,
     batch: RecvBatch,
     /// The datagram that arrived last.
     in_hand: Place,
@@ -133,6 +137,7 @@ where
             transport,
             make,
             dispatch: Dispatch::new(limits, Running::<Fut, P>::KEPT),
+            wakeup: Wakeup::new(&port.inbox),
             batch: RecvBatch::new(RECV_BATCH, port.limits.receive_datagram),
             in_hand: Place::default(),
             turn: Some(Box::new(turn)),

@@ -45,8 +45,8 @@ impl Run for Arc<Peer> {
         }
     }
 
-    fn client(&self) -> &Name {
-        &self.client
+    fn client(&self) -> Name {
+        self.client
     }
 
     fn postbox(&self) -> &Postbox {
