@@ -70,8 +70,7 @@ impl<Response> Client<Response> {
     pub fn send(&self, packet: Response) -> Sending<'_, Response> {
         Sending {
             client: self,
-            packet: Some(Packet::Typed(packet)),
-            waiting: None,
+            step: Step::Offer(Packet::Typed(packet)),
         }
     }
 
@@ -89,8 +88,7 @@ impl<Response> Client<Response> {
         let packet = Packet::Encoded(datagram.as_ref().into());
         Sending {
             client: self,
-            packet: Some(packet),
-            waiting: None,
+            step: Step::Offer(packet),
         }
     }
 
@@ -158,9 +156,14 @@ impl<Response> fmt::Debug for Client<Response> {
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sending<'a, Response> {
     client: &'a Client<Response>,
-    packet: Option<Packet<Response>>,
-    /// Waiting for room in the outbox. Boxed, since it is rare and a handler pays for its size.
-    waiting: Option<Box<Waiting>>,
+    step: Step<Response>,
+}
+
+enum Step<Response> {
+    Offer(Packet<Response>),
+    /// For room in the outbox. Boxed, since it is rare and a handler pays for its size.
+    Wait(Box<Waiting>),
+    Done,
 }
 
 struct Waiting {
@@ -190,28 +193,27 @@ impl<Response> Future for Sending<'_, Response> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let run = &this.client.run;
-        if this.packet.is_some() {
+        if matches!(this.step, Step::Offer(_)) {
             let scratch = ready!(turn::poll_scratch(cx));
-            let Some(packet) = this.packet.take() else {
-                return Poll::Pending;
-            };
-            match run.offer(packet, scratch) {
-                Offer::Done(result) => return Poll::Ready(result),
-                Offer::Full(datagram) => {
-                    let room = Box::pin(wait_for_room(run.inbox(), cost(&datagram)));
-                    this.waiting = Some(Box::new(Waiting { datagram, room }));
+            if let Step::Offer(packet) = std::mem::replace(&mut this.step, Step::Done) {
+                match run.offer(packet, scratch) {
+                    Offer::Done(result) => return Poll::Ready(result),
+                    Offer::Full(datagram) => {
+                        let room = Box::pin(wait_for_room(run.inbox(), cost(&datagram)));
+                        this.step = Step::Wait(Box::new(Waiting { datagram, room }));
+                    }
                 }
             }
         }
         // Polled again after it was ready, which no executor does: then it stays pending.
-        let Some(waiting) = &mut this.waiting else {
+        let Step::Wait(waiting) = &mut this.step else {
             return Poll::Pending;
         };
         let room = ready!(waiting.room.as_mut().poll(cx));
         let result = room
             .map_err(|_| SendError::Closed)
             .and_then(|()| run.push(&waiting.datagram));
-        this.waiting = None;
+        this.step = Step::Done;
         Poll::Ready(result)
     }
 }
