@@ -6,6 +6,7 @@
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use postbox_protocol::Protocol;
 
@@ -75,6 +76,9 @@ pub(crate) struct Peer<P> {
     /// Boxed, since it is only there on a wildcard bind, and each waiting client pays for its size.
     local: Option<Box<LocalAddr>>,
     pub(crate) slot: SlotId,
+    /// The receive of the `Requests` as a stream, in one word: here, since each waiting client pays
+    /// twice for the size of a `Requests`. Nobody else uses it.
+    pub(crate) stream: AtomicU32,
     pub(crate) postbox: Postbox,
     pub(crate) port: Arc<Port<P>>,
 }
@@ -85,6 +89,7 @@ impl<P: Protocol> Peer<P> {
             remote: client.remote,
             local: client.local.map(Box::new),
             slot,
+            stream: AtomicU32::new(0),
             postbox: Postbox::default(),
             port,
         }

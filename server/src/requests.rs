@@ -3,6 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,8 +27,6 @@ use crate::turn::{self, HandlerPoll, Parked, Place};
 /// closed.
 pub struct Requests<Request> {
     run: Arc<dyn Receive<Request>>,
-    /// The wait of the stream, which lasts over several polls.
-    stream: Wait,
 }
 
 impl<Request> Requests<Request> {
@@ -35,10 +34,7 @@ impl<Request> Requests<Request> {
     where
         P: Protocol<Received = Request>,
     {
-        Self {
-            run,
-            stream: Wait::default(),
-        }
+        Self { run }
     }
 
     /// Receives and parses the next request, waiting for it at most the idle limit
@@ -77,7 +73,6 @@ impl<Request> Requests<Request> {
     }
 
     fn begin(&mut self, patience: Patience) -> Recv<'_, Request> {
-        self.stream.stop(&*self.run);
         Recv {
             requests: self,
             patience,
@@ -88,7 +83,7 @@ impl<Request> Requests<Request> {
 
 impl<Request> Drop for Requests<Request> {
     fn drop(&mut self) {
-        self.stream.stop(&*self.run);
+        self.run.stop_stream();
     }
 }
 
@@ -102,10 +97,7 @@ impl<Request> Stream for Requests<Request> {
     type Item = Result<Request, RecvError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        let result = ready!(this.run.poll_recv(cx, Patience::Idle, &mut this.stream));
-        this.stream.stop(&*this.run);
-        match result {
+        match ready!(self.run.poll_stream(cx)) {
             Err(RecvError::Closed) => Poll::Ready(None),
             result => Poll::Ready(Some(result)),
         }
@@ -165,10 +157,26 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
+    fn is_over(&self) -> bool {
+        !self.parked && self.number == 0
+    }
+
+    /// In one word. Numbers have 31 bits.
+    fn pack(&self) -> u32 {
+        self.number << 1 | u32::from(self.parked)
+    }
+
+    fn unpack(word: u32) -> Self {
+        Self {
+            number: word >> 1,
+            parked: word & 1 != 0,
+        }
+    }
+
     /// The receive is over, or dropped.
     fn stop<Request>(&mut self, run: &dyn Receive<Request>) {
         let wait = std::mem::take(self);
-        if wait.parked || wait.number != 0 {
+        if !wait.is_over() {
             run.stop(&wait);
         }
     }
@@ -184,6 +192,10 @@ trait Receive<Request>: Send + Sync {
     ) -> Poll<Result<Request, RecvError>>;
     /// A receive that waited is over, or dropped.
     fn stop(&self, wait: &Wait);
+    /// A receive of the stream, which lasts over several polls.
+    fn poll_stream(&self, cx: &mut Context<'_>) -> Poll<Result<Request, RecvError>>;
+    /// The receive of the stream is over, if there is one.
+    fn stop_stream(&self);
 }
 
 /// What a receive finds on its own worker's thread.
@@ -205,6 +217,9 @@ impl<P: Protocol> Receive<P::Received> for Peer<P> {
         patience: Patience,
         wait: &mut Wait,
     ) -> Poll<Result<P::Received, RecvError>> {
+        if wait.is_over() {
+            self.stop_stream(); // two cannot wait
+        }
         match self.recv_here(cx, patience, wait) {
             Some(result) => result,
             None => self.recv_elsewhere(cx, self.timeout(patience), wait),
@@ -222,6 +237,24 @@ impl<P: Protocol> Receive<P::Received> for Peer<P> {
                     turn.poll.parked = None;
                 }
             });
+        }
+    }
+
+    fn poll_stream(&self, cx: &mut Context<'_>) -> Poll<Result<P::Received, RecvError>> {
+        let mut wait = Wait::unpack(self.stream.load(Ordering::Relaxed));
+        let result = self.poll_recv(cx, Patience::Idle, &mut wait);
+        self.stream.store(wait.pack(), Ordering::Relaxed);
+        if result.is_ready() {
+            self.stop_stream();
+        }
+        result
+    }
+
+    fn stop_stream(&self) {
+        let wait = Wait::unpack(self.stream.load(Ordering::Relaxed));
+        if !wait.is_over() {
+            self.stream.store(0, Ordering::Relaxed);
+            self.stop(&wait);
         }
     }
 }

@@ -187,10 +187,15 @@ impl Mailbox {
     }
 }
 
-/// The number of the next receive; 0 means none.
+/// The number of the next receive, in 31 bits; 0 means none.
 fn next(receive: u32) -> u32 {
-    receive.checked_add(1).unwrap_or(1)
+    match receive {
+        LAST_RECEIVE => 1,
+        receive => receive + 1,
+    }
 }
+
+pub(super) const LAST_RECEIVE: u32 = u32::MAX >> 1;
 
 /// What an ended run leaves.
 #[derive(Debug, Default)]

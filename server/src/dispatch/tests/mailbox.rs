@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
+use super::super::mailbox::LAST_RECEIVE;
 use super::*;
 
 const LIMITS: MailboxLimits = MailboxLimits {
@@ -96,7 +97,7 @@ fn h7_receives_are_numbered_on_over_all_runs_and_never_0() {
     let first = mailbox.begin_receive();
     mailbox.restart(VecDeque::new());
     assert!(mailbox.begin_receive() > first);
-    mailbox.number_receives_from(u32::MAX);
+    mailbox.number_receives_from(LAST_RECEIVE);
     assert_eq!(mailbox.begin_receive(), 1);
 }
 
