@@ -241,7 +241,7 @@ enum Offer {
 /// The half of a handler run that answers: encode only.
 trait Answer<Response>: Send + Sync {
     /// Encodes, in this empty buffer of [`turn`]'s, and pushes if there is room.
-    fn offer(&self, packet: Packet<Response>, scratch: BytesMut) -> Offer;
+    fn offer(&self, packet: Packet<Response>, scratch: Box<BytesMut>) -> Offer;
     /// Pushes a datagram for which there is room.
     fn push(&self, datagram: &[u8]) -> Result<(), SendError>;
     fn begin_flush(&self) -> Arc<Flush>;
@@ -253,12 +253,14 @@ trait Answer<Response>: Send + Sync {
 }
 
 impl<P: Protocol> Answer<P::Sent> for Peer<P> {
-    fn offer(&self, packet: Packet<P::Sent>, mut scratch: BytesMut) -> Offer {
+    fn offer(&self, packet: Packet<P::Sent>, mut scratch: Box<BytesMut>) -> Offer {
         let made = self.encode(packet, &mut scratch);
-        let offer = match made.and_then(|()| self.check_len(scratch.len())) {
-            Ok(()) if self.push_here(&mut scratch) => return Offer::Done(Ok(())),
-            Ok(()) => self.offer_elsewhere(&scratch),
-            Err(error) => Offer::Done(Err(error)),
+        let (offer, scratch) = match made.and_then(|()| self.check_len(scratch.len())) {
+            Ok(()) => match self.push_here(scratch) {
+                None => return Offer::Done(Ok(())),
+                Some(scratch) => (self.offer_elsewhere(&scratch), scratch),
+            },
+            Err(error) => (Offer::Done(Err(error)), scratch),
         };
         turn::give_back_scratch(scratch);
         offer
@@ -336,28 +338,30 @@ impl<P: Protocol> Peer<P> {
         Ok(())
     }
 
-    /// Pushes on the worker's own thread, into room that its turn has set aside, and lets the turn
-    /// have the buffer again.
+    /// Pushes on the worker's own thread, into room that its turn has set aside. The turn keeps the
+    /// buffer; if it is not that thread, or there is no room, it is handed back.
     #[inline]
-    fn push_here(&self, datagram: &mut BytesMut) -> bool {
-        let (inbox, cost) = (&self.port.inbox, cost(datagram) as usize);
-        let pushed = turn::with(|turn| {
+    fn push_here(&self, scratch: Box<BytesMut>) -> Option<Box<BytesMut>> {
+        let (inbox, cost) = (&self.port.inbox, cost(&scratch) as usize);
+        let mut scratch = Some(scratch);
+        turn::with(|turn| {
             if turn.port != self.port.address() {
-                return false;
+                return;
             }
             if turn.room < cost {
                 turn.room += inbox.set_room_aside(cost - turn.room);
             }
             if turn.room < cost || inbox.room.is_closed() {
-                return false;
+                return;
             }
-            turn.room -= cost;
-            inbox.take_sends(&mut turn.outbox);
-            turn.outbox.push(&self.client(), datagram);
-            turn.keep_scratch(datagram);
-            true
+            if let Some(datagram) = scratch.take() {
+                turn.room -= cost;
+                inbox.take_sends(&mut turn.outbox);
+                turn.outbox.push(&self.client(), &datagram);
+                turn.scratch = turn::kept(datagram);
+            }
         });
-        pushed == Some(true)
+        scratch
     }
 
     /// Pushes from wherever this is, if there is room.

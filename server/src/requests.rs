@@ -200,7 +200,7 @@ trait Receive<Request>: Send + Sync {
 
 /// What a receive finds on its own worker's thread.
 enum Here {
-    Lent(Place, Vec<u8>),
+    Lent(Place, Box<[u8]>),
     Closed,
     TimedOut,
     Parked,

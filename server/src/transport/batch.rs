@@ -37,7 +37,7 @@ impl Meta {
 #[derive(Debug)]
 pub(crate) struct RecvBatch {
     /// All of length `buffer_len`, save those that were taken.
-    buffers: Vec<Vec<u8>>,
+    buffers: Vec<Box<[u8]>>,
     metas: Vec<Meta>,
     received: usize,
     buffer_len: usize,
@@ -50,7 +50,7 @@ impl RecvBatch {
     pub(crate) fn new(slots: usize, buffer_len: usize) -> Self {
         let slots = slots.max(1);
         Self {
-            buffers: (0..slots).map(|_| vec![0; buffer_len]).collect(),
+            buffers: (0..slots).map(|_| vec![0; buffer_len].into()).collect(),
             metas: vec![Meta::EMPTY; slots],
             received: 0,
             buffer_len,
@@ -84,18 +84,18 @@ impl RecvBatch {
 
     /// The buffers: datagram `i` is the first `meta(i).len` bytes of buffer `i`, which is longer.
     /// They may be taken; what is missing at the next receive, or of another length, is replaced.
-    pub(crate) fn buffers(&mut self) -> &mut Vec<Vec<u8>> {
+    pub(crate) fn buffers(&mut self) -> &mut Vec<Box<[u8]>> {
         &mut self.buffers
     }
 
     /// Empties the batch and makes every buffer whole, then lends buffers and descriptions to the
     /// transport that fills them. [`set_len`](Self::set_len) tells how many were filled.
-    pub(super) fn refill(&mut self) -> (&mut [Vec<u8>], &mut [Meta]) {
+    pub(super) fn refill(&mut self) -> (&mut [Box<[u8]>], &mut [Meta]) {
         self.received = 0;
-        self.buffers.resize_with(self.metas.len(), Vec::new);
+        self.buffers.resize_with(self.metas.len(), Box::default);
         for buffer in &mut self.buffers {
             if buffer.len() != self.buffer_len {
-                *buffer = vec![0; self.buffer_len];
+                *buffer = vec![0; self.buffer_len].into();
             }
         }
         (&mut self.buffers, &mut self.metas)

@@ -82,13 +82,8 @@ where
         let mut start = 0;
         loop {
             let end = (start + segment).min(len);
-            self.in_hand = Place {
-                buffer: index,
-                start,
-                end,
-                // Only the last of coalesced datagrams can have been cut.
-                truncated: truncated && end == len,
-            };
+            // Only the last of coalesced datagrams can have been cut.
+            self.in_hand = Place::new(index, start..end, truncated && end == len);
             self.arrive(&client);
             start = end;
             if start == len {

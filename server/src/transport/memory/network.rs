@@ -171,7 +171,7 @@ impl MemoryNetwork {
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// By address: one inbox for a client, one for each member of a server's group.
-    places: HashMap<SocketAddr, Vec<Inbox>>,
+    places: HashMap<SocketAddr, Vec<Inbox>, ahash::RandomState>,
     pub(super) faults: Faults,
     last_port: Option<u16>,
 }

@@ -80,7 +80,7 @@ impl Receiver {
         &mut self,
         socket: BorrowedFd<'_>,
         wanted: Wanted,
-        buffers: &mut [Vec<u8>],
+        buffers: &mut [Box<[u8]>],
         metas: &mut [Meta],
     ) -> io::Result<usize> {
         let slots = self.slots().min(buffers.len()).min(metas.len());

@@ -160,10 +160,10 @@ async fn a_buffer_that_is_kept_is_replaced(
         peer.say(&[i; 100], addr);
         recv(&mut transport, &mut batch).await.unwrap();
         match i {
-            0 => assert_eq!(std::mem::take(batch.buffers()), [[0; 100]]),
-            1 => assert_eq!(std::mem::take(&mut batch.buffers()[0]), [1; 100]),
+            0 => assert_eq!(*std::mem::take(batch.buffers())[0], [0; 100]),
+            1 => assert_eq!(*std::mem::take(&mut batch.buffers()[0]), [1; 100]),
             _ => assert_eq!(
-                std::mem::replace(&mut batch.buffers()[0], vec![7; 3]),
+                *std::mem::replace(&mut batch.buffers()[0], vec![7; 3].into()),
                 [i; 100]
             ),
         }
