@@ -169,10 +169,10 @@ impl UdpTransport {
         self.watched.is_some()
     }
 
-    /// Whether the kernel looks up the paths' MTU for what is sent.
+    /// What the kernel does about the paths' MTU.
     #[cfg(test)]
-    pub(super) fn looks_up_paths(&self) -> bool {
-        sys::mtu_discovery(self.socket.as_fd()).unwrap() == sys::MtuDiscovery::Default
+    pub(super) fn mtu_discovery(&self) -> sys::MtuDiscovery {
+        sys::mtu_discovery(self.socket.as_fd()).unwrap()
     }
 
     /// Returns the largest segments that are still sent as runs.

@@ -66,32 +66,39 @@ pub(crate) fn force_recv_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Res
     set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
 }
 
-/// What the kernel does where an IPv4 datagram may be longer than its path takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the kernel does where an IPv4 datagram may be longer than its path takes. Later ones are for
+/// longer datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum MtuDiscovery {
-    /// Cuts what is longer than the path takes into fragments, forbids others to cut the rest. What
-    /// a socket has unless it, or the system, is told otherwise.
-    Default,
-    /// Cuts nothing, and looks up no path.
+    /// Looks up no path, and refuses only what is too long for the device.
     Off,
+    /// Refuses what is longer than the path takes, as far as that is known.
+    Whole,
+    /// Cuts that into fragments. What a socket does unless it, or the system, is told otherwise.
+    Default,
 }
 
 impl MtuDiscovery {
     fn mode(self) -> c_int {
         match self {
-            Self::Default => libc::IP_PMTUDISC_WANT,
             Self::Off => libc::IP_PMTUDISC_PROBE,
+            Self::Whole => libc::IP_PMTUDISC_DO,
+            Self::Default => libc::IP_PMTUDISC_WANT,
         }
     }
 }
 
-/// Tells which of the two it is; an error if it is neither.
+/// Tells which of the three it is; an error if it is none of them.
 pub(crate) fn mtu_discovery(socket: BorrowedFd<'_>) -> io::Result<MtuDiscovery> {
     let mode = int(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER)?;
-    [MtuDiscovery::Default, MtuDiscovery::Off]
-        .into_iter()
-        .find(|one| one.mode() == mode)
-        .ok_or_else(|| io::ErrorKind::Unsupported.into())
+    [
+        MtuDiscovery::Off,
+        MtuDiscovery::Whole,
+        MtuDiscovery::Default,
+    ]
+    .into_iter()
+    .find(|one| one.mode() == mode)
+    .ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
 /// Chooses it.

@@ -275,44 +275,47 @@ fn l7_kernel_drops_are_told() {
 }
 
 #[test]
-fn small_datagrams_leave_without_path_mtu_discovery_and_large_ones_with_it() {
+fn datagrams_leave_with_as_much_path_mtu_discovery_as_they_need() {
     let socket = open("0.0.0.0:0");
     let client = client("127.0.0.1");
     let to = client.local_addr().unwrap();
     run(async {
         let mut transport = UdpTransport::new(Arc::clone(&socket), false).unwrap();
-        for _ in 0..2 {
+        for (len, mode) in [
+            (484, MtuDiscovery::Off),
+            (485, MtuDiscovery::Whole),
+            (1200, MtuDiscovery::Whole),
+            (1201, MtuDiscovery::Default),
+            (0, MtuDiscovery::Off),
+            (1200, MtuDiscovery::Whole),
+            (65_507, MtuDiscovery::Default),
+            (1200, MtuDiscovery::Whole),
+            (1, MtuDiscovery::Off),
+        ] {
+            let before = transport.mtu_discovery();
             for round in 0..=16 {
-                answer(&mut transport, to, None, &[1; 484]).await;
-                assert_eq!(transport.looks_up_paths(), round < 16);
-            }
-            for len in [485, 65_507] {
-                answer(&mut transport, to, None, &vec![2; len]).await;
-                assert!(transport.looks_up_paths());
+                answer(&mut transport, to, None, &vec![1; len]).await;
+                assert_eq!(hear(&client).0.len(), len);
+                let changed = mode > before || round == 16;
+                let expected = if changed { mode } else { before };
+                assert_eq!(transport.mtu_discovery(), expected, "{len} {round}");
             }
         }
-        for _ in 0..=16 {
-            answer(&mut transport, to, None, b"").await;
-        }
-        assert!(!transport.looks_up_paths());
         drop(transport);
         let transport = UdpTransport::new(socket, false).unwrap();
-        assert!(transport.looks_up_paths(), "it is left as it was");
+        let mode = transport.mtu_discovery();
+        assert_eq!(mode, MtuDiscovery::Default, "it is left as it was");
     });
-    let lens = [484; 17].into_iter().chain([485, 65_507]);
-    for len in lens.clone().chain(lens).chain([0; 17]) {
-        assert_eq!(hear(&client).0.len(), len);
-    }
 }
 
 #[test]
 fn a_mode_of_path_mtu_discovery_that_somebody_has_chosen_stands() {
     let socket = open("127.0.0.1:0");
     let client = client("127.0.0.1");
-    sys::set_mtu_discovery(socket.as_fd(), MtuDiscovery::Off).unwrap();
+    sys::set_mtu_discovery(socket.as_fd(), MtuDiscovery::Whole).unwrap();
     run(async {
         let mut transport = UdpTransport::new(socket, false).unwrap();
-        for len in [1, 1000] {
+        for len in [1, 2000].repeat(20) {
             answer(
                 &mut transport,
                 client.local_addr().unwrap(),
@@ -320,7 +323,7 @@ fn a_mode_of_path_mtu_discovery_that_somebody_has_chosen_stands() {
                 &vec![0; len],
             )
             .await;
-            assert!(!transport.looks_up_paths());
+            assert_eq!(transport.mtu_discovery(), MtuDiscovery::Whole);
         }
     });
 }
