@@ -145,6 +145,22 @@ fn from_a_source_that_is_not_answered(bencher: Bencher<'_, '_>) {
     run(bencher, measured);
 }
 
+/// What an answer takes on the network in memory. To be taken off those that answer.
+#[divan::bench(sample_count = 500, sample_size = 1)]
+fn answer_that_nobody_hears(bencher: Bencher<'_, '_>) {
+    let network = MemoryNetwork::new();
+    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+    bencher
+        .counter(ItemsCount::new(ROUND))
+        .bench_local(|| -> Result<(), BoxError> {
+            for client in 1..=ROUND {
+                let to = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), client));
+                network.send_from(server, black_box(&[b'x'; 64]), to)?;
+            }
+            Ok(())
+        });
+}
+
 /// The client asks, a bare socket of the same thread answers.
 #[divan::bench]
 fn client_round_trip(bencher: Bencher<'_, '_>) {

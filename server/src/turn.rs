@@ -170,11 +170,13 @@ struct Thread {
 }
 
 thread_local! {
-    static THREAD: Thread = Thread {
-        turn: const { RefCell::new(None) },
-        context: const { RefCell::new(Values::none()) },
-        scratch: const { RefCell::new(None) },
-        exiting: const { Cell::new(0) },
+    static THREAD: Thread = const {
+        Thread {
+            turn: RefCell::new(None),
+            context: RefCell::new(Values::none()),
+            scratch: RefCell::new(None),
+            exiting: Cell::new(0),
+        }
     };
 }
 
