@@ -154,7 +154,7 @@ pub(crate) fn user_and_system(samples: &[Sample]) -> (f64, f64) {
 }
 
 /// The median of what `of` takes from each sample.
-pub(crate) fn median(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
+pub(crate) fn median<T>(samples: &[T], of: impl Fn(&T) -> f64) -> f64 {
     let mut values: Vec<f64> = samples.iter().map(of).collect();
     values.sort_by(f64::total_cmp);
     match values.len() {
@@ -165,7 +165,7 @@ pub(crate) fn median(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
 }
 
 /// The least and the most of what `of` takes from each sample.
-pub(crate) fn range(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> (f64, f64) {
+pub(crate) fn range<T>(samples: &[T], of: impl Fn(&T) -> f64) -> (f64, f64) {
     let values = samples.iter().map(of);
     values.fold(
         (f64::INFINITY, f64::NEG_INFINITY),

@@ -14,10 +14,11 @@ pub(super) fn preface(args: &Args, load_average: f64) -> String {
          Command: `cargo run --release -p postbox-bench -- {}`\n\n\
          Over loopback, the server on one processor and the generator on another, which never\n\
          sleeps. Each server in turn, {} rounds of {} s after {} s of warming up; medians.\n\
-         *Ratio*: to the bare batched loop. *User* and *system*: nanoseconds of the server per answer,\n\
-         divided by the kernel's clock ticks in all rounds. *Generator*: the\n\
-         share of its time in which it had something to do; near 100 % it is what limits. *Lost*:\n\
-         not answered within a second, in all rounds.\n",
+         *Ratio*: to the bare batched loop in the same round, as the machine drifts; the median of\n\
+         all rounds. *User* and *system*: nanoseconds of the server per answer, divided by the\n\
+         kernel's clock ticks in all rounds. *Generator*: the share of its time in which it had\n\
+         something to do; near 100 % it is what limits. *Lost*: not answered within a second, in\n\
+         all rounds.\n",
         machine::describe(),
         arguments.join(" "),
         args.rounds,
@@ -36,6 +37,7 @@ pub(super) fn table(title: &str, rows: &[Row]) -> String {
         "answers/s",
         "min..max",
         "ratio",
+        "min..max",
         "p50 µs",
         "p99 µs",
         "user ns",
@@ -54,12 +56,13 @@ pub(super) fn table(title: &str, rows: &[Row]) -> String {
             .iter()
             .map(|sample| sample.lost + sample.wrong)
             .sum();
-        let ratio = bare.map(|bare| format!("{:.3}", rate(row) / rate(bare)));
+        let ratios = bare.map_or_else(Vec::new, |bare| ratios(row, bare));
         table.row(vec![
             row.contender.name.clone(),
             short(rate(row)),
             format!("{}..{}", short(least), short(most)),
-            ratio.unwrap_or_else(|| String::from("-")),
+            ratio(&ratios),
+            spread(&ratios),
             short(of(|sample| sample.p50)),
             short(of(|sample| sample.p99)),
             format!("{user:.0}"),
@@ -72,6 +75,31 @@ pub(super) fn table(title: &str, rows: &[Row]) -> String {
         ]);
     }
     format!("\n### {title}\n\n{}", table.markdown())
+}
+
+/// To another server, round by round.
+fn ratios(row: &Row, to: &Row) -> Vec<f64> {
+    let rounds = row.samples.iter().zip(&to.samples);
+    rounds
+        .map(|(one, other)| one.answers_per_second / other.answers_per_second)
+        .collect()
+}
+
+fn ratio(ratios: &[f64]) -> String {
+    match ratios {
+        [] => String::from("-"),
+        ratios => format!("{:.3}", median(ratios, |ratio| *ratio)),
+    }
+}
+
+fn spread(ratios: &[f64]) -> String {
+    match ratios {
+        [] => String::from("-"),
+        ratios => {
+            let (least, most) = range(ratios, |ratio| *ratio);
+            format!("{least:.2}..{most:.2}")
+        }
+    }
 }
 
 pub(super) fn plot(title: &str, rows: &[Row]) -> String {
