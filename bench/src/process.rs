@@ -171,5 +171,8 @@ fn own_command(order: &Order) -> Result<Command, BoxError> {
     if order.offloads {
         command.arg("--offloads");
     }
+    if order.no_offloads {
+        command.arg("--no-offloads");
+    }
     Ok(command)
 }

@@ -24,6 +24,7 @@ pub(super) fn all(args: &Args, codec: Codec, clients: usize, payload: usize) -> 
         clients: (clients + 1_000).max(Limits::default().clients),
         largest: payload.max(2048),
         offloads: args.bursts,
+        no_offloads: args.no_offloads,
     };
     let mut all = Vec::new();
     let mut add = |name: &str, order: Order, waits| {

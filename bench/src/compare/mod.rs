@@ -52,6 +52,9 @@ pub struct Args {
     /// --window), with segmentation offloads at both ends.
     #[arg(long)]
     bursts: bool,
+    /// Postbox without segmentation offloads.
+    #[arg(long, conflicts_with = "bursts")]
+    no_offloads: bool,
     /// Tokio's multi-thread runtime for all that use tokio.
     #[arg(long)]
     multi: bool,

@@ -133,6 +133,7 @@ fn all(
                     clients: most + 65_536,
                     largest: 2_048,
                     offloads: false,
+                    no_offloads: false,
                 };
                 let (sample, memory) = match one(&order, at) {
                     Ok(found) => found,

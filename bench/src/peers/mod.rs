@@ -59,6 +59,9 @@ pub struct Order {
     /// Has the batched loop use segmentation offloads. (Postbox does so by itself.)
     #[arg(long)]
     pub offloads: bool,
+    /// Has Postbox use none.
+    #[arg(long)]
+    pub no_offloads: bool,
 }
 
 /// Serves until the standard input is closed. Tells its address on the standard output.
@@ -94,7 +97,9 @@ async fn serve_on_tokio(order: Order) -> Result<(), BoxError> {
             clients: order.clients,
             ..Limits::default()
         };
-        let server = echo::server(order.codec, order.style).limits(limits);
+        let server = echo::server(order.codec, order.style)
+            .limits(limits)
+            .offloads(!order.no_offloads);
         let server = server.bind("127.0.0.1:0").await?;
         ready(server.handle().addresses()[0])?;
         return Ok(server.serve_forever().await?);
