@@ -151,7 +151,8 @@ impl ServerBuilder {
 
     /// Lets the kernel coalesce received datagrams and segment runs of equal-sized answers to one
     /// client (`UDP_GRO`, `UDP_SEGMENT`; Linux). Default on, and off by itself where the kernel
-    /// refuses.
+    /// refuses. It saves CPU; over loopback, a client that waits for the first of several answers
+    /// gets it with the last.
     pub fn offloads(mut self, allow: bool) -> Self {
         self.transport.offloads = allow;
         self

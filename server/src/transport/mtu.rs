@@ -12,9 +12,10 @@ use socket2::Socket;
 
 use super::sys::{self, MtuDiscovery};
 
-/// The longest datagram that passes every path: the kernel takes no path's MTU for less than 552
-/// bytes, of which the headers of IPv4 take 60 at most, and that of UDP 8.
-const SMALL: usize = 552 - 60 - 8;
+/// The longest datagram that passes every path. The kernel learns of no path's MTU below 552 bytes
+/// (`net.ipv4.route.min_pmtu`), and the narrowest links in use for which a route may be set up by
+/// hand carry 256 (AX.25). Of these the headers of IPv4 take 60 at most, and that of UDP 8.
+const SMALL: usize = 256 - 60 - 8;
 
 /// The longest that passes whole wherever QUIC does (RFC 9000 section 14). The kernel still looks
 /// whether the path is known to be narrower, and refuses it then.

@@ -394,15 +394,15 @@ fn v7_root_a_send_that_waits_is_told_of_room_however_much_arrives() {
 #[test]
 fn root_what_is_too_long_for_a_path_leaves_in_fragments() {
     let test = "root_what_is_too_long_for_a_path_leaves_in_fragments";
-    // The device takes 300 bytes, the path to 10.8.0.1 another 1,000.
-    let setup = "ip link set lo mtu 300
+    // The device takes 150 bytes, the path to 10.8.0.1 takes 1,000.
+    let setup = "ip link set lo mtu 150
         ip link add va type veth peer name vb
         ip addr add 10.8.0.1/24 dev va
         ip link set va up
         ip route replace local 10.8.0.1 dev va mtu 1000 table local";
     in_namespace(test, setup, || {
         for (ip, passes, too_long, mode) in [
-            ("127.0.0.1", 100, 400, MtuDiscovery::Off),
+            ("127.0.0.1", 50, 180, MtuDiscovery::Off),
             ("10.8.0.1", 900, 1100, MtuDiscovery::Whole),
         ] {
             let socket = open("0.0.0.0:0");

@@ -282,8 +282,8 @@ fn datagrams_leave_with_as_much_path_mtu_discovery_as_they_need() {
     run(async {
         let mut transport = UdpTransport::new(Arc::clone(&socket), false).unwrap();
         for (len, mode) in [
-            (484, MtuDiscovery::Off),
-            (485, MtuDiscovery::Whole),
+            (188, MtuDiscovery::Off),
+            (189, MtuDiscovery::Whole),
             (1200, MtuDiscovery::Whole),
             (1201, MtuDiscovery::Default),
             (0, MtuDiscovery::Off),
