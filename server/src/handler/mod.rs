@@ -42,6 +42,12 @@ pub use closure::{HandlerFn, handler_fn};
 /// [`tokio::task::spawn_blocking`] for such work, or more [workers](crate::ServerBuilder::workers);
 /// the log names a handler that does it.
 ///
+/// # What a waiting client costs
+///
+/// Some 200 bytes, and what the handler itself holds while it waits: compilers keep each variable
+/// that lives across an `.await`, and what a `match` on an awaited result matches, while its arms
+/// wait. Take a large request out with `let` first, and drop it before the next receive.
+///
 /// # Examples
 ///
 /// ```
