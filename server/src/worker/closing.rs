@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Worker;
 use crate::client::Client;
-use crate::dispatch::{Hand, Next, SlotId};
+use crate::dispatch::{Hand, Next};
 use crate::panics;
 use crate::requests::Requests;
 use crate::transport::Transport;
@@ -95,10 +95,9 @@ where
     }
 
     /// Whether a handler still runs that does not itself wait for this shutdown to end.
-    fn waits_for_handlers(&mut self) -> bool {
-        let ids: Vec<SlotId> = self.dispatch.running().collect();
-        ids.into_iter()
-            .any(|id| !self.dispatch.run(id).awaits_shutdown)
+    fn waits_for_handlers(&self) -> bool {
+        let mut ids = self.dispatch.running();
+        ids.any(|id| !self.dispatch.run(id).awaits_shutdown)
     }
 }
 
@@ -128,6 +127,7 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
             let panicked = |message: String| report.handler_panicked(client, &message);
             self.beat.begin(client);
             running.clear(panicked);
+            self.timers.disarm(id, &mut running.entry);
             self.beat.end();
             let ended = self.dispatch.end(id, Hand::Empty, &self.port.totals);
             ended.wake.into_iter().for_each(panics::wake);

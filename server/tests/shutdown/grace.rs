@@ -285,4 +285,32 @@ paused! {
         world.logs.wait_for(1).await;
         server.stop().await.unwrap();
     }
+
+    // There are more of them than keep their memory, and deadlines of receives that are over are
+    // still to come.
+    async fn v4_deadlines_of_handlers_that_are_cancelled_end_no_worker(world: World) {
+        const HANDLERS: u16 = 1_100;
+        let server = world
+            .serve(raw_server(|client, mut requests| async move {
+                requests.recv().await?;
+                tokio::select! {
+                    request = requests.recv_timeout(Duration::from_millis(1_500)) => drop(request?),
+                    () = tokio::task::yield_now() => {}
+                }
+                client.send("waits to leave".into()).await?;
+                pending().await
+            }))
+            .await;
+        world.network.block_sends(server.addr, true);
+        for port in 1..=HANDLERS {
+            let from = ([127, 0, 0, 2], port).into();
+            world.network.send_from(from, b"x", server.addr).unwrap();
+        }
+        server.stats_where(|stats| stats.handed_out == u64::from(HANDLERS)).await;
+        let begin = tokio::time::Instant::now();
+        server.handle.shutdown().await;
+        assert_eq!(begin.elapsed().as_millis(), 2_000, "a second of grace, and one to leave");
+        assert_eq!(server.handle.stats().handlers_cancelled, u64::from(HANDLERS));
+        server.stop().await.unwrap();
+    }
 }
