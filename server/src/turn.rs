@@ -221,8 +221,8 @@ pub(crate) fn poll_scratch(cx: &mut Context<'_>) -> Poll<Box<BytesMut>> {
     }
 }
 
-/// Ready unless the task of the runtime that is being polled here, which counts itself, has to make a
-/// pause.
+/// Ready unless the task of the runtime that is being polled here, which counts itself, has to make
+/// a pause.
 pub(crate) fn poll_task_proceed(cx: &mut Context<'_>) -> Poll<()> {
     pin!(coop::consume_budget()).poll(cx)
 }

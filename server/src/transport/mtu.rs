@@ -15,6 +15,10 @@ use super::sys::{self, MtuDiscovery};
 /// The longest datagram that passes every path. The kernel learns of no path's MTU below 552 bytes
 /// (`net.ipv4.route.min_pmtu`), and the narrowest links in use for which a route may be set up by
 /// hand carry 256 (AX.25). Of these the headers of IPv4 take 60 at most, and that of UDP 8.
+///
+/// A path below 552 bytes of which only ICMP tells is another matter. By default the kernel then
+/// lets routers cut what leaves, and all but the first datagram arrive. In the two other modes what
+/// is too long for that path is lost, and nobody is told.
 const SMALL: usize = 256 - 60 - 8;
 
 /// The longest that passes whole wherever QUIC does (RFC 9000 section 14). The kernel still looks
@@ -72,7 +76,7 @@ impl MtuSwitch {
         }
     }
 
-    /// A datagram was refused for its length. Answers whether that is to be tried again, with
+    /// A datagram was refused for its length. Answers whether it is to be tried again, with
     /// fragments: from now on for good.
     pub(super) fn give_up(&mut self) -> bool {
         self.limit = match self.mode {
@@ -81,7 +85,7 @@ impl MtuSwitch {
             MtuDiscovery::Default => return false,
         };
         self.set(MtuDiscovery::Default);
-        true
+        self.mode == MtuDiscovery::Default
     }
 
     fn set(&mut self, mode: MtuDiscovery) {

@@ -66,8 +66,8 @@ pub(crate) fn force_recv_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Res
     set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
 }
 
-/// What the kernel does where an IPv4 datagram may be longer than its path takes. Later ones are for
-/// longer datagrams.
+/// What the kernel does where an IPv4 datagram may be longer than its path takes. Later ones are
+/// for longer datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum MtuDiscovery {
     /// Looks up no path, and refuses only what is too long for the device.

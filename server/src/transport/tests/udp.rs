@@ -327,3 +327,15 @@ fn a_mode_of_path_mtu_discovery_that_somebody_has_chosen_stands() {
         }
     });
 }
+
+#[test]
+fn where_icmp_errors_are_told_path_mtu_discovery_stays_as_it_is() {
+    let client = client("127.0.0.1");
+    run(async {
+        let mut transport = UdpTransport::new(open_with_errors("127.0.0.1:0"), false).unwrap();
+        for _ in 0..20 {
+            answer(&mut transport, client.local_addr().unwrap(), None, b"x").await;
+            assert_eq!(transport.mtu_discovery(), MtuDiscovery::Default);
+        }
+    });
+}
