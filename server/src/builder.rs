@@ -190,7 +190,8 @@ impl ServerBuilder {
 
     /// Serves sockets that the user made and bound, one worker each. They keep the options that
     /// they have: those of this builder, and its number of workers, are for the sockets that it
-    /// opens itself.
+    /// opens itself. While one is served it may have another `IP_MTU_DISCOVER`, if that was the
+    /// system's default.
     ///
     /// # Errors
     ///

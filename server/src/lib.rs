@@ -32,8 +32,8 @@
 //!
 //! Start at [`Handler`] and [`Server`]. Handlers are tested without sockets on a [`MemoryNetwork`];
 //! a program without async has the [`BlockingServer`]. Errors and panics of handlers are logged
-//! with `tracing`: without a subscriber they are not seen. Bad datagrams give one line a second, and
-//! so do silent clients; `suppressed` counts the rest.
+//! with `tracing`: without a subscriber they are not seen. Bad datagrams give one line a second,
+//! and so do silent clients; `suppressed` counts the rest.
 
 // The modules, in the order in which a datagram meets them.
 

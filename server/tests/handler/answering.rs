@@ -1,9 +1,11 @@
 //! H9: answers, from wherever and whenever.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, mpsc};
 
 use bytes::Bytes;
-use postbox_server::{BoxError, Client};
+use postbox_server::{BoxError, Client, SendError};
 use tokio::sync::{Notify, oneshot};
 
 use crate::common::*;
@@ -29,6 +31,36 @@ contract! {
             }
         }
         assert!(peer.is_quiet());
+        server.stop().await.unwrap();
+    }
+
+    // It would hold its worker, and with it all other clients.
+    on memory;
+    async fn h9_a_handler_that_sends_on_and_on_makes_pauses(world: World) {
+        const SENDS: usize = 1_000;
+        let server = world
+            .serve(raw_server(|client, mut requests| async move {
+                requests.recv().await?;
+                let mut sends = pin!(async {
+                    for _ in 0..SENDS {
+                        client.send(Bytes::from_static(b"x")).await?;
+                    }
+                    Ok::<(), SendError>(())
+                });
+                let mut polls = 0;
+                poll_fn(|cx| {
+                    polls += 1;
+                    sends.as_mut().poll(cx)
+                })
+                .await?;
+                assert_eq!(polls, 1 + SENDS / 128);
+                client.send(Bytes::from_static(b"done")).await?;
+                Ok(())
+            }))
+            .await;
+        let peer = world.peer(server.addr).await;
+        peer.send("begin").await;
+        while peer.recv_text().await != "done" {}
         server.stop().await.unwrap();
     }
 

@@ -183,6 +183,40 @@ fn h7_a_deadline_that_a_datagram_just_met_is_not_the_next_receives() {
     });
 }
 
+// The datagrams come in one batch: each meets a receive that has no deadline yet.
+#[test]
+fn h7_of_receives_that_begin_in_one_turn_the_last_has_its_own_deadline() {
+    run_paused(|world| async move {
+        for last in [ms(100), Duration::MAX] {
+            let builder = raw_server(move |client, mut requests| async move {
+                requests.recv().await?;
+                requests.recv_timeout(ms(10)).await?;
+                requests.recv_timeout(ms(1_000)).await?;
+                let begin = Instant::now();
+                let result = requests.recv_timeout(last).await;
+                if last == Duration::MAX {
+                    assert_eq!(result?, "much later");
+                } else {
+                    assert_timed_out(&result, begin, last);
+                }
+                client.send(Bytes::from("done")).await?;
+                Ok(())
+            });
+            let server = world.serve(builder).await;
+            let peer = world.peer(server.addr).await;
+            for datagram in ["one", "two", "three"] {
+                peer.send(datagram).await;
+            }
+            sleep(ms(5_000)).await;
+            if last == Duration::MAX {
+                peer.send("much later").await;
+            }
+            assert_eq!(peer.recv_text().await, "done");
+            server.stop().await.unwrap();
+        }
+    });
+}
+
 #[test]
 fn h7_a_longer_deadline_after_a_shorter_one_and_the_other_way_round() {
     after_the_first(|_, mut requests| async move {

@@ -106,6 +106,44 @@ fn l2_clients_whose_conversation_ended_leave_no_memory_behind() {
     assert_eq!(server.cost(|| (3..10).for_each(&mut round)), 0);
 }
 
+/// In a conversation, where its handler waits for nothing else.
+#[test]
+fn l1_a_waiting_client_takes_less_than_half_a_kilobyte() {
+    let server = Measured::new(raw_server(|client, mut requests| async move {
+        loop {
+            client.send(requests.recv().await?).await?;
+        }
+    }));
+    let cost = server.cost(|| {
+        server.send(1, b"x");
+        server.wait(|stats| stats.waiting_clients == CLIENTS);
+    });
+    let each = cost / CLIENTS as i64;
+    assert!((250..=470).contains(&each), "{each}");
+}
+
+/// There are more of them than keep their memory for the next ones.
+#[test]
+fn l2_clients_whose_conversation_ended_leave_no_deadline_behind() {
+    let server = Measured::new(raw_server(|_, mut requests| async move {
+        requests.recv().await?;
+        requests.recv_timeout(Duration::from_secs(100)).await?;
+        Ok(())
+    }));
+    for group in [1, 2] {
+        server.send(group, b"x");
+    }
+    server.wait(|stats| stats.waiting_clients == 2 * CLIENTS);
+    for group in [1, 2] {
+        server.send(group, b"y");
+    }
+    server.wait(|stats| stats.handlers_returned == 2 * CLIENTS);
+    let past_all = tokio::time::advance(Duration::from_secs(200));
+    server.runtime.block_on(past_all);
+    server.send(3, b"x");
+    server.wait(|stats| stats.waiting_clients == CLIENTS);
+}
+
 #[test]
 fn l2_clients_that_were_left_alone_leave_no_memory_behind() {
     let limits = Limits {
