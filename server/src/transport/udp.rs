@@ -310,7 +310,6 @@ impl Transport for UdpTransport {
                         return Poll::Ready(Sent::Failed(error));
                     }
                 }
-                (Some(libc::EMSGSIZE), _) if self.mtu.give_up() => {}
                 // The device cannot do it: never again.
                 (Some(libc::EIO), Some(_)) => {
                     limit_before.get_or_insert(limit);
@@ -322,6 +321,7 @@ impl Transport for UdpTransport {
                     limit_before.get_or_insert(limit);
                     self.segment_limit = segment - 1;
                 }
+                (Some(libc::EMSGSIZE), None) if self.mtu.give_up() => {}
                 (Some(code), _)
                     if may_be_of_another(code)
                         && tries < MAX_TRIES

@@ -66,39 +66,31 @@ pub(crate) fn force_recv_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Res
     set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
 }
 
-/// What the kernel does where an IPv4 datagram may be longer than its path takes. Later ones are
-/// for longer datagrams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What the kernel does where an IPv4 datagram may be longer than its path takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MtuDiscovery {
+    /// Cuts it into fragments. What a socket does unless it, or the system, is told otherwise.
+    Default,
     /// Looks up no path, and refuses only what is too long for the device.
     Off,
-    /// Refuses what is longer than the path takes, as far as that is known.
-    Whole,
-    /// Cuts that into fragments. What a socket does unless it, or the system, is told otherwise.
-    Default,
 }
 
 impl MtuDiscovery {
     fn mode(self) -> c_int {
         match self {
-            Self::Off => libc::IP_PMTUDISC_PROBE,
-            Self::Whole => libc::IP_PMTUDISC_DO,
             Self::Default => libc::IP_PMTUDISC_WANT,
+            Self::Off => libc::IP_PMTUDISC_PROBE,
         }
     }
 }
 
-/// Tells which of the three it is; an error if it is none of them.
+/// Tells which of the two it is; an error if it is neither.
 pub(crate) fn mtu_discovery(socket: BorrowedFd<'_>) -> io::Result<MtuDiscovery> {
     let mode = int(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER)?;
-    [
-        MtuDiscovery::Off,
-        MtuDiscovery::Whole,
-        MtuDiscovery::Default,
-    ]
-    .into_iter()
-    .find(|one| one.mode() == mode)
-    .ok_or_else(|| io::ErrorKind::Unsupported.into())
+    [MtuDiscovery::Default, MtuDiscovery::Off]
+        .into_iter()
+        .find(|one| one.mode() == mode)
+        .ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
 /// Chooses it.
