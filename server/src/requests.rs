@@ -1,5 +1,7 @@
 //! What a handler receives from its client.
 
+mod wait;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +17,8 @@ use crate::error::RecvError;
 use crate::inbox::{After, Alarm};
 use crate::panics;
 use crate::peer::Peer;
-use crate::turn::{self, HandlerPoll, Parked, Place};
+use crate::turn::{self, Place};
+use wait::{Patience, Wait};
 
 /// The requests of one client, in the order in which they arrived, for one run of its handler.
 ///
@@ -112,15 +115,6 @@ pub struct Recv<'a, Request> {
     wait: Wait,
 }
 
-/// How long a receive is willing to wait.
-#[derive(Debug, Clone, Copy)]
-enum Patience {
-    /// As long as a client may be silent: the server's limit.
-    Idle,
-    Timeout(Duration),
-    Endless,
-}
-
 impl<Request> fmt::Debug for Recv<'_, Request> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recv")
@@ -143,42 +137,6 @@ impl<Request> Future for Recv<'_, Request> {
 impl<Request> Drop for Recv<'_, Request> {
     fn drop(&mut self) {
         self.wait.stop(&*self.requests.run);
-    }
-}
-
-/// Where one receive has left word that it waits.
-#[derive(Debug, Default)]
-pub(crate) struct Wait {
-    /// In the mailbox, under this number, unless 0. A receive that was there once stays there,
-    /// whoever polls it: its deadline is kept under that number.
-    number: u32,
-    /// With its worker, which knows its deadline.
-    parked: bool,
-}
-
-impl Wait {
-    fn is_over(&self) -> bool {
-        !self.parked && self.number == 0
-    }
-
-    /// In one word. Numbers have 31 bits.
-    fn pack(&self) -> u32 {
-        self.number << 1 | u32::from(self.parked)
-    }
-
-    fn unpack(word: u32) -> Self {
-        Self {
-            number: word >> 1,
-            parked: word & 1 != 0,
-        }
-    }
-
-    /// The receive is over, or dropped.
-    fn stop<Request>(&mut self, run: &dyn Receive<Request>) {
-        let wait = std::mem::take(self);
-        if !wait.is_over() {
-            run.stop(&wait);
-        }
     }
 }
 
@@ -301,7 +259,7 @@ impl<P: Protocol> Peer<P> {
             if cx.waker().data().addr() != poll.waker {
                 return Some(Here::OtherWaker);
             }
-            Some(park(poll, timeout, wait))
+            Some(wait.park(poll, timeout))
         })
         .flatten()?;
         Some(match here {
@@ -391,7 +349,7 @@ impl<P: Protocol> Peer<P> {
     ) -> Poll<Result<P::Received, RecvError>> {
         let here = turn::with(|turn| {
             turn.poll.queued = false;
-            park(&mut turn.poll, timeout, wait)
+            wait.park(&mut turn.poll, timeout)
         });
         match here {
             Some(Here::TimedOut) => Poll::Ready(Err(RecvError::TimedOut)),
@@ -427,20 +385,4 @@ impl<P: Protocol> Peer<P> {
             Err(message) => Err(RecvError::Crashed { message }),
         }
     }
-}
-
-/// The handler's own receive leaves word with its worker that it waits, unless its deadline has
-/// passed.
-fn park(poll: &mut HandlerPoll, timeout: Option<Duration>, wait: &mut Wait) -> Here {
-    if wait.parked && poll.expired {
-        return Here::TimedOut;
-    }
-    if std::mem::replace(&mut wait.parked, true) {
-        // It may have begun in this very poll, and what it said then is still to be read.
-        poll.parked.get_or_insert(Parked::Still);
-    } else {
-        poll.expired = false; // that was another receive's
-        poll.parked = Some(timeout.map_or(Parked::ForEver, Parked::For));
-    }
-    Here::Parked
 }
