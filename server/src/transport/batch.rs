@@ -77,6 +77,12 @@ impl RecvBatch {
         self.received = 0;
     }
 
+    /// Whether some of them came several as one.
+    pub(super) fn is_coalesced(&self) -> bool {
+        let metas = &self.metas[..self.received];
+        metas.iter().any(|meta| meta.segment < meta.len)
+    }
+
     /// Describes datagram `i`, which is below [`len`](Self::len).
     pub(crate) fn meta(&self, i: usize) -> &Meta {
         &self.metas[..self.received][i]

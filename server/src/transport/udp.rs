@@ -61,6 +61,13 @@ pub(crate) struct UdpTransport {
     send_waits: bool,
     /// The largest segments that may be sent as runs; 0: none.
     segment_limit: usize,
+    /// So many answers leave one by one, as the datagrams came that they answer.
+    ///
+    /// A client that sends one by one goes on with the first answer while the next is under way;
+    /// it would wait for the last of a run, and the server then for it (one client with a window of
+    /// 32: 0.93 of the bare loop with runs, 0.97 without). Runs take 10 % less CPU, so they leave
+    /// all the same where a full batch tells that CPU is scarce.
+    singly: usize,
     mtu: MtuSwitch,
 }
 
@@ -95,6 +102,7 @@ impl UdpTransport {
             busy_rounds: 0,
             send_waits: false,
             segment_limit: if offloads { usize::from(u16::MAX) } else { 0 },
+            singly: 0,
             mtu: MtuSwitch::new(Arc::clone(&socket)),
             watched: None,
             watches_send: false,
@@ -254,6 +262,8 @@ impl Transport for UdpTransport {
                         (self.watched, self.watches_send) = (None, false);
                     }
                     self.more_expected = received == slots || self.watched.is_none();
+                    let runs = received == slots || batch.is_coalesced();
+                    self.singly = if runs { 0 } else { received };
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     (self.more_expected, self.busy_rounds) = (false, 0);
@@ -292,7 +302,8 @@ impl Transport for UdpTransport {
         let mut limit_before = None;
         let mut tries = 0;
         loop {
-            let limit = self.segment_limit;
+            let singly = datagrams.len() <= self.singly;
+            let limit = if singly { 0 } else { self.segment_limit };
             let (socket, mtu) = (self.socket.as_fd(), &mut self.mtu);
             let result = self
                 .sender
@@ -300,7 +311,10 @@ impl Transport for UdpTransport {
                     mtu.prepare(longest);
                 });
             let SendError { error, segment } = match result {
-                Ok(left) => return Poll::Ready(Sent::Left(left)),
+                Ok(left) => {
+                    self.singly = self.singly.saturating_sub(left);
+                    return Poll::Ready(Sent::Left(left));
+                }
                 Err(failure) => failure,
             };
             match (error.raw_os_error(), segment) {
