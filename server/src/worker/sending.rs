@@ -9,6 +9,7 @@ use postbox_protocol::{BoxError, Protocol};
 use super::timers::{NEVER, NOW};
 use super::{GIVE_BACK, Phase, Worker};
 use crate::client::Client;
+use crate::dispatch::SlotId;
 use crate::inbox::{After, Alarm};
 use crate::panics;
 use crate::peer::ClientKey;
@@ -190,27 +191,32 @@ where
     /// Tells the receives whose deadline has passed.
     pub(super) fn poll_expired(&mut self) -> bool {
         let mut progressed = false;
-        while let Some(id) = self.timers.pop_due() {
+        while let Some(due) = self.timers.pop_due() {
             progressed = true;
-            let running = self.dispatch.run_mut(id);
-            running.entry = NEVER;
-            if !self.timers.is_past(running.deadline) {
-                self.timers.arm(id, running.deadline, &mut running.entry);
-                continue;
-            }
-            running.deadline = NEVER;
-            match running.receive {
-                0 => {
-                    running.expired = true;
-                    self.wake(id);
-                }
-                receive => {
-                    let waker = running.peer.postbox.lock().expire(receive);
-                    waker.into_iter().for_each(panics::wake);
-                }
-            }
+            due.into_iter().for_each(|id| self.expire(id));
         }
         progressed
+    }
+
+    /// The entry of a slot is due.
+    fn expire(&mut self, id: SlotId) {
+        let running = self.dispatch.run_mut(id);
+        running.entry = NEVER;
+        if !self.timers.is_past(running.deadline) {
+            self.timers.arm(id, running.deadline, &mut running.entry);
+            return;
+        }
+        running.deadline = NEVER;
+        match running.receive {
+            0 => {
+                running.expired = true;
+                self.wake(id);
+            }
+            receive => {
+                let waker = running.peer.postbox.lock().expire(receive);
+                waker.into_iter().for_each(panics::wake);
+            }
+        }
     }
 
     /// Whether everything that was sent has left.
