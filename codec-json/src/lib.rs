@@ -39,7 +39,9 @@
 
 mod serializer;
 
-mod finite;
+mod compact;
+mod open;
+mod plain;
 
 mod error;
 

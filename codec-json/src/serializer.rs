@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::JsonError;
-use crate::finite::Finite;
+use crate::compact::Compact;
 
 /// One JSON document a datagram, by serde.
 ///
@@ -101,9 +101,9 @@ where
     type Received = Received;
 
     fn serialize(&self, packet: &Sent, datagram: &mut BytesMut) -> Result<(), BoxError> {
-        let mut json = serde_json::Serializer::new(Append::new(datagram));
+        let mut out = Append::new(datagram);
         Ok(packet
-            .serialize(Finite(&mut json))
+            .serialize(Compact(&mut out))
             .map_err(JsonError::write)?)
     }
 

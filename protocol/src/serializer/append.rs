@@ -42,24 +42,36 @@ impl<'a> Append<'a> {
         }
     }
 
+    /// Appends these pieces, one behind the other: in one step, where small writes take several.
     #[inline]
-    fn append(&mut self, bytes: &[u8]) {
-        if !self.gather(bytes) {
-            self.pass_on(bytes);
+    pub fn append<const N: usize>(&mut self, pieces: [&[u8]; N]) {
+        if !self.gather(pieces) {
+            // Not as a slice, for which they would have to be laid out in memory: 800 instructions
+            // of a document of 1 KB.
+            for piece in pieces {
+                self.pass_on(piece);
+            }
         }
     }
 
-    /// Answers whether there was room.
+    /// Answers whether there was room for all of them.
     #[inline]
-    fn gather(&mut self, bytes: &[u8]) -> bool {
-        let end = self.len + bytes.len();
-        let room = self.gathered.get_mut(self.len..end);
-        if let Some(room) = room {
-            room.copy_from_slice(bytes);
-            self.len = end;
-            return true;
+    fn gather<const N: usize>(&mut self, pieces: [&[u8]; N]) -> bool {
+        let len = pieces.iter().map(|piece| piece.len()).sum();
+        let Some(mut room) = self
+            .gathered
+            .get_mut(self.len..)
+            .and_then(|room| room.get_mut(..len))
+        else {
+            return false;
+        };
+        for piece in pieces {
+            let (place, rest) = room.split_at_mut(piece.len());
+            place.copy_from_slice(piece);
+            room = rest;
         }
-        false
+        self.len += len;
+        true
     }
 
     /// Passes on what is gathered, and `bytes` behind it.
@@ -74,14 +86,14 @@ impl<'a> Append<'a> {
 impl io::Write for Append<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.append(bytes);
+        self.append([bytes]);
         Ok(bytes.len())
     }
 
     // Spares the loop that the default runs for every few bytes.
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.append(bytes);
+        self.append([bytes]);
         Ok(())
     }
 
@@ -130,6 +142,23 @@ mod tests {
             }
             drop(append);
             assert_eq!(buffer, [b"before", &whole[..]].concat());
+        }
+    }
+
+    #[test]
+    fn p3_pieces_that_are_appended_together_stand_in_their_order() {
+        for gathered in [0, 1, 250, 251, 252, 254, 255, 256] {
+            for long in [0, 1, 2, 255, 256, 257, 1000] {
+                let (before, text) = (vec![b'-'; gathered], vec![b'x'; long]);
+                let mut buffer = BytesMut::new();
+                let mut append = Append::new(&mut buffer);
+                append.append([&before]);
+                append.append([b",\"", &text, b"\":"]);
+                append.append([]);
+                append.append([b"end"]);
+                drop(append);
+                assert_eq!(buffer, [&before[..], b",\"", &text, b"\":end"].concat());
+            }
         }
     }
 
