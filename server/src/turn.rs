@@ -82,12 +82,6 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Puts one handler's context variables in force, and its predecessor's aside.
-    #[inline]
-    pub(crate) fn swap_context(&mut self, values: &mut Values) {
-        swap_context(&mut self.context, values);
-    }
-
     /// A receive takes the datagram that its handler is lent, with the whole buffer: to be put back
     /// once it is decoded, which is user code.
     pub(crate) fn take_lent(&mut self) -> Option<(Place, Box<[u8]>)> {

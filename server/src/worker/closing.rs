@@ -97,7 +97,7 @@ where
     /// Whether a handler still runs that does not itself wait for this shutdown to end.
     fn waits_for_handlers(&self) -> bool {
         let mut ids = self.dispatch.running();
-        ids.any(|id| !self.dispatch.run(id).awaits_shutdown)
+        ids.any(|id| !self.dispatch.run(id).awaits_shutdown())
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Worker;
 use super::handlers::{Polled, Running};
+use super::timers::PASSED;
 use crate::client::Client;
 use crate::dispatch::{Arrival, DropReason, Hand, Next, Queued, SlotId};
 use crate::panics;
@@ -158,12 +159,12 @@ where
             run: running.peer.address(),
             waker: running.waker_address(&self.wakeup),
             queued,
-            expired: running.expired,
+            expired: running.deadline == PASSED,
             ..HandlerPoll::default()
         };
         turn::with(|turn| {
             (turn.lent, turn.hand, turn.poll) = (self.in_hand, hand, poll);
-            turn.swap_context(&mut running.context);
+            running.swap_context(turn);
         });
         let make = |peer: &Arc<Peer<P>>| {
             let (client, requests) = (Arc::clone(peer), Arc::clone(peer));
@@ -172,7 +173,7 @@ where
         let polled = running.poll(new.then_some(make), &self.wakeup);
         running.own_if_kept(&mut self.wakeup);
         let (became, parked, awaits_shutdown) = turn::with(|turn| {
-            turn.swap_context(&mut running.context);
+            running.swap_context(turn);
             turn.poll.run = 0;
             let became = std::mem::take(&mut turn.hand);
             (became, turn.poll.parked, turn.poll.awaits_shutdown)
@@ -184,7 +185,7 @@ where
         match polled {
             Polled::Waits => {
                 self.beat.end();
-                running.awaits_shutdown = awaits_shutdown;
+                running.set_awaits_shutdown(awaits_shutdown);
                 if let Some(timeout) = parked.and_then(|parked| running.waits(parked)) {
                     self.begun.push((id, timeout));
                 }

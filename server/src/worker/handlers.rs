@@ -8,36 +8,39 @@ use std::time::Duration;
 
 use postbox_protocol::{BoxError, Protocol};
 
-use super::timers::{NEVER, Tick};
+use super::timers::{BEGUN, NEVER, PASSED, Tick};
 use super::wakeup::Wakeup;
 use crate::context::Values;
 use crate::dispatch::{Postbox, Run, SlotId};
 use crate::panics;
 use crate::peer::{ClientKey, Peer, Port};
-use crate::turn::{self, Parked};
+use crate::turn::{self, Parked, Turn};
 
 /// A handler, or the place of one. The future does not move; its memory is used again.
 pub(super) struct Running<Fut, P> {
     future: Pin<Box<Option<Fut>>>,
     /// What the handler shares with its `Client` and `Requests`.
     pub(super) peer: Arc<Peer<P>>,
-    /// The waker that a handler of this slot has kept. Late wake-ups by it, of one that has ended,
-    /// poll its successor once more, which every future has to expect.
-    own_wakeup: Option<Box<Wakeup>>,
-    pub(super) context: Values,
+    /// Boxed, since each waiting client pays for the size of a slot.
+    extras: Option<Box<Extras>>,
     /// When the waiting receive times out.
     pub(super) deadline: Tick,
     /// This slot's entry in the timers.
     pub(super) entry: Tick,
+}
+
+/// What few handlers need.
+#[derive(Default)]
+struct Extras {
+    /// The waker that a handler of this slot has kept. Late wake-ups by it, of one that has ended,
+    /// poll its successor once more, which every future has to expect.
+    wakeup: Option<Wakeup>,
+    context: Values,
     /// The number of the receive in another task that the deadline belongs to; 0: the handler's
     /// own.
-    pub(super) receive: u32,
-    /// A receive began to wait in this turn, and has no deadline yet.
-    pub(super) begun: bool,
-    /// The deadline has passed, and the handler's receive has not yet been told.
-    pub(super) expired: bool,
+    receive: u32,
     /// The handler waits for its own server to shut down.
-    pub(super) awaits_shutdown: bool,
+    awaits_shutdown: bool,
 }
 
 impl<Fut, P: Protocol> Run for Running<Fut, P> {
@@ -92,14 +95,9 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
         Self {
             future: Box::pin(None),
             peer: Arc::new(Peer::new(Arc::clone(port), client, slot)),
-            own_wakeup: None,
-            context: Values::none(),
+            extras: None,
             deadline: NEVER,
             entry: NEVER,
-            receive: 0,
-            begun: false,
-            expired: false,
-            awaits_shutdown: false,
         }
     }
 
@@ -108,18 +106,48 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
     #[inline]
     pub(super) fn prepare(&mut self, context: &Values) -> Result<(), String> {
         if !context.is_empty() {
-            self.context = panics::catch(|| context.copy())?;
+            self.extras().context = panics::catch(|| context.copy())?;
         }
         Ok(())
     }
 
+    #[cold]
+    fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    /// Puts the handler's context variables in force, or those that were in force before.
+    #[inline]
+    pub(super) fn swap_context(&mut self, turn: &mut Turn) {
+        // Most handlers set nothing.
+        if self.extras.is_some() || !turn.context.is_empty() {
+            std::mem::swap(&mut turn.context, &mut self.extras().context);
+        }
+    }
+
+    fn take_context(&mut self) -> Values {
+        let extras = self.extras.as_deref_mut();
+        extras.map_or(Values::none(), |extras| std::mem::take(&mut extras.context))
+    }
+
+    /// The address of what the handler is woken by, when it is polled next.
+    #[inline]
+    pub(super) fn waker_address(&self, shared: &Wakeup) -> usize {
+        wakeup(&self.extras, shared).address()
+    }
+
     /// Takes the shared waker if the poll that has just been made with it has kept it.
     #[inline]
-    pub(super) fn own_if_kept(&mut self, shared: &mut Box<Wakeup>) {
-        if self.own_wakeup.is_none() && shared.is_kept() {
-            let next = Wakeup::new(&self.peer.port.inbox);
-            self.own_wakeup = Some(std::mem::replace(shared, next));
+    pub(super) fn own_if_kept(&mut self, shared: &mut Wakeup) {
+        if shared.is_kept() {
+            self.own(shared);
         }
+    }
+
+    #[cold]
+    fn own(&mut self, shared: &mut Wakeup) {
+        let next = Wakeup::new(&self.peer.port.inbox);
+        self.extras().wakeup = Some(std::mem::replace(shared, next));
     }
 
     /// Polls the handler, and drops it where it is done. `make` is the user's `handle`, for a new
@@ -130,8 +158,8 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
         make: Option<impl FnOnce(&Arc<Peer<P>>) -> Fut>,
         shared: &Wakeup,
     ) -> Polled {
-        let wakeup = self.own_wakeup.as_deref().unwrap_or(shared);
-        let (mut future, waker) = (self.future.as_mut(), wakeup.polling(self.peer.slot));
+        let waker = wakeup(&self.extras, shared).polling(self.peer.slot);
+        let mut future = self.future.as_mut();
         let mut result = None;
         let panic = panics::catch(|| {
             if let Some(make) = make {
@@ -155,31 +183,68 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
     /// A receive of the handler's own waits. Answers after how long it needs a deadline, if it is a
     /// new one.
     pub(super) fn waits(&mut self, parked: Parked) -> Option<Duration> {
-        self.expired = false;
         let timeout = match parked {
-            Parked::Still => return None,
+            Parked::Still => {
+                if self.deadline == PASSED {
+                    self.deadline = NEVER;
+                }
+                return None;
+            }
             Parked::ForEver => None,
             Parked::For(timeout) => Some(timeout),
         };
         // The deadline of the receive before may pass before this one has its own.
-        (self.deadline, self.receive) = (NEVER, 0);
-        self.begun = timeout.is_some();
+        self.deadline = if timeout.is_some() { BEGUN } else { NEVER };
+        self.set_receive(0);
         timeout
+    }
+
+    /// The number of the receive in another task that the deadline belongs to; 0: the handler's
+    /// own.
+    pub(super) fn receive(&self) -> u32 {
+        self.extras.as_ref().map_or(0, |extras| extras.receive)
+    }
+
+    pub(super) fn set_receive(&mut self, number: u32) {
+        if number != self.receive() {
+            self.extras().receive = number;
+        }
+    }
+
+    /// Whether the handler waits for its own server to shut down.
+    pub(super) fn awaits_shutdown(&self) -> bool {
+        self.extras
+            .as_ref()
+            .is_some_and(|extras| extras.awaits_shutdown)
+    }
+
+    pub(super) fn set_awaits_shutdown(&mut self, awaits: bool) {
+        if awaits != self.awaits_shutdown() {
+            self.extras().awaits_shutdown = awaits;
+        }
     }
 
     /// Runs what belongs to the handler, but is done by the worker: its error's text and end are
     /// the user's.
     pub(super) fn in_context<T>(&mut self, code: impl FnOnce() -> T) -> T {
-        turn::in_context(&mut self.context, code)
+        let mut context = self.take_context();
+        let done = turn::in_context(&mut context, code);
+        if !context.is_empty() {
+            self.extras().context = context;
+        }
+        done
     }
 
     /// Drops the handler, then its context. Both are the user's, and may panic: `panicked` gets the
     /// messages.
     #[inline]
     pub(super) fn clear(&mut self, mut panicked: impl FnMut(String)) {
-        (self.expired, self.awaits_shutdown) = (false, false);
-        (self.deadline, self.begun, self.receive) = (NEVER, false, 0);
-        let mut context = std::mem::take(&mut self.context);
+        self.deadline = NEVER;
+        let mut context = Values::none();
+        if let Some(extras) = &mut self.extras {
+            context = std::mem::take(&mut extras.context);
+            (extras.receive, extras.awaits_shutdown) = (0, false);
+        }
         if self.future.is_some() {
             let future = self.future.as_mut();
             let dropped = panics::catch(|| turn::in_context(&mut context, || drop_future(future)));
@@ -189,11 +254,13 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
             context.into_dropped().for_each(panicked);
         }
     }
+}
 
-    /// The address of what the handler is woken by, when it is polled next.
-    pub(super) fn waker_address(&self, shared: &Wakeup) -> usize {
-        self.own_wakeup.as_deref().unwrap_or(shared).address()
-    }
+/// What a handler is woken by: a waker of its own, or the one that it is lent.
+#[inline]
+fn wakeup<'a>(extras: &'a Option<Box<Extras>>, shared: &'a Wakeup) -> &'a Wakeup {
+    let own = extras.as_deref().and_then(|extras| extras.wakeup.as_ref());
+    own.unwrap_or(shared)
 }
 
 /// What a poll of a handler did.

@@ -89,7 +89,7 @@ struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     port: Arc<Port<P>>,
     dispatch: Dispatch<Running<Fut, P>>,
     /// What handlers are polled with.
-    wakeup: Box<Wakeup>,
+    wakeup: Wakeup,
     batch: RecvBatch,
     /// The datagram that arrived last.
     in_hand: Place,

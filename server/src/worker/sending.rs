@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use postbox_protocol::{BoxError, Protocol};
 
-use super::timers::{NEVER, NOW};
+use super::timers::{BEGUN, NEVER, NOW, PASSED};
 use super::{GIVE_BACK, Phase, Worker};
 use crate::client::Client;
 use crate::dispatch::SlotId;
@@ -157,11 +157,11 @@ where
         if peer.address() != alarm.run || !peer.postbox.lock().is_receiving(alarm.receive) {
             return;
         }
-        running.receive = alarm.receive;
+        running.set_receive(alarm.receive);
         match alarm.after {
             After::Duration(Duration::ZERO) => running.deadline = NOW,
             After::Duration(delay) => running.deadline = self.timers.tick_after(delay),
-            After::Unchanged if std::mem::take(&mut running.expired) => running.deadline = NOW,
+            After::Unchanged if running.deadline == PASSED => running.deadline = NOW,
             After::Unchanged => {}
         }
         self.timers
@@ -181,7 +181,7 @@ where
                 continue;
             }
             let running = self.dispatch.run_mut(id);
-            if std::mem::take(&mut running.begun) {
+            if running.deadline == BEGUN {
                 running.deadline = self.timers.tick_after(timeout);
                 self.timers.arm(id, running.deadline, &mut running.entry);
             }
@@ -206,13 +206,13 @@ where
             self.timers.arm(id, running.deadline, &mut running.entry);
             return;
         }
-        running.deadline = NEVER;
-        match running.receive {
+        match running.receive() {
             0 => {
-                running.expired = true;
+                running.deadline = PASSED;
                 self.wake(id);
             }
             receive => {
+                running.deadline = NEVER;
                 let waker = running.peer.postbox.lock().expire(receive);
                 waker.into_iter().for_each(panics::wake);
             }

@@ -19,11 +19,20 @@ use crate::dispatch::SlotId;
 /// Milliseconds since the worker started.
 pub(super) type Tick = u64;
 
-/// A deadline that has passed.
+/// A deadline that has passed already.
 pub(super) const NOW: Tick = 0;
 
 /// No deadline.
 pub(super) const NEVER: Tick = Tick::MAX;
+
+/// In place of a deadline: the receive began to wait in this turn, and gets one at its end.
+pub(super) const BEGUN: Tick = Tick::MAX - 1;
+
+/// In place of a deadline: it has passed, and the receive has not yet been told.
+pub(super) const PASSED: Tick = Tick::MAX - 2;
+
+/// The last tick that is one, in a hundred million years.
+const LAST: Tick = PASSED - 1;
 
 /// Slots that come due together.
 pub(super) type Due = HashSet<SlotId, RandomState>;
@@ -65,14 +74,18 @@ impl Timers {
         let Some(at) = self.since_start.checked_add(delay) else {
             return NEVER;
         };
-        Tick::try_from(at.as_millis()).map_or(NEVER, |tick| tick.saturating_add(1))
+        match Tick::try_from(at.as_millis()) {
+            Ok(tick) if tick < LAST => tick + 1,
+            _ => NEVER,
+        }
     }
 
     /// Makes sure that `slot` comes due at `deadline` or before. `entry` is the slot's present
     /// entry.
     pub(super) fn arm(&mut self, slot: SlotId, deadline: Tick, entry: &mut Tick) {
-        if deadline >= *entry {
-            return; // it comes due early, and is moved on then
+        // The entry that there is comes due early, and is moved on then.
+        if deadline > LAST || deadline >= *entry {
+            return;
         }
         self.disarm(slot, entry);
         *entry = self.early(slot, deadline);
@@ -93,11 +106,15 @@ impl Timers {
     }
 
     /// Removes a slot's entry.
+    #[inline]
     pub(super) fn disarm(&mut self, slot: SlotId, entry: &mut Tick) {
-        let entry = std::mem::replace(entry, NEVER);
-        if entry != NEVER
-            && let btree_map::Entry::Occupied(mut due) = self.entries.entry(entry)
-        {
+        if *entry != NEVER {
+            self.remove(slot, std::mem::replace(entry, NEVER));
+        }
+    }
+
+    fn remove(&mut self, slot: SlotId, entry: Tick) {
+        if let btree_map::Entry::Occupied(mut due) = self.entries.entry(entry) {
             due.get_mut().remove(&slot);
             if due.get().is_empty() {
                 due.remove();
@@ -125,11 +142,10 @@ impl Timers {
     }
 
     fn instant(&self, tick: Tick) -> Option<Instant> {
-        if tick == NEVER {
-            None
-        } else {
-            self.start.checked_add(Duration::from_millis(tick))
+        if tick > LAST {
+            return None;
         }
+        self.start.checked_add(Duration::from_millis(tick))
     }
 }
 

@@ -19,10 +19,10 @@ pub(super) struct Wakeup {
 }
 
 impl Wakeup {
-    pub(super) fn new(inbox: &Arc<Inbox>) -> Box<Self> {
+    pub(super) fn new(inbox: &Arc<Inbox>) -> Self {
         let handler = Arc::new(HandlerWaker::new(Arc::clone(inbox)));
         let waker = Waker::from(Arc::clone(&handler));
-        Box::new(Self { waker, handler })
+        Self { waker, handler }
     }
 
     /// The handler in this slot is about to be polled with it.
