@@ -15,7 +15,7 @@ use crate::plain::is_plain;
 /// Numbers, escapes and the keys of maps are left to serde_json. Punctuation and strings without
 /// escapes are written here, each name with what stands around it in one step, where serde_json
 /// looks at one byte of a string after the other and writes each quote by itself. A document of
-/// 1 KB took 18,035 instructions and 950 ns so, and takes 12,829 and 700 ns.
+/// 1 KB took 18,035 instructions and 950 ns so, and takes 11,863 and 640 ns.
 pub(crate) struct Compact<'a, 'b>(pub(crate) &'a mut Append<'b>);
 
 pub(crate) type Written = Result<(), Error>;
@@ -25,7 +25,7 @@ pub(crate) fn put_text(out: &mut Append<'_>, text: &str) -> Written {
     if !is_plain(text.as_bytes()) {
         return serde_json::Serializer::new(out).serialize_str(text);
     }
-    out.append([b"\"", text.as_bytes(), b"\""]);
+    out.append_between(b"\"", text.as_bytes(), b"\"");
     Ok(())
 }
 
@@ -36,9 +36,9 @@ fn refuse(number: impl Display) -> Error {
 impl<'a, 'b> Compact<'a, 'b> {
     /// Begins the object around a variant that has data.
     fn begin_variant(self, name: &str) -> Result<&'a mut Append<'b>, Error> {
-        self.0.append([b"{"]);
+        self.0.append(b"{");
         put_text(self.0, name)?;
-        self.0.append([b":"]);
+        self.0.append(b":");
         Ok(self.0)
     }
 }
@@ -109,7 +109,7 @@ impl<'a, 'b> Serializer for Compact<'a, 'b> {
     }
 
     fn serialize_unit(self) -> Written {
-        self.0.append([b"null"]);
+        self.0.append(b"null");
         Ok(())
     }
 
@@ -151,7 +151,7 @@ impl<'a, 'b> Serializer for Compact<'a, 'b> {
     ) -> Written {
         let out = self.begin_variant(variant)?;
         value.serialize(Compact(out))?;
-        out.append([b"}"]);
+        out.append(b"}");
         Ok(())
     }
 

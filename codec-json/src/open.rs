@@ -54,16 +54,16 @@ impl<'a, 'b, const VARIANT: bool> Array<'a, 'b, VARIANT> {
 
     #[inline]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
-        self.out.append([self.state.before(b"[", b",")]);
+        self.out.append(self.state.before(b"[", b","));
         value.serialize(Compact(self.out))
     }
 
     #[inline]
     fn close(self) -> Written {
         if self.state == State::Empty {
-            self.out.append([b"["]);
+            self.out.append(b"[");
         }
-        self.out.append([if VARIANT { b"]}" } else { b"]" }]);
+        self.out.append(if VARIANT { &b"]}"[..] } else { b"]" });
         Ok(())
     }
 }
@@ -129,11 +129,11 @@ impl<'a, 'b, const VARIANT: bool> Object<'a, 'b, VARIANT> {
         }
         if is_plain(key.as_bytes()) {
             let before = self.state.before(b"{\"", b",\"");
-            self.out.append([before, key.as_bytes(), b"\":"]);
+            self.out.append_between(before, key.as_bytes(), b"\":");
         } else {
-            self.out.append([self.state.before(b"{", b",")]);
+            self.out.append(self.state.before(b"{", b","));
             put_text(self.out, key)?;
-            self.out.append([b":"]);
+            self.out.append(b":");
         }
         value.serialize(Compact(self.out))
     }
@@ -142,10 +142,10 @@ impl<'a, 'b, const VARIANT: bool> Object<'a, 'b, VARIANT> {
     fn close(self) -> Written {
         match self.state {
             State::OfSerdeJson => return Ok(()),
-            State::Empty => self.out.append([b"{"]),
+            State::Empty => self.out.append(b"{"),
             State::Begun => {}
         }
-        self.out.append([if VARIANT { b"}}" } else { b"}" }]);
+        self.out.append(if VARIANT { &b"}}"[..] } else { b"}" });
         Ok(())
     }
 }
@@ -181,13 +181,13 @@ impl SerializeMap for Object<'_, '_> {
     type Error = Error;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Written {
-        self.out.append([self.state.before(b"{", b",")]);
+        self.out.append(self.state.before(b"{", b","));
         let mut json = serde_json::Serializer::with_formatter(&mut *self.out, OnlyKeys);
         SerializeMap::serialize_key(&mut json.serialize_map(None)?, key)
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
-        self.out.append([b":"]);
+        self.out.append(b":");
         value.serialize(Compact(self.out))
     }
 

@@ -31,9 +31,9 @@ impl Case {
             Self::RawSession => 1825,
             Self::RefusedByAdmission => 260,
             Self::RefusedBeforeReceive => 856,
-            Self::JsonOneshot => 8277,
-            Self::JsonSession => 8430,
-            Self::JsonLargeOneshot => 49_450,
+            Self::JsonOneshot => 8226,
+            Self::JsonSession => 8353,
+            Self::JsonLargeOneshot => 48_484,
             Self::MsgpackOneshot => 7785,
             Self::ProtobufOneshot => 4740,
         }

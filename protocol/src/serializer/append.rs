@@ -42,36 +42,38 @@ impl<'a> Append<'a> {
         }
     }
 
-    /// Appends these pieces, one behind the other: in one step, where small writes take several.
+    /// Appends `bytes`.
     #[inline]
-    pub fn append<const N: usize>(&mut self, pieces: [&[u8]; N]) {
-        if !self.gather(pieces) {
-            // Not as a slice, for which they would have to be laid out in memory: 800 instructions
-            // of a document of 1 KB.
-            for piece in pieces {
-                self.pass_on(piece);
-            }
+    pub fn append(&mut self, bytes: &[u8]) {
+        match self.room(bytes.len()) {
+            Some(room) => room.copy_from_slice(bytes),
+            None => self.pass_on(bytes),
         }
     }
 
-    /// Answers whether there was room for all of them.
+    /// Appends `bytes` with what stands around them, in one step instead of three.
     #[inline]
-    fn gather<const N: usize>(&mut self, pieces: [&[u8]; N]) -> bool {
-        let len = pieces.iter().map(|piece| piece.len()).sum();
-        let Some(mut room) = self
-            .gathered
-            .get_mut(self.len..)
-            .and_then(|room| room.get_mut(..len))
-        else {
-            return false;
-        };
-        for piece in pieces {
-            let (place, rest) = room.split_at_mut(piece.len());
-            place.copy_from_slice(piece);
-            room = rest;
+    pub fn append_between(&mut self, before: &[u8], bytes: &[u8], after: &[u8]) {
+        if let Some(room) = self.room(before.len() + bytes.len() + after.len()) {
+            let (to, room) = room.split_at_mut(before.len());
+            to.copy_from_slice(before);
+            let (to, room) = room.split_at_mut(bytes.len());
+            copy(to, bytes);
+            room.copy_from_slice(after);
+        } else {
+            self.pass_on(before);
+            self.pass_on(bytes);
+            self.pass_on(after);
         }
-        self.len += len;
-        true
+    }
+
+    /// The place for the next bytes, where there is room for so many.
+    #[inline]
+    fn room(&mut self, len: usize) -> Option<&mut [u8]> {
+        let end = self.len + len;
+        let room = self.gathered.get_mut(self.len..end)?;
+        self.len = end;
+        Some(room)
     }
 
     /// Passes on what is gathered, and `bytes` behind it.
@@ -83,17 +85,30 @@ impl<'a> Append<'a> {
     }
 }
 
+/// Copies a slice to one of the same length: 4 to 8 bytes in two steps that may overlap, since they
+/// are what most names have, and a call of `memcpy` takes 18 instructions.
+#[inline]
+fn copy(to: &mut [u8], from: &[u8]) {
+    match (from.first_chunk::<4>(), from.last_chunk::<4>()) {
+        (Some(first), Some(last)) if from.len() <= 8 => {
+            to[..4].copy_from_slice(first);
+            to[from.len() - 4..].copy_from_slice(last);
+        }
+        _ => to.copy_from_slice(from),
+    }
+}
+
 impl io::Write for Append<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.append([bytes]);
+        self.append(bytes);
         Ok(bytes.len())
     }
 
     // Spares the loop that the default runs for every few bytes.
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.append([bytes]);
+        self.append(bytes);
         Ok(())
     }
 
@@ -146,16 +161,16 @@ mod tests {
     }
 
     #[test]
-    fn p3_pieces_that_are_appended_together_stand_in_their_order() {
+    fn p3_bytes_are_appended_with_what_stands_around_them() {
         for gathered in [0, 1, 250, 251, 252, 254, 255, 256] {
-            for long in [0, 1, 2, 255, 256, 257, 1000] {
-                let (before, text) = (vec![b'-'; gathered], vec![b'x'; long]);
+            for long in (0..20).chain([255, 256, 257, 1000]) {
+                let before = vec![b'-'; gathered];
+                let text: Vec<u8> = (0..long).map(|i: usize| i as u8).collect();
                 let mut buffer = BytesMut::new();
                 let mut append = Append::new(&mut buffer);
-                append.append([&before]);
-                append.append([b",\"", &text, b"\":"]);
-                append.append([]);
-                append.append([b"end"]);
+                append.append(&before);
+                append.append_between(b",\"", &text, b"\":");
+                append.append(b"end");
                 drop(append);
                 assert_eq!(buffer, [&before[..], b",\"", &text, b"\":end"].concat());
             }
