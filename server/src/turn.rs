@@ -137,10 +137,15 @@ const STEPS: u16 = 128;
 
 impl HandlerPoll {
     /// Counts a receive or a send. Answers whether it is one too many: it has to wait for the next
-    /// turn.
+    /// turn. If it is polled again at once all the same, as by a `block_on` within the handler, the
+    /// count begins anew.
     pub(crate) fn is_spent(&mut self) -> bool {
-        self.steps = self.steps.saturating_add(1);
-        self.steps > STEPS
+        self.steps += 1;
+        if self.steps <= STEPS {
+            return false;
+        }
+        self.steps = 0;
+        true
     }
 }
 

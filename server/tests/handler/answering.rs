@@ -64,6 +64,25 @@ contract! {
         server.stop().await.unwrap();
     }
 
+    // It is polled again without a pause, as nobody else can make one.
+    async fn h9_a_handler_that_blocks_until_its_answers_are_sent_goes_on(world: World) {
+        let server = world
+            .serve(raw_server(|client, mut requests| async move {
+                requests.recv().await?;
+                for number in 0..200 {
+                    block_on(client.send(Bytes::from(number.to_string())))?;
+                }
+                Ok(())
+            }))
+            .await;
+        let peer = world.peer(server.addr).await;
+        peer.send("begin").await;
+        for number in 0..200 {
+            assert_eq!(peer.recv_text().await, number.to_string());
+        }
+        server.stop().await.unwrap();
+    }
+
     // From the handler itself, another task and a plain thread, each after the one before was done.
     async fn h9_a_send_that_completed_before_another_began_leaves_first(world: World) {
         const ROUNDS: u32 = 60;
