@@ -39,9 +39,7 @@
 
 mod serializer;
 
-mod compact;
-mod open;
-mod plain;
+mod finite;
 
 mod error;
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::JsonError;
-use crate::compact::Compact;
+use crate::finite::Finite;
 
 /// One JSON document a datagram, by serde.
 ///
@@ -101,9 +101,9 @@ where
     type Received = Received;
 
     fn serialize(&self, packet: &Sent, datagram: &mut BytesMut) -> Result<(), BoxError> {
-        let mut out = Append::new(datagram);
+        let mut json = serde_json::Serializer::new(Append::new(datagram));
         Ok(packet
-            .serialize(Compact(&mut out))
+            .serialize(Finite(&mut json))
             .map_err(JsonError::write)?)
     }
 

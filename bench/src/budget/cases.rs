@@ -31,9 +31,9 @@ impl Case {
             Self::RawSession => 1825,
             Self::RefusedByAdmission => 260,
             Self::RefusedBeforeReceive => 856,
-            Self::JsonOneshot => 8226,
-            Self::JsonSession => 8353,
-            Self::JsonLargeOneshot => 48_484,
+            Self::JsonOneshot => 8803,
+            Self::JsonSession => 8955,
+            Self::JsonLargeOneshot => 54_813,
             Self::MsgpackOneshot => 7785,
             Self::ProtobufOneshot => 4740,
         }

@@ -42,38 +42,24 @@ impl<'a> Append<'a> {
         }
     }
 
-    /// Appends `bytes`.
     #[inline]
-    pub fn append(&mut self, bytes: &[u8]) {
-        match self.room(bytes.len()) {
-            Some(room) => room.copy_from_slice(bytes),
-            None => self.pass_on(bytes),
-        }
-    }
-
-    /// Appends `bytes` with what stands around them, in one step instead of three.
-    #[inline]
-    pub fn append_between(&mut self, before: &[u8], bytes: &[u8], after: &[u8]) {
-        if let Some(room) = self.room(before.len() + bytes.len() + after.len()) {
-            let (to, room) = room.split_at_mut(before.len());
-            to.copy_from_slice(before);
-            let (to, room) = room.split_at_mut(bytes.len());
-            copy(to, bytes);
-            room.copy_from_slice(after);
-        } else {
-            self.pass_on(before);
+    fn append(&mut self, bytes: &[u8]) {
+        if !self.gather(bytes) {
             self.pass_on(bytes);
-            self.pass_on(after);
         }
     }
 
-    /// The place for the next bytes, where there is room for so many.
+    /// Answers whether there was room.
     #[inline]
-    fn room(&mut self, len: usize) -> Option<&mut [u8]> {
-        let end = self.len + len;
-        let room = self.gathered.get_mut(self.len..end)?;
-        self.len = end;
-        Some(room)
+    fn gather(&mut self, bytes: &[u8]) -> bool {
+        let end = self.len + bytes.len();
+        let room = self.gathered.get_mut(self.len..end);
+        if let Some(room) = room {
+            room.copy_from_slice(bytes);
+            self.len = end;
+            return true;
+        }
+        false
     }
 
     /// Passes on what is gathered, and `bytes` behind it.
@@ -82,19 +68,6 @@ impl<'a> Append<'a> {
         let gathered = std::mem::take(&mut self.len);
         self.buffer.extend_from_slice(&self.gathered[..gathered]);
         self.buffer.extend_from_slice(bytes);
-    }
-}
-
-/// Copies a slice to one of the same length: 4 to 8 bytes in two steps that may overlap, since they
-/// are what most names have, and a call of `memcpy` takes 18 instructions.
-#[inline]
-fn copy(to: &mut [u8], from: &[u8]) {
-    match (from.first_chunk::<4>(), from.last_chunk::<4>()) {
-        (Some(first), Some(last)) if from.len() <= 8 => {
-            to[..4].copy_from_slice(first);
-            to[from.len() - 4..].copy_from_slice(last);
-        }
-        _ => to.copy_from_slice(from),
     }
 }
 
@@ -157,23 +130,6 @@ mod tests {
             }
             drop(append);
             assert_eq!(buffer, [b"before", &whole[..]].concat());
-        }
-    }
-
-    #[test]
-    fn p3_bytes_are_appended_with_what_stands_around_them() {
-        for gathered in [0, 1, 250, 251, 252, 254, 255, 256] {
-            for long in (0..20).chain([255, 256, 257, 1000]) {
-                let before = vec![b'-'; gathered];
-                let text: Vec<u8> = (0..long).map(|i: usize| i as u8).collect();
-                let mut buffer = BytesMut::new();
-                let mut append = Append::new(&mut buffer);
-                append.append(&before);
-                append.append_between(b",\"", &text, b"\":");
-                append.append(b"end");
-                drop(append);
-                assert_eq!(buffer, [&before[..], b",\"", &text, b"\":end"].concat());
-            }
         }
     }
 
