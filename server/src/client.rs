@@ -267,9 +267,9 @@ impl<P: Protocol> Answer<P::Sent> for Peer<P> {
     }
 
     fn push(&self, datagram: &[u8]) -> Result<(), SendError> {
-        let inbox = &self.port.inbox;
+        let inbox = &self.port().inbox;
         let pushed = turn::with(|turn| {
-            if turn.port != self.port.address() {
+            if turn.port != self.port().address() {
                 return false;
             }
             inbox.take_sends(&mut turn.outbox);
@@ -287,7 +287,7 @@ impl<P: Protocol> Answer<P::Sent> for Peer<P> {
     fn begin_flush(&self) -> Arc<Flush> {
         let flush = Arc::new(Flush::default());
         let posted = self
-            .port
+            .port()
             .inbox
             .post(|mail| mail.outbox.push_mark(self.client(), Arc::clone(&flush)));
         if posted.is_err() {
@@ -297,7 +297,7 @@ impl<P: Protocol> Answer<P::Sent> for Peer<P> {
     }
 
     fn identity(&self) -> (u64, ClientKey) {
-        (self.port.socket, self.client())
+        (self.port().socket, self.client())
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
@@ -305,11 +305,11 @@ impl<P: Protocol> Answer<P::Sent> for Peer<P> {
     }
 
     fn is_closing(&self) -> bool {
-        self.port.inbox.is_closing()
+        self.port().inbox.is_closing()
     }
 
     fn inbox(&self) -> Arc<Inbox> {
-        Arc::clone(&self.port.inbox)
+        Arc::clone(&self.port().inbox)
     }
 }
 
@@ -323,7 +323,7 @@ impl<P: Protocol> Peer<P> {
                 return Ok(());
             }
         };
-        match panics::catch(|| self.port.protocol.make_datagram(packet, datagram)) {
+        match panics::catch(|| self.port().protocol.make_datagram(packet, datagram)) {
             Ok(made) => made.map_err(SendError::Make),
             Err(message) => Err(SendError::Crashed { message }),
         }
@@ -342,10 +342,10 @@ impl<P: Protocol> Peer<P> {
     /// buffer; if it is not that thread, or there is no room, it is handed back.
     #[inline]
     fn push_here(&self, scratch: Box<BytesMut>) -> Option<Box<BytesMut>> {
-        let (inbox, cost) = (&self.port.inbox, cost(&scratch) as usize);
+        let (inbox, cost) = (&self.port().inbox, cost(&scratch) as usize);
         let mut scratch = Some(scratch);
         turn::with(|turn| {
-            if turn.port != self.port.address() {
+            if turn.port != self.port().address() {
                 return;
             }
             if turn.room < cost {
@@ -366,7 +366,7 @@ impl<P: Protocol> Peer<P> {
 
     /// Pushes from wherever this is, if there is room.
     fn offer_elsewhere(&self, datagram: &[u8]) -> Offer {
-        match self.port.inbox.room.try_acquire_many(cost(datagram)) {
+        match self.port().inbox.room.try_acquire_many(cost(datagram)) {
             Ok(room) => {
                 room.forget();
                 Offer::Done(self.push(datagram))

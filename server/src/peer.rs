@@ -69,30 +69,84 @@ impl<P> Port<P> {
     }
 }
 
+/// An address of a worker's socket, as its clients ask for it: one for all of them.
+#[derive(Debug)]
+pub(crate) struct Local<P> {
+    /// Where it was asked, on a wildcard bind.
+    addr: Option<LocalAddr>,
+    port: Arc<Port<P>>,
+}
+
+/// The addresses of one worker's socket that were asked last.
+#[derive(Debug)]
+pub(crate) struct Locals<P> {
+    port: Arc<Port<P>>,
+    known: Vec<Arc<Local<P>>>,
+}
+
+impl<P> Locals<P> {
+    /// Hosts have few; but a whole network may be routed to one.
+    const KNOWN: usize = 8;
+
+    pub(crate) fn new(port: Arc<Port<P>>) -> Self {
+        let known = Vec::new();
+        Self { port, known }
+    }
+
+    #[inline]
+    pub(crate) fn at(&mut self, addr: Option<LocalAddr>) -> &Arc<Local<P>> {
+        if self.known.first().is_none_or(|last| last.addr != addr) {
+            self.bring_forward(addr);
+        }
+        &self.known[0]
+    }
+
+    #[cold]
+    fn bring_forward(&mut self, addr: Option<LocalAddr>) {
+        let known = self.known.iter().position(|local| local.addr == addr);
+        match known {
+            Some(at) => self.known.swap(0, at),
+            None => {
+                let port = Arc::clone(&self.port);
+                self.known.truncate(Self::KNOWN - 1);
+                self.known.insert(0, Arc::new(Local { addr, port }));
+            }
+        }
+    }
+}
+
 /// One run of a handler.
 #[derive(Debug)]
 pub(crate) struct Peer<P> {
     pub(crate) remote: SocketAddr,
-    /// Boxed, since it is only there on a wildcard bind, and each waiting client pays for its size.
-    local: Option<Box<LocalAddr>>,
     pub(crate) slot: SlotId,
     /// The receive of the `Requests` as a stream, in one word: here, since each waiting client pays
     /// twice for the size of a `Requests`. Nobody else uses it.
     pub(crate) stream: AtomicU32,
     pub(crate) postbox: Postbox,
-    pub(crate) port: Arc<Port<P>>,
+    local: Arc<Local<P>>,
 }
 
 impl<P: Protocol> Peer<P> {
-    pub(crate) fn new(port: Arc<Port<P>>, client: &ClientKey, slot: SlotId) -> Self {
+    pub(crate) fn new(local: &Arc<Local<P>>, remote: SocketAddr, slot: SlotId) -> Self {
         Self {
-            remote: client.remote,
-            local: client.local.map(Box::new),
+            remote,
             slot,
             stream: AtomicU32::new(0),
             postbox: Postbox::default(),
-            port,
+            local: Arc::clone(local),
         }
+    }
+
+    /// What all runs of this worker have in common.
+    #[inline]
+    pub(crate) fn port(&self) -> &Port<P> {
+        &self.local.port
+    }
+
+    /// The address that the client asked.
+    pub(crate) fn local(&self) -> &Arc<Local<P>> {
+        &self.local
     }
 
     /// What tells this run from others while it lives.
@@ -105,31 +159,31 @@ impl<P: Protocol> Peer<P> {
     pub(crate) fn client(&self) -> ClientKey {
         ClientKey {
             remote: self.remote,
-            local: self.local.as_deref().copied(),
+            local: self.local.addr,
         }
     }
 
     #[inline]
-    pub(crate) fn set_client(&mut self, client: &ClientKey) {
-        self.remote = client.remote;
-        match (&mut self.local, client.local) {
-            (Some(place), Some(local)) => **place = local,
-            (place, local) => *place = local.map(Box::new),
+    pub(crate) fn set_client(&mut self, local: &Arc<Local<P>>, remote: SocketAddr) {
+        self.remote = remote;
+        if !Arc::ptr_eq(&self.local, local) {
+            self.local = Arc::clone(local);
         }
     }
 
     /// The local address that the client sent to, where the transport can tell.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
-        match &self.local {
+        let bound = self.port().bound;
+        match &self.local.addr {
             Some(local) => {
-                let mut addr = SocketAddr::new(local.asked, self.port.bound.port());
+                let mut addr = SocketAddr::new(local.asked, bound.port());
                 if let SocketAddr::V6(addr) = &mut addr {
                     addr.set_scope_id(local.interface); // where it means nothing without
                 }
                 Some(addr)
             }
-            None if self.port.bound.ip().is_unspecified() => None,
-            None => Some(self.port.bound),
+            None if bound.ip().is_unspecified() => None,
+            None => Some(bound),
         }
     }
 
@@ -140,7 +194,7 @@ impl<P: Protocol> Peer<P> {
             IpAddr::V6(ip) => ip.to_ipv4_mapped().is_some(),
         };
         let family = if v4 { MAX_PAYLOAD_V4 } else { MAX_PAYLOAD_V6 };
-        self.port.limits.send_datagram.min(family)
+        self.port().limits.send_datagram.min(family)
     }
 }
 
@@ -161,8 +215,8 @@ mod tests {
 
     use super::*;
 
-    fn local_addr(bound: &str, local: Option<LocalAddr>) -> Option<SocketAddr> {
-        let port = Port {
+    fn port(bound: &str) -> Arc<Port<DatagramProtocol<RawSerializer>>> {
+        Arc::new(Port {
             protocol: Arc::new(DatagramProtocol::new(RawSerializer)),
             inbox: Arc::new(Inbox::new(0, Arc::new(AtomicBool::new(false)))),
             counters: Arc::default(),
@@ -170,9 +224,52 @@ mod tests {
             limits: Arc::default(),
             socket: 0,
             bound: bound.parse().unwrap(),
-        };
+        })
+    }
+
+    fn local_addr(bound: &str, local: Option<LocalAddr>) -> Option<SocketAddr> {
         let remote = "[fe80::2%3]:9".parse().unwrap();
-        Peer::new(Arc::new(port), &ClientKey { remote, local }, 0).local_addr()
+        Peer::new(Locals::new(port(bound)).at(local), remote, 0).local_addr()
+    }
+
+    fn asked(ip: [u8; 4]) -> Option<LocalAddr> {
+        Some(LocalAddr {
+            asked: ip.into(),
+            reply_from: Some(ip.into()),
+            interface: 0,
+        })
+    }
+
+    #[test]
+    fn h13_a_run_that_begins_anew_has_the_address_that_its_own_client_asked() {
+        let mut locals = Locals::new(port("0.0.0.0:7"));
+        let remote = |port| SocketAddr::from(([10, 9, 0, 7], port));
+        let mut peer = Peer::new(locals.at(asked([10, 0, 0, 1])), remote(1), 0);
+        for local in [asked([10, 0, 0, 2]), asked([10, 0, 0, 1]), None] {
+            peer.set_client(locals.at(local), remote(2));
+            let ClientKey {
+                remote: to,
+                local: from,
+            } = peer.client();
+            assert_eq!((to, from), (remote(2), local));
+        }
+    }
+
+    #[test]
+    fn l2_clients_share_the_address_that_they_asked_and_few_are_kept() {
+        let mut locals = Locals::new(port("0.0.0.0:7"));
+        let one = Arc::clone(locals.at(asked([10, 0, 0, 1])));
+        for last in 2..=255 {
+            assert_eq!(
+                locals.at(asked([10, 0, 0, last])).addr,
+                asked([10, 0, 0, last])
+            );
+            assert!(
+                Arc::ptr_eq(locals.at(asked([10, 0, 0, 1])), &one),
+                "asked again and again"
+            );
+        }
+        assert_eq!(locals.known.len(), Locals::<()>::KNOWN);
     }
 
     #[test]

@@ -221,7 +221,7 @@ impl<P: Protocol> Peer<P> {
     /// How long a receive waits; `None` is for ever.
     fn timeout(&self, patience: Patience) -> Option<Duration> {
         match patience {
-            Patience::Idle => self.port.limits.idle,
+            Patience::Idle => self.port().limits.idle,
             Patience::Timeout(timeout) => Some(timeout),
             Patience::Endless => None,
         }
@@ -241,7 +241,7 @@ impl<P: Protocol> Peer<P> {
             if turn.poll.is_spent() {
                 return Some(Here::Spent);
             }
-            if self.port.inbox.is_closing() {
+            if self.port().inbox.is_closing() {
                 return Some(Here::Closed);
             }
             if let Some((place, buffer)) = turn.take_lent() {
@@ -290,13 +290,13 @@ impl<P: Protocol> Peer<P> {
         if !here {
             ready!(turn::poll_task_proceed(cx));
         }
-        if self.port.inbox.is_closing() {
+        if self.port().inbox.is_closing() {
             return Poll::Ready(Err(RecvError::Closed));
         }
         let own = own && wait.number == 0;
         let waker = cx.waker().clone(); // user code: before the lock
         let mut mailbox = self.postbox.lock();
-        let taken = mailbox.take(wait.number, &self.port.totals);
+        let taken = mailbox.take(wait.number, &self.port().totals);
         // From elsewhere, the datagram that the handler was started for may not be here yet: then
         // the worker has to say whether there is one.
         let at_once = timeout == Some(Duration::ZERO) && (here || !mailbox.is_unused());
@@ -314,7 +314,7 @@ impl<P: Protocol> Peer<P> {
         drop(replaced);
         match taken {
             Taken::Datagram(datagram) => {
-                self.port.counters.handed_out_elsewhere.add_shared(1);
+                self.port().counters.handed_out_elsewhere.add_shared(1);
                 Poll::Ready(self.decode(&datagram.bytes, datagram.truncated))
             }
             Taken::Closed => Poll::Ready(Err(RecvError::Closed)),
@@ -371,7 +371,7 @@ impl<P: Protocol> Peer<P> {
             after,
         };
         // If the worker has ended, the mailbox is closed and has woken this receive.
-        let _ = self.port.inbox.post(|mail| mail.alarms.push(alarm));
+        let _ = self.port().inbox.post(|mail| mail.alarms.push(alarm));
     }
 
     fn decode(&self, datagram: &[u8], truncated: bool) -> Result<P::Received, RecvError> {
@@ -380,7 +380,7 @@ impl<P: Protocol> Peer<P> {
                 received: datagram.len(),
             });
         }
-        match panics::catch(|| self.port.protocol.build_packet(datagram)) {
+        match panics::catch(|| self.port().protocol.build_packet(datagram)) {
             Ok(result) => result.map_err(RecvError::Parse),
             Err(message) => Err(RecvError::Crashed { message }),
         }

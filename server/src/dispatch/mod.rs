@@ -44,9 +44,9 @@ pub(crate) type SlotId = u32;
 /// same memory.
 pub(crate) trait Run {
     type Client: Copy + Eq + Hash;
-    /// Begins anew, for this client: with a postbox of its own if others still hold the one of
+    /// Begins anew for the same client, with a postbox of its own: others still hold the one of
     /// before.
-    fn begin(&mut self, client: &Self::Client);
+    fn renew(&mut self);
     fn client(&self) -> Self::Client;
     fn postbox(&self) -> &Postbox;
     /// Whether nobody but the dispatcher holds this run: no `Client`, no `Requests`. What they have
@@ -200,13 +200,18 @@ impl<R: Run> Dispatch<R> {
     }
 
     /// A handler starts. It enters the table only when it has to wait ([`Self::waits`]): one that
-    /// answers at once leaves no trace. `make` makes what a slot without memory holds.
+    /// answers at once leaves no trace. `make` makes what a slot without memory holds; in another,
+    /// `begin` begins anew, with a postbox of its own if others still hold the one of before.
     #[inline]
-    pub(crate) fn start(&mut self, client: &R::Client, make: impl FnOnce(SlotId) -> R) -> SlotId {
+    pub(crate) fn start(
+        &mut self,
+        make: impl FnOnce(SlotId) -> R,
+        begin: impl FnOnce(&mut R),
+    ) -> SlotId {
         let id = self.free.pop().unwrap_or(self.slots.len() as SlotId);
         match self.slots.get_mut(id as usize) {
             Some(Some(slot)) => {
-                slot.run.begin(client);
+                begin(&mut slot.run);
                 if slot.run.postbox().is_used() {
                     slot.run.postbox().lock().restart(VecDeque::new());
                 }
@@ -304,8 +309,7 @@ impl<R: Run> Dispatch<R> {
             self.forget(id, totals)
         } else {
             if !unshared {
-                let client = slot.run.client();
-                slot.run.begin(&client);
+                slot.run.renew();
             }
             slot.run.postbox().lock().restart(rest.queue);
             Next::Start

@@ -2,15 +2,18 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use once_cell::race::OnceBox;
 
 use super::Mailbox;
 use super::mailbox::Remainder;
 
 /// A mailbox behind its mutex. Nearly no run uses its own, as the datagram that starts a handler,
-/// and those it waits for, are handed to it directly: so it is made when it is used first.
+/// and those it waits for, are handed to it directly: so it is made when it is used first. (Each
+/// waiting client pays for the size: this is half of a `OnceLock<Box<_>>`.)
 #[derive(Debug, Default)]
-pub(crate) struct Postbox(OnceLock<Box<Shared>>);
+pub(crate) struct Postbox(OnceBox<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -38,12 +41,12 @@ impl Postbox {
 
     /// The handler ended, and nobody else holds its run: the next one may have this postbox.
     pub(super) fn end_and_restart(&mut self) -> Remainder {
-        let Some(shared) = self.0.get_mut() else {
+        let Some(shared) = self.0.get() else {
             return Remainder::default();
         };
-        *shared.used.get_mut() = false;
-        let mailbox = shared.mailbox.get_mut();
-        let mailbox = mailbox.unwrap_or_else(PoisonError::into_inner);
+        shared.used.store(false, Ordering::Relaxed);
+        let mailbox = shared.mailbox.lock();
+        let mut mailbox = mailbox.unwrap_or_else(PoisonError::into_inner);
         let rest = mailbox.end();
         mailbox.restart(VecDeque::new());
         rest

@@ -114,8 +114,10 @@ where
         };
         match self.dispatch.arrive(client, &self.port.totals, admit) {
             Arrival::Start => {
-                let make = |slot| Running::new(&self.port, client, slot);
-                let id = self.dispatch.start(client, make);
+                let local = self.locals.at(client.local);
+                let make = |slot| Running::new(local, client.remote, slot);
+                let begin = |running: &mut Running<_, _>| running.begin(local, client.remote);
+                let id = self.dispatch.start(make, begin);
                 self.drive(id, true, Hand::Left);
             }
             Arrival::Deliver(id) => self.drive(id, false, Hand::Left),

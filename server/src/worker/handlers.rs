@@ -1,5 +1,6 @@
 //! A running handler in its slot: its future, which is polled in place, and what belongs to it.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -13,7 +14,7 @@ use super::wakeup::Wakeup;
 use crate::context::Values;
 use crate::dispatch::{Postbox, Run, SlotId};
 use crate::panics;
-use crate::peer::{ClientKey, Peer, Port};
+use crate::peer::{ClientKey, Local, Peer};
 use crate::turn::{self, Parked, Turn};
 
 /// A handler, or the place of one. The future does not move; its memory is used again.
@@ -46,15 +47,9 @@ struct Extras {
 impl<Fut, P: Protocol> Run for Running<Fut, P> {
     type Client = ClientKey;
 
-    #[inline]
-    fn begin(&mut self, client: &ClientKey) {
-        match Arc::get_mut(&mut self.peer) {
-            Some(peer) => peer.set_client(client),
-            None => {
-                let port = Arc::clone(&self.peer.port);
-                self.peer = Arc::new(Peer::new(port, client, self.peer.slot));
-            }
-        }
+    fn renew(&mut self) {
+        let peer = &self.peer;
+        self.peer = Arc::new(Peer::new(peer.local(), peer.remote, peer.slot));
     }
 
     fn client(&self) -> ClientKey {
@@ -91,13 +86,22 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
             fit => fit,
         };
 
-    pub(super) fn new(port: &Arc<Port<P>>, client: &ClientKey, slot: SlotId) -> Self {
+    pub(super) fn new(local: &Arc<Local<P>>, remote: SocketAddr, slot: SlotId) -> Self {
         Self {
             future: Box::pin(None),
-            peer: Arc::new(Peer::new(Arc::clone(port), client, slot)),
+            peer: Arc::new(Peer::new(local, remote, slot)),
             extras: None,
             deadline: NEVER,
             entry: NEVER,
+        }
+    }
+
+    /// Another client's handler is about to begin in this place.
+    #[inline]
+    pub(super) fn begin(&mut self, local: &Arc<Local<P>>, remote: SocketAddr) {
+        match Arc::get_mut(&mut self.peer) {
+            Some(peer) => peer.set_client(local, remote),
+            None => self.peer = Arc::new(Peer::new(local, remote, self.peer.slot)),
         }
     }
 
@@ -146,7 +150,7 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
 
     #[cold]
     fn own(&mut self, shared: &mut Wakeup) {
-        let next = Wakeup::new(&self.peer.port.inbox);
+        let next = Wakeup::new(&self.peer.port().inbox);
         self.extras().wakeup = Some(std::mem::replace(shared, next));
     }
 

@@ -31,7 +31,7 @@ use crate::handler::Handler;
 use crate::inbox::Mail;
 use crate::limits::MIN_OUTBOX;
 use crate::outbox::Refusals;
-use crate::peer::Port;
+use crate::peer::{Locals, Port};
 use crate::report::Report;
 use crate::requests::Requests;
 use crate::transport::{RecvBatch, Transport};
@@ -87,6 +87,7 @@ struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     transport: T,
     make: F,
     port: Arc<Port<P>>,
+    locals: Locals<P>,
     dispatch: Dispatch<Running<Fut, P>>,
     /// What handlers are polled with.
     wakeup: Wakeup,
@@ -136,6 +137,7 @@ where
         Self {
             transport,
             make,
+            locals: Locals::new(Arc::clone(&port)),
             dispatch: Dispatch::new(limits, Running::<Fut, P>::KEPT),
             wakeup: Wakeup::new(&port.inbox),
             batch: RecvBatch::new(RECV_BATCH, port.limits.receive_datagram),

@@ -90,7 +90,7 @@ fn l1_all_queues_together_are_bounded_in_bytes_over_all_workers() {
     };
     let (mut one, mut two) = (Dispatch::new(limits, KEPT), Dispatch::new(limits, KEPT));
     for dispatch in [&mut one, &mut two] {
-        let id = dispatch.start(&'a', |_| Peer::new('a'));
+        let id = dispatch.start(|_| Peer::new('a'), |_| {});
         dispatch.waits(id, Hand::Taken, false, &totals);
         assert_queued(&dispatch.queue(id, datagram("1234"), &totals));
     }
@@ -120,7 +120,7 @@ fn l1_waiting_clients_are_bounded_over_all_workers() {
             Arrival::Start,
             "one that answers at once is not counted"
         );
-        let id = dispatch.start(&client, |_| Peer::new(client));
+        let id = dispatch.start(|_| Peer::new(client), |_| {});
         dispatch.waits(id, Hand::Taken, false, &totals);
     }
     let full = Arrival::Drop(DropReason::Clients);

@@ -35,14 +35,19 @@ impl Peer {
     }
 }
 
+/// Begins anew for this client.
+fn begin(run: &mut Arc<Peer>, client: Name) {
+    match Arc::get_mut(run) {
+        Some(peer) => peer.client = client,
+        None => *run = Peer::new(client),
+    }
+}
+
 impl Run for Arc<Peer> {
     type Client = Name;
 
-    fn begin(&mut self, client: &Name) {
-        match Self::get_mut(self) {
-            Some(peer) => peer.client = *client,
-            None => *self = Peer::new(*client),
-        }
+    fn renew(&mut self) {
+        *self = Peer::new(self.client);
     }
 
     fn client(&self) -> Name {
@@ -143,7 +148,8 @@ impl Bench {
 
     fn start(&mut self, client: Name) -> SlotId {
         assert_eq!(self.arrive(client), Arrival::Start);
-        self.dispatch.start(&client, |_| Peer::new(client))
+        self.dispatch
+            .start(|_| Peer::new(client), |run| begin(run, client))
     }
 
     /// The handler took its datagram, and is busy with something else.

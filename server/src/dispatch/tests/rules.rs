@@ -282,10 +282,11 @@ fn l2_a_client_is_listed_once_however_often_its_handler_waits() {
 /// Starts a handler, and tells whether its slot had no memory.
 fn start(bench: &mut Bench, client: Name) -> (SlotId, bool) {
     let mut made = false;
-    let id = bench.dispatch.start(&client, |_| {
+    let make = |_| {
         made = true;
         Peer::new(client)
-    });
+    };
+    let id = bench.dispatch.start(make, |run| begin(run, client));
     (id, made)
 }
 

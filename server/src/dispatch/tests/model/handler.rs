@@ -7,10 +7,11 @@ use super::*;
 impl Script {
     pub(super) fn start(&mut self, client: Name, seen: &mut Seen) {
         let mut made = false;
-        let id = self.dispatch.start(&client, |_| {
+        let make = |_| {
             made = true;
             Peer::new(client)
-        });
+        };
+        let id = self.dispatch.start(make, |run| begin(run, client));
         if !made {
             seen.add("a place is used again");
         }
