@@ -151,8 +151,11 @@ impl ServerBuilder {
 
     /// Lets the kernel coalesce received datagrams and segment runs of equal-sized answers to one
     /// client (`UDP_GRO`, `UDP_SEGMENT`; Linux). Default on, and off by itself where the kernel
-    /// refuses. It saves CPU; over loopback, a client that waits for the first of several answers
-    /// gets it with the last.
+    /// refuses.
+    ///
+    /// It saves CPU, but a client gets the first of such answers with the last. So they leave as
+    /// one where the datagrams came as one that they answer, where there are more of them than
+    /// datagrams, and where the worker has a full batch to answer.
     pub fn offloads(mut self, allow: bool) -> Self {
         self.transport.offloads = allow;
         self
