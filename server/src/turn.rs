@@ -137,15 +137,15 @@ const STEPS: u16 = 128;
 
 impl HandlerPoll {
     /// Counts a receive or a send. Answers whether it is one too many: it has to wait for the next
-    /// turn. If it is polled again at once all the same, as by a `block_on` within the handler, the
-    /// count begins anew.
+    /// turn.
+    ///
+    /// Once as many were refused the count begins anew: only a `block_on` within the handler polls
+    /// on and on, and it cannot make a pause. Not earlier, since of a `select!` each branch has to
+    /// be refused, or it makes none.
     pub(crate) fn is_spent(&mut self) -> bool {
-        self.steps += 1;
-        if self.steps <= STEPS {
-            return false;
-        }
-        self.steps = 0;
-        true
+        let spent = self.steps >= STEPS;
+        self.steps = (self.steps + 1) % (2 * STEPS);
+        spent
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use bytes::Bytes;
@@ -61,6 +62,52 @@ contract! {
         let peer = world.peer(server.addr).await;
         peer.send("begin").await;
         while peer.recv_text().await != "done" {}
+        server.stop().await.unwrap();
+    }
+
+    // A pause that only one of several branches is asked for is none.
+    on memory;
+    async fn h9_a_handler_that_always_finds_one_of_several_ready_makes_pauses(world: World) {
+        const SENDS: usize = 1_000;
+        let server = world
+            .serve(raw_server(|client, mut requests| async move {
+                let first: usize = std::str::from_utf8(&requests.recv().await?)?.parse()?;
+                let sent = AtomicUsize::new(0);
+                let send = async || {
+                    sent.fetch_add(1, Ordering::Relaxed);
+                    client.send(Bytes::from_static(b"x")).await
+                };
+                let mut sends = pin!(async {
+                    for _ in 0..first {
+                        send().await?;
+                    }
+                    while sent.load(Ordering::Relaxed) < SENDS {
+                        tokio::select! {
+                            biased;
+                            request = requests.recv() => drop(request?),
+                            result = client.send(Bytes::from_static(b"x")) => result?,
+                        }
+                        send().await?;
+                    }
+                    Ok::<(), BoxError>(())
+                });
+                poll_fn(|cx| {
+                    let before = sent.load(Ordering::Relaxed);
+                    let poll = sends.as_mut().poll(cx);
+                    assert!(sent.load(Ordering::Relaxed) - before <= 128);
+                    poll
+                })
+                .await?;
+                client.send(Bytes::from_static(b"done")).await?;
+                Ok(())
+            }))
+            .await;
+        let peer = world.peer(server.addr).await;
+        // The one that is refused is another each time.
+        for first in ["0", "1", "2"] {
+            peer.send(first).await;
+            while peer.recv_text().await != "done" {}
+        }
         server.stop().await.unwrap();
     }
 
