@@ -31,7 +31,7 @@ pub(super) const BEGUN: Tick = Tick::MAX - 1;
 /// In place of a deadline: it has passed, and the receive has not yet been told.
 pub(super) const PASSED: Tick = Tick::MAX - 2;
 
-/// The last tick that is one, in a hundred million years.
+/// The last tick that is one, in some 580 million years.
 const LAST: Tick = PASSED - 1;
 
 /// Slots that come due together.
@@ -115,9 +115,12 @@ impl Timers {
 
     fn remove(&mut self, slot: SlotId, entry: Tick) {
         if let btree_map::Entry::Occupied(mut due) = self.entries.entry(entry) {
-            due.get_mut().remove(&slot);
-            if due.get().is_empty() {
+            let slots = due.get_mut();
+            slots.remove(&slot);
+            if slots.is_empty() {
                 due.remove();
+            } else if slots.len() < slots.capacity() / 4 {
+                slots.shrink_to(2 * slots.len()); // who stays does not keep the room of all
             }
         }
     }
@@ -261,6 +264,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn l2_who_stays_longer_than_a_crowd_does_not_keep_its_room() {
+        let mut timers = Timers::new();
+        let deadline = timers.tick_after(Duration::from_secs(300));
+        let mut entries = [NEVER; 16_000];
+        for (slot, entry) in (0..).zip(&mut entries) {
+            timers.arm(slot, deadline, entry);
+        }
+        for (slot, entry) in (0..).zip(&mut entries).skip(16) {
+            timers.disarm(slot, entry);
+        }
+        let sizes: Vec<usize> = timers.entries.values().map(Due::len).collect();
+        assert_eq!(sizes, [1; 16]);
+        assert!(timers.entries.values().all(|due| due.capacity() < 8));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn h7_a_deadline_is_moved_on_a_few_times_only() {
         let mut timers = Timers::new();
         let (deadline, mut entry) = (timers.tick_after(Duration::from_secs(3_600)), NEVER);
@@ -288,8 +307,15 @@ mod tests {
         ] {
             assert_eq!(timers.tick_after(delay), NEVER, "{delay:?}");
         }
-        timers.arm(1, NEVER, &mut entry);
-        assert_eq!((timers.pop_due(), timers.next()), (None, None));
+        for millis in u64::MAX - 8..=u64::MAX {
+            let tick = timers.tick_after(Duration::from_millis(millis));
+            assert!(tick <= LAST || tick == NEVER, "{tick} means something else");
+        }
+        for none in [NEVER, BEGUN, PASSED] {
+            timers.arm(1, none, &mut entry);
+            assert_eq!((entry, timers.entries.len()), (NEVER, 0));
+            assert!(!timers.is_past(none));
+        }
         let tick = timers.tick_after(Duration::from_millis(u64::MAX / 2));
         timers.arm(1, tick, &mut entry);
         assert!(!timers.is_past(tick));
