@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use postbox_protocol::{BoxError, Protocol};
 
-use super::timers::{BEGUN, NEVER, PASSED, Tick};
+use super::timers::{BEGUN, NEVER, Tick};
 use super::wakeup::Wakeup;
 use crate::context::Values;
 use crate::dispatch::{Postbox, Run, SlotId};
@@ -188,12 +188,7 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
     /// new one.
     pub(super) fn waits(&mut self, parked: Parked) -> Option<Duration> {
         let timeout = match parked {
-            Parked::Still => {
-                if self.deadline == PASSED {
-                    self.deadline = NEVER;
-                }
-                return None;
-            }
+            Parked::Still => return None,
             Parked::ForEver => None,
             Parked::For(timeout) => Some(timeout),
         };
@@ -244,9 +239,8 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
     #[inline]
     pub(super) fn clear(&mut self, mut panicked: impl FnMut(String)) {
         self.deadline = NEVER;
-        let mut context = Values::none();
+        let mut context = self.take_context();
         if let Some(extras) = &mut self.extras {
-            context = std::mem::take(&mut extras.context);
             (extras.receive, extras.awaits_shutdown) = (0, false);
         }
         if self.future.is_some() {

@@ -1,7 +1,7 @@
 //! H14: context variables in handlers, and in the tasks that they spawn.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use postbox_server::{Client, ContextVar, inherit_context};
@@ -169,6 +169,31 @@ contract! {
         if world.rt == Rt::Current {
             assert_eq!(text(), "the test's"); // on the same thread all along
         }
+    }
+
+    async fn h14_the_admission_check_has_values_of_its_own(world: World) {
+        let formers = Arc::new(Mutex::new(Vec::new()));
+        let checked = Arc::clone(&formers);
+        let builder = raw_server(|client, mut requests| async move {
+            loop {
+                let before = text();
+                let request = requests.recv().await?;
+                TEXT.set(String::from_utf8(request.into())?);
+                client.send(before.into()).await?;
+            }
+        });
+        let builder = builder.admit(move |_| {
+            checked.lock().unwrap().push(TEXT.set("the check's".into()));
+            true
+        });
+        let server = world.serve(builder).await;
+        for _ in 0..2 {
+            let peer = world.peer(server.addr).await;
+            assert_eq!(peer.ask("one").await, "nothing");
+            assert_eq!(peer.ask("two").await, "one");
+        }
+        assert_eq!(*formers.lock().unwrap(), [None, Some("the check's".into())]);
+        server.stop().await.unwrap();
     }
 
     async fn h14_a_spawned_task_inherits_by_one_explicit_call(world: World) {

@@ -157,6 +157,26 @@ contract! {
         future_is_logged(&world, make, &["in poll", "in drop", "its variable"]).await;
     }
 
+    async fn h12_the_panic_of_a_variable_is_logged_behind_the_error_of_its_handler(world: World) {
+        let server = world
+            .serve(raw_server(|_, mut requests| async move {
+                RUDE.set(Arc::new(Bomb("its variable")));
+                requests.recv().await?;
+                Err("it failed".into())
+            }))
+            .await;
+        let peer = world.peer(server.addr).await;
+        peer.send("x").await;
+        let expected = ["handler failed: it failed", "handler panicked: its variable"];
+        let expected = expected.map(|message| Record {
+            level: Level::ERROR,
+            message: message.into(),
+            fields: format!("client={} ", peer.addr()),
+        });
+        assert_eq!(world.logs.wait_for(2).await, expected);
+        server.stop().await.unwrap();
+    }
+
     async fn h12_panics_with_other_payloads_than_text_are_logged(world: World) {
         is_logged(&world, rude(|_| panic_any(42)), &["a panic without a message"]).await;
         is_logged(&world, rude(|_| panic_any(String::from("owned"))), &["owned"]).await;
