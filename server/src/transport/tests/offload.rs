@@ -50,9 +50,9 @@ fn runs_of_equal_datagrams_travel_as_one() {
     }
 }
 
-/// Asks with messages of so many datagrams each, gives answers of two bytes in steps of so many
-/// each, and returns the sizes of the messages that come back.
-fn answered(slots: usize, asked: &[usize], answers: &[usize]) -> Vec<usize> {
+/// Asks in batches of messages of so many datagrams each, then gives answers of two bytes in steps
+/// of so many each, and returns the sizes of the messages that come back.
+fn answered(slots: usize, asked: &[&[usize]], answers: &[usize]) -> Vec<usize> {
     let (serving, asking) = pair("127.0.0.1:0");
     let (server, client) = (addr_of(&serving), addr_of(&asking));
     run(async {
@@ -64,12 +64,14 @@ fn answered(slots: usize, asked: &[usize], answers: &[usize]) -> Vec<usize> {
             let pending = poll_fn(|cx| std::task::Poll::Ready(transport.poll_recv(cx, &mut batch)));
             assert!(pending.await.is_pending());
         }
-        for count in asked {
-            let (bytes, datagrams) = outgoing(server, None, &vec![&b"?"[..]; *count]);
-            assert!(send_all(&mut asking, &bytes, &datagrams).await.is_empty());
+        for messages in asked {
+            for count in *messages {
+                let (bytes, datagrams) = outgoing(server, None, &vec![&b"?"[..]; *count]);
+                assert!(send_all(&mut asking, &bytes, &datagrams).await.is_empty());
+            }
+            recv(&mut serving, &mut batch).await.unwrap();
+            assert_eq!(batch.len(), messages.len(), "all are there, as they left");
         }
-        recv(&mut serving, &mut batch).await.unwrap();
-        assert_eq!(batch.len(), asked.len(), "all are there, as they left");
         for count in answers {
             let (bytes, datagrams) = outgoing(client, None, &vec![&b"ab"[..]; *count]);
             assert!(send_all(&mut serving, &bytes, &datagrams).await.is_empty());
@@ -87,15 +89,21 @@ fn answered(slots: usize, asked: &[usize], answers: &[usize]) -> Vec<usize> {
 
 #[test]
 fn answers_leave_as_the_datagrams_came_that_they_answer() {
-    assert_eq!(answered(8, &[1, 1, 1], &[3]), [2, 2, 2], "one by one");
-    assert_eq!(answered(8, &[3], &[3]), [6], "as one");
+    assert_eq!(answered(8, &[&[1, 1, 1]], &[3]), [2, 2, 2], "one by one");
+    assert_eq!(answered(8, &[&[3]], &[3]), [6], "as one");
+    assert_eq!(answered(8, &[&[1, 3, 1]], &[3]), [6], "some as one");
+    assert_eq!(
+        answered(8, &[&[1, 1, 1], &[3]], &[3]),
+        [6],
+        "the last as one"
+    );
 }
 
 #[test]
 fn answers_leave_as_one_where_there_are_more_than_datagrams_or_the_batch_is_full() {
-    assert_eq!(answered(8, &[1, 1, 1], &[4]), [8]);
-    assert_eq!(answered(8, &[1, 1, 1], &[3, 3]), [2, 2, 2, 6]);
-    assert_eq!(answered(3, &[1, 1, 1], &[3]), [6]);
+    assert_eq!(answered(8, &[&[1, 1, 1]], &[4]), [8]);
+    assert_eq!(answered(8, &[&[1, 1, 1]], &[3, 3]), [2, 2, 2, 6]);
+    assert_eq!(answered(3, &[&[1, 1, 1]], &[3]), [6]);
 }
 
 #[test]
