@@ -47,6 +47,12 @@ async fn answer_on(client: Client<u64>, mut requests: Requests<u64>) -> Result<(
     }
 }
 
+/// Its waker is kept once, and is its own from then on.
+async fn yield_and_answer_on(client: Client<u64>, requests: Requests<u64>) -> Result<(), BoxError> {
+    tokio::task::yield_now().await;
+    answer_on(client, requests).await
+}
+
 /// Runs rounds of datagrams, and answers how often the server took memory in the second half of
 /// them.
 fn allocations(kind: Kind, builder: fn(Number) -> ServerBuilder) -> u64 {
@@ -143,6 +149,10 @@ fn session(number: Number) -> ServerBuilder {
     Server::builder_fn(DatagramProtocol::new(number), answer_on)
 }
 
+fn session_with_a_waker(number: Number) -> ServerBuilder {
+    Server::builder_fn(DatagramProtocol::new(number), yield_and_answer_on)
+}
+
 #[test]
 fn an_answer_at_once_allocates_nothing() {
     for kind in [Kind::Memory, Kind::Udp, Kind::Plain] {
@@ -154,5 +164,12 @@ fn an_answer_at_once_allocates_nothing() {
 fn a_conversation_that_goes_on_allocates_nothing() {
     for kind in [Kind::Memory, Kind::Udp, Kind::Plain] {
         assert_eq!(allocations(kind, session), 0, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_conversation_with_a_waker_of_its_own_allocates_nothing_either() {
+    for kind in [Kind::Memory, Kind::Udp, Kind::Plain] {
+        assert_eq!(allocations(kind, session_with_a_waker), 0, "{kind:?}");
     }
 }
