@@ -44,7 +44,7 @@ pub use closure::{HandlerFn, handler_fn};
 ///
 /// # What a waiting client costs
 ///
-/// Some 200 bytes, and what the handler itself holds while it waits: compilers keep each variable
+/// Some 150 bytes, and what the handler itself holds while it waits: compilers keep each variable
 /// that lives across an `.await`, and what a `match` on an awaited result matches, while its arms
 /// wait. Take a large request out with `let` first, and drop it before the next receive.
 ///
