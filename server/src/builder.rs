@@ -54,7 +54,7 @@ impl ServerBuilder {
         }
     }
 
-    /// Sets the server's bounds.
+    /// Sets the server's bounds: all of them, so also an earlier [`grace`](Self::grace).
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -66,9 +66,10 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets the number of workers, each with a socket of its own for each address. Default 1.
+    /// Sets the number of workers, each with a socket of its own for each address. Default, and the
+    /// least, 1.
     ///
-    /// More than one needs Linux; elsewhere binding fails. The kernel keeps each client on one
+    /// More than one needs Linux; elsewhere binding a socket fails. The kernel keeps each client on one
     /// worker.
     ///
     /// Workers are tasks: they run in parallel, and shield their clients from handlers that block
@@ -82,7 +83,8 @@ impl ServerBuilder {
     /// Sets the admission check. It is asked for each datagram of a client that has no handler,
     /// before anything is allocated for that client; a `false` drops the datagram, and is counted.
     ///
-    /// It runs in the receive loop, so it must be quick.
+    /// It runs in the receive loop, so it must be quick. Where it panics, which is logged, the
+    /// datagram is refused.
     pub fn admit(mut self, check: impl Fn(SocketAddr) -> bool + Send + Sync + 'static) -> Self {
         self.admit = Some(Arc::new(check));
         self
@@ -100,8 +102,8 @@ impl ServerBuilder {
     }
 
     /// Sets the receive buffer to ask the system for, in bytes. Default 4 MiB, since the kernel's
-    /// own default holds about 280 small datagrams. What was granted is told by
-    /// [`SocketOptions::recv_buffer_size`].
+    /// own default holds about 280 small datagrams. Linux grants `net.core.rmem_max` at most; what
+    /// was granted is told by [`SocketOptions::recv_buffer_size`].
     pub fn recv_buffer(mut self, bytes: usize) -> Self {
         self.sockets.recv_buffer = Some(bytes);
         self
@@ -174,7 +176,7 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// [`BindError`] names the address. If one fails the others are closed again.
+    /// [`BindError`] names the address, or the name that has none. If one fails the others are closed again.
     pub async fn bind(self, hosts: impl Hosts) -> Result<Server, BindError> {
         let wanted = hosts::resolve(hosts.hosts()).await?;
         self.bind_all(&wanted)

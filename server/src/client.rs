@@ -22,8 +22,9 @@ use crate::turn;
 /// One client of the server: a server socket, the local address that was asked, a remote address.
 ///
 /// Cheap to clone, and usable from any task or thread, also after the handler that it was given to
-/// has ended: keep it to push packets later. Two are equal, and hash the same, exactly when they
-/// are the same client.
+/// has ended: keep it to push packets later, while this serving lasts. After a shutdown it answers
+/// closed for good; where the server serves again, its next handlers are given new ones. Two are
+/// equal, and hash the same, exactly when they are the same client.
 pub struct Client<Response> {
     run: Arc<dyn Answer<Response>>,
 }
@@ -47,14 +48,15 @@ impl<Response> Client<Response> {
         self.run.local_addr()
     }
 
-    /// Whether the server is shutting down, or has ended: then receives answer closed, and sends
-    /// will soon.
+    /// Whether the serving that it came from is shutting down, or has ended: then receives answer
+    /// closed, and sends will soon.
     pub fn is_closing(&self) -> bool {
         self.run.is_closing()
     }
 
     /// Encodes a packet and hands it to the worker, which sends it with its next batch. Ready at
-    /// once, unless the outbox is full: then it waits its turn.
+    /// once, unless the outbox is full: then it waits its turn. A handler that sends and receives on
+    /// and on is also made to pause now and then, so that others get theirs.
     ///
     /// A send that completed before another began leaves first, from whatever threads.
     ///

@@ -64,7 +64,7 @@ pub enum SendError {
     /// The outbox is full ([`Client::try_send`](crate::Client::try_send) only: `send` waits).
     #[error("the outbox is full")]
     Full,
-    /// The server has stopped serving.
+    /// The serving that this client came from has ended.
     #[error("closed: the server has stopped serving")]
     Closed,
 }

@@ -26,8 +26,8 @@ use wait::{Patience, Wait};
 /// sends meanwhile waits in its bounded postbox. A `Requests` that is kept after its handler has
 /// ended only ever answers [`RecvError::Closed`].
 ///
-/// It is also a [`Stream`] of `Result<Request, RecvError>`, which ends where `recv` would answer
-/// closed.
+/// It is also a [`Stream`] of `Result<Request, RecvError>`. It goes on after errors, also after
+/// *timed out*, and ends where `recv` would answer closed.
 pub struct Requests<Request> {
     run: Arc<dyn Receive<Request>>,
 }

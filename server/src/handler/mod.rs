@@ -24,12 +24,13 @@ pub use closure::{HandlerFn, handler_fn};
 /// - What the client sends while its handler runs waits, in order, in the client's bounded postbox.
 ///   The handler may receive it (a conversation), or end: then a new run starts on the next
 ///   datagram at once.
-/// - A handler that returns before it received discards the one datagram it was started for. That
-///   is how a client is refused: no answer, no log, not an error.
+/// - A handler that ends before it received discards the one datagram it was started for. That is
+///   how a client is refused: it returns `Ok(())`, without an answer or a log.
 /// - An error that it returns is logged (with `tracing`), with the client's address and the chain
 ///   of causes. The server goes on, and so does this client with its next datagram. A panic is
 ///   treated the same. Bad datagrams give one line a second for each worker, and so do silent
-///   clients ([`RecvError::TimedOut`](crate::RecvError::TimedOut)); `suppressed` counts the rest.
+///   clients ([`RecvError::TimedOut`](crate::RecvError::TimedOut)); `suppressed` counts the rest. That
+///   the server was closed is no error of the handler's, and logged below one.
 /// - When the server shuts down, every receive answers
 ///   [`RecvError::Closed`](crate::RecvError::Closed). Handlers that still run after the grace
 ///   period are dropped where they wait.
