@@ -288,7 +288,7 @@ impl<P: Protocol> Peer<P> {
     ) -> Poll<Result<P::Received, RecvError>> {
         let (here, own) = self.polled_here(cx);
         if !here {
-            ready!(turn::poll_task_proceed(cx));
+            ready!(turn::poll_proceed(cx));
         }
         if self.port().inbox.is_closing() {
             return Poll::Ready(Err(RecvError::Closed));

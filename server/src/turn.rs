@@ -220,9 +220,22 @@ pub(crate) fn poll_scratch(cx: &mut Context<'_>) -> Poll<Box<BytesMut>> {
     }
 }
 
-/// Ready unless the task of the runtime that is being polled here, which counts itself, has to make
-/// a pause.
-pub(crate) fn poll_task_proceed(cx: &mut Context<'_>) -> Poll<()> {
+/// Ready unless the handler or the task that is being polled here has to make a pause, like
+/// [`poll_scratch`].
+pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
+    let count = |turn: &mut Turn| (turn.poll.run != 0).then(|| turn.poll.is_spent());
+    match with(count).flatten() {
+        Some(false) => Poll::Ready(()),
+        Some(true) => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        None => poll_task_proceed(cx),
+    }
+}
+
+/// The same for a task of the runtime, which counts itself.
+fn poll_task_proceed(cx: &mut Context<'_>) -> Poll<()> {
     pin!(coop::consume_budget()).poll(cx)
 }
 

@@ -224,6 +224,42 @@ contract! {
         server.stop().await.unwrap();
     }
 
+    // Whosever requests they are: it would hold its worker.
+    async fn h6_a_handler_that_is_told_closed_on_and_on_makes_pauses(world: World) {
+        const RECEIVES: usize = 1_000;
+        let kept = Arc::new(Mutex::new(None));
+        let server = world
+            .serve(raw_server(move |client, mut requests| {
+                let kept = Arc::clone(&kept);
+                async move {
+                    if requests.recv().await? == "keep" {
+                        *kept.lock().unwrap() = Some(requests);
+                        client.send("kept".into()).await?;
+                        return Ok(());
+                    }
+                    let mut others = kept.lock().unwrap().take().ok_or("nothing is kept")?;
+                    let mut told_on = pin!(async {
+                        for _ in 0..RECEIVES {
+                            assert_eq!(told(&others.recv().await), "closed");
+                        }
+                    });
+                    let mut polls = 0;
+                    poll_fn(|cx| {
+                        polls += 1;
+                        told_on.as_mut().poll(cx)
+                    })
+                    .await;
+                    client.send(polls.to_string().into()).await?;
+                    Ok(())
+                }
+            }))
+            .await;
+        let (one, two) = (world.peer(server.addr).await, world.peer(server.addr).await);
+        assert_eq!(one.ask("keep").await, "kept");
+        assert_eq!(two.ask("take").await, (1 + RECEIVES / 128).to_string());
+        server.stop().await.unwrap();
+    }
+
     async fn h6_a_receive_elsewhere_learns_that_its_handler_ended(world: World) {
         let server = world
             .serve(raw_server(|client, mut requests| async move {
