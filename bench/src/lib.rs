@@ -21,3 +21,6 @@ pub mod peers;
 #[cfg(target_os = "linux")]
 mod process;
 mod report;
+
+#[cfg(target_os = "linux")]
+pub use mmsg::{coalesce, segment};

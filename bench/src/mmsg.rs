@@ -214,24 +214,36 @@ impl Batch {
 
 /// Has a socket tell the local address of each datagram.
 pub(crate) fn tell_local(socket: &Socket) -> io::Result<()> {
-    switch_on(socket, libc::IPPROTO_IP, libc::IP_PKTINFO)
+    set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
 }
 
 /// Has a socket receive several datagrams as one.
-pub(crate) fn coalesce(socket: &Socket) -> io::Result<()> {
-    switch_on(socket, libc::SOL_UDP, libc::UDP_GRO)
+///
+/// # Errors
+///
+/// The system's own.
+pub fn coalesce(socket: &impl AsRawFd) -> io::Result<()> {
+    set_option(socket, libc::SOL_UDP, libc::UDP_GRO, 1)
 }
 
-fn switch_on(socket: &Socket, level: i32, name: i32) -> io::Result<()> {
-    let on: libc::c_int = 1;
+/// Has a socket send each message as datagrams of this length.
+///
+/// # Errors
+///
+/// The system's own.
+pub fn segment(socket: &impl AsRawFd, len: u16) -> io::Result<()> {
+    set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, len.into())
+}
+
+fn set_option(socket: &impl AsRawFd, level: i32, name: i32, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the option is an integer, and its address and size are stated as they are.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             level,
             name,
-            (&raw const on).cast(),
-            size_of_val(&on) as _,
+            (&raw const value).cast(),
+            size_of_val(&value) as _,
         )
     };
     if result == 0 {

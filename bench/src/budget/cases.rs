@@ -13,6 +13,8 @@ use crate::round::AWAITED;
 pub(crate) enum Case {
     RawOneshot,
     RawSession,
+    RawBurstsOneshot,
+    RawBurstsSession,
     RefusedByAdmission,
     RefusedBeforeReceive,
     JsonOneshot,
@@ -29,6 +31,8 @@ impl Case {
         match self {
             Self::RawOneshot => 1715,
             Self::RawSession => 1825,
+            Self::RawBurstsOneshot => 1539,
+            Self::RawBurstsSession => 1606,
             Self::RefusedByAdmission => 260,
             Self::RefusedBeforeReceive => 856,
             Self::JsonOneshot => 8803,
@@ -42,6 +46,11 @@ impl Case {
     /// Whether every datagram is answered, not only that of the client who is awaited.
     pub(crate) fn answers_all(self) -> bool {
         !matches!(self, Self::RefusedByAdmission | Self::RefusedBeforeReceive)
+    }
+
+    /// Whether one client sends all datagrams, in messages that the kernel cuts and joins.
+    pub(crate) fn is_bursts(self) -> bool {
+        matches!(self, Self::RawBurstsOneshot | Self::RawBurstsSession)
     }
 
     pub(crate) fn server(self) -> ServerBuilder {
@@ -75,6 +84,8 @@ impl Case {
         match self {
             Self::RawOneshot
             | Self::RawSession
+            | Self::RawBurstsOneshot
+            | Self::RawBurstsSession
             | Self::RefusedByAdmission
             | Self::RefusedBeforeReceive => Codec::Raw,
             Self::JsonOneshot | Self::JsonSession | Self::JsonLargeOneshot => Codec::Json,
@@ -85,7 +96,7 @@ impl Case {
 
     fn style(self) -> Style {
         match self {
-            Self::RawSession | Self::JsonSession => Style::Session,
+            Self::RawSession | Self::RawBurstsSession | Self::JsonSession => Style::Session,
             _ => Style::Oneshot,
         }
     }

@@ -60,7 +60,7 @@ fn main() -> Result<ExitCode, BoxError> {
     for &case in cases {
         let short = callgrind::count(case, ROUNDS, args.keep.as_deref())?;
         let long = callgrind::count(case, 2 * ROUNDS, args.keep.as_deref())?;
-        let each = long.saturating_sub(short) as f64 / (ROUNDS * round::CLIENTS) as f64;
+        let each = long.saturating_sub(short) as f64 / (ROUNDS * round::DATAGRAMS) as f64;
         let within = each <= case.budget() as f64;
         passed &= within;
         println!(

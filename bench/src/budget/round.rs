@@ -1,18 +1,23 @@
 //! The process that is counted: a server, and in the same thread the clients, who are not counted.
 //!
 //! All clients send at once, then the server runs until the last of them is answered. So it meets a
-//! full socket, always the same one, and the count hardly differs from one run to the next.
+//! full socket, always the same one, and the count hardly differs from one run to the next. In
+//! bursts that is one client, whose datagrams leave and arrive several as one.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
+use postbox_bench::{coalesce, segment};
 use postbox_server::BoxError;
 
 use crate::cases::Case;
 
-/// Clients, each with one datagram in a round. As many small datagrams fit into a socket's default
-/// buffer.
-pub(crate) const CLIENTS: u64 = 256;
+/// Datagrams in a round, each from another client or all from one. As many small ones fit into a
+/// socket's default buffer.
+pub(crate) const DATAGRAMS: u64 = 256;
+
+/// Datagrams that leave as one, in bursts: the kernel cuts no message into more.
+const SEGMENTS: usize = 64;
 
 /// The address of the client who sends last, and whose answer ends the round.
 pub(crate) const AWAITED: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -32,10 +37,10 @@ pub(crate) fn run(case: Case, rounds: u64) -> Result<(), BoxError> {
 
         let mut clients = Clients::open(case, handle.addresses()[0])?;
         let last = tokio::net::UdpSocket::from_std(clients.last.try_clone()?)?;
-        let mut answer = vec![0; clients.datagram.len()];
+        let mut answer = vec![0; clients.message.len()];
         for _ in 0..rounds {
             send_uncounted(&mut clients)?;
-            last.recv(&mut answer).await?;
+            clients.missing -= last.recv(&mut answer).await? / clients.len;
             while !collect_uncounted(&mut clients)? {
                 tokio::task::yield_now().await;
             }
@@ -43,7 +48,7 @@ pub(crate) fn run(case: Case, rounds: u64) -> Result<(), BoxError> {
         handle.shutdown().await;
         serving.await??;
         let stats = handle.stats();
-        if stats.received != rounds * CLIENTS {
+        if stats.received != rounds * DATAGRAMS {
             return Err(format!("another number was received: {stats:#?}").into());
         }
         Ok(())
@@ -53,10 +58,16 @@ pub(crate) fn run(case: Case, rounds: u64) -> Result<(), BoxError> {
 struct Clients {
     last: UdpSocket,
     others: Vec<UdpSocket>,
-    datagram: Vec<u8>,
+    /// What each sends: one datagram, or several as one.
+    message: Vec<u8>,
+    /// How often the last one sends it.
+    times: u64,
     answer: Vec<u8>,
-    answers_all: bool,
-    /// Answers that the others have not got yet.
+    /// How long an answer is.
+    len: usize,
+    /// Answers in a round.
+    answers: usize,
+    /// Those of them that are not here yet.
     missing: usize,
 }
 
@@ -68,40 +79,59 @@ impl Clients {
             socket.set_nonblocking(true)?;
             io::Result::Ok(socket)
         };
-        let datagram = case.datagram().map_err(io::Error::other)?;
+        let mut message = case.datagram().map_err(io::Error::other)?;
+        let len = message.len();
+        let last = open(AWAITED)?;
+        let mut others = Vec::new();
+        let mut times = 1;
+        if case.is_bursts() {
+            message = message.repeat(SEGMENTS);
+            times = DATAGRAMS / SEGMENTS as u64;
+            segment(&last, len as u16)?;
+            coalesce(&last)?; // or they would need more than the default buffer
+        } else {
+            for _ in 1..DATAGRAMS {
+                others.push(open(OTHERS)?);
+            }
+        }
         Ok(Self {
-            last: open(AWAITED)?,
-            others: (1..CLIENTS)
-                .map(|_| open(OTHERS))
-                .collect::<io::Result<_>>()?,
-            answer: vec![0; datagram.len() + 1],
-            datagram,
-            answers_all: case.answers_all(),
+            last,
+            others,
+            times,
+            answer: vec![0; message.len() + 1],
+            len,
+            message,
+            answers: if case.answers_all() {
+                DATAGRAMS as usize
+            } else {
+                1
+            },
             missing: 0,
         })
     }
 }
 
-/// Sends a datagram from each client. Callgrind leaves it out by its name: no closures in it.
+/// Sends what the clients send in a round. Callgrind leaves it out by its name: no closures in it.
 #[inline(never)]
 fn send_uncounted(clients: &mut Clients) -> io::Result<()> {
     for socket in &clients.others {
-        socket.send(&clients.datagram)?;
+        socket.send(&clients.message)?;
     }
-    if clients.answers_all {
-        clients.missing = clients.others.len();
+    clients.missing = clients.answers;
+    for _ in 0..clients.times {
+        clients.last.send(&clients.message)?;
     }
-    clients.last.send(&clients.datagram)?;
     Ok(())
 }
 
-/// Takes the others' answers, and tells whether they all are there. Left out as well.
+/// Takes the answers but the awaited one, and tells whether they all are there. Left out as well.
 #[inline(never)]
 fn collect_uncounted(clients: &mut Clients) -> io::Result<bool> {
     while clients.missing > 0 {
-        let socket = &clients.others[clients.others.len() - clients.missing];
+        let place = clients.others.len().checked_sub(clients.missing);
+        let socket = place.map_or(&clients.last, |place| &clients.others[place]);
         match socket.recv(&mut clients.answer) {
-            Ok(len) if len == clients.datagram.len() => clients.missing -= 1,
+            Ok(len) if len > 0 && len % clients.len == 0 => clients.missing -= len / clients.len,
             Ok(_) => return Err(io::Error::other("an answer has another length")),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
