@@ -19,6 +19,7 @@
 //! A handler that waits in a receive has received before: its first datagram is there when it
 //! starts.
 
+mod hand;
 mod mailbox;
 mod postbox;
 mod table;
@@ -31,6 +32,7 @@ use std::collections::VecDeque;
 use std::hash::Hash;
 use std::task::Waker;
 
+pub(crate) use hand::Hand;
 pub(crate) use mailbox::{Datagram, Mailbox, MailboxLimits, Taken};
 pub(crate) use postbox::Postbox;
 pub(crate) use totals::Totals;
@@ -94,18 +96,6 @@ pub(crate) enum Queued {
     /// The handler has been told already.
     Nothing,
     Dropped(DropReason),
-}
-
-/// What became of the datagram that a poll was lent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Hand {
-    /// None was lent.
-    #[default]
-    Empty,
-    /// A receive took it.
-    Taken,
-    /// It is still there.
-    Left,
 }
 
 /// What to do after a handler ended.
@@ -236,7 +226,7 @@ impl<R: Run> Dispatch<R> {
     pub(crate) fn waits(&mut self, id: SlotId, hand: Hand, parked: bool, totals: &Totals) {
         let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
         slot.parked = parked;
-        slot.received |= hand == Hand::Taken;
+        slot.received |= hand.has_given();
         if parked {
             slot.queued = false; // a receive that waits has found the mailbox empty
         }
@@ -272,9 +262,9 @@ impl<R: Run> Dispatch<R> {
     #[inline]
     pub(crate) fn end(&mut self, id: SlotId, hand: Hand, totals: &Totals) -> Ended {
         let slot = self.slot_mut(id);
-        let received = std::mem::take(&mut slot.received) || hand == Hand::Taken;
+        let received = std::mem::take(&mut slot.received) || hand.has_given();
         slot.parked = false;
-        let lent = hand == Hand::Left;
+        let lent = hand.holds();
         if !slot.run.is_unshared() || slot.run.postbox().is_used() {
             return self.end_used(id, lent, received, totals);
         }

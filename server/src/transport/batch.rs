@@ -20,6 +20,22 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
+    /// Whether several came as one.
+    #[inline]
+    pub(crate) fn is_coalesced(&self) -> bool {
+        self.segment < self.len
+    }
+
+    /// How many datagrams it is.
+    #[inline]
+    pub(crate) fn datagrams(&self) -> usize {
+        if self.is_coalesced() {
+            self.len.div_ceil(self.segment.max(1))
+        } else {
+            1 // also an empty one
+        }
+    }
+
     /// What a slot holds before its first datagram. Port 0 is never answered.
     const EMPTY: Self = Self {
         remote: SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
@@ -80,7 +96,7 @@ impl RecvBatch {
     /// Whether some of them came several as one.
     pub(super) fn is_coalesced(&self) -> bool {
         let metas = &self.metas[..self.received];
-        metas.iter().any(|meta| meta.segment < meta.len)
+        metas.iter().any(Meta::is_coalesced)
     }
 
     /// Describes datagram `i`, which is below [`len`](Self::len).

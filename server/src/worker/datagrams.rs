@@ -1,5 +1,6 @@
 //! Datagrams in: each to its client's handler, which is polled on the spot.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -7,13 +8,14 @@ use std::time::Duration;
 use postbox_protocol::{BoxError, Protocol};
 use tokio::time::Instant;
 
-use super::Worker;
 use super::handlers::{Polled, Running};
 use super::timers::PASSED;
+use super::{Admit, Worker};
 use crate::client::Client;
 use crate::dispatch::{Arrival, DropReason, Hand, Next, Queued, SlotId};
 use crate::panics;
 use crate::peer::{ClientKey, Peer, may_answer};
+use crate::report::Report;
 use crate::requests::Requests;
 use crate::transport::Transport;
 use crate::turn::{self, HandlerPoll, Place};
@@ -79,39 +81,31 @@ where
             remote: meta.remote,
             local: meta.local,
         };
-        let (len, segment, truncated) = (meta.len, meta.segment.max(1), meta.truncated);
-        let mut start = 0;
+        let count = meta.datagrams() as u64;
+        self.port.counters.received.add(count);
+        if meta.truncated {
+            self.port.counters.truncated.add(1);
+        }
+        if !may_answer(&client.remote) {
+            self.port.counters.source.add(count);
+            return;
+        }
+        (self.in_hand, self.behind) = Place::first(index, meta);
         loop {
-            let end = (start + segment).min(len);
-            // Only the last of coalesced datagrams can have been cut.
-            self.in_hand = Place::new(index, start..end, truncated && end == len);
             self.arrive(&client);
-            start = end;
-            if start == len {
+            // Its handler may have received those behind it as well.
+            if !self.behind.has_next(self.in_hand) {
                 break;
             }
+            self.in_hand = self.behind.next(self.in_hand);
         }
     }
 
     /// One datagram has arrived, and is in hand.
     fn arrive(&mut self, client: &ClientKey) {
-        self.port.counters.received.add(1);
-        if self.in_hand.truncated {
-            self.port.counters.truncated.add(1);
-        }
-        if !may_answer(&client.remote) {
-            self.port.counters.source.add(1);
-            return;
-        }
         self.close_if_asked();
         let (admit, report, now) = (&self.admit, &mut self.report, self.timers.now());
-        let admit = || match admit {
-            None => true,
-            Some(admit) => panics::catch(|| admit(client.remote)).unwrap_or_else(|message| {
-                report.admit_panicked(client.remote, &message, now);
-                false
-            }),
-        };
+        let admit = || admits(admit.as_deref(), client.remote, report, now);
         match self.dispatch.arrive(client, &self.port.totals, admit) {
             Arrival::Start => {
                 let local = self.locals.at(client.local);
@@ -132,18 +126,15 @@ where
     }
 
     /// Polls the handler in a slot, after calling `handle` if it is a new one; it is lent the
-    /// datagram in hand if `hand` says that it is left. If it ends, goes on with the next one as
-    /// long as something is left to start it for: a loop, since a backlog may be long.
+    /// datagram in hand if `hand` says that it is left, and then those behind it. If it ends, goes
+    /// on with the next one as long as something is left to start it for: a loop, since a backlog
+    /// may be long.
     fn drive(&mut self, id: SlotId, mut new: bool, mut hand: Hand) {
         while let Some(became) = self.poll_handler(id, new, hand) {
-            if !self.ended(id, became) {
+            let Some(next) = self.ended(id, became) else {
                 return;
-            }
-            new = true;
-            hand = match became {
-                Hand::Left => Hand::Left,
-                Hand::Taken | Hand::Empty => Hand::Empty,
             };
+            (new, hand) = (true, next);
         }
     }
 
@@ -165,7 +156,8 @@ where
             ..HandlerPoll::default()
         };
         turn::with(|turn| {
-            (turn.lent, turn.hand, turn.poll) = (self.in_hand, hand, poll);
+            (turn.lent, turn.behind) = (self.in_hand, self.behind);
+            (turn.hand, turn.poll) = (hand, poll);
             running.swap_context(turn);
         });
         let make = |peer: &Arc<Peer<P>>| {
@@ -174,15 +166,22 @@ where
         };
         let polled = running.poll(new.then_some(make), &self.wakeup);
         running.own_if_kept(&mut self.wakeup);
-        let (became, parked, awaits_shutdown) = turn::with(|turn| {
+        let (became, taken, parked, awaits_shutdown) = turn::with(|turn| {
             running.swap_context(turn);
             turn.poll.run = 0;
+            self.in_hand = turn.lent;
             let became = std::mem::take(&mut turn.hand);
-            (became, turn.poll.parked, turn.poll.awaits_shutdown)
+            let HandlerPoll {
+                taken,
+                parked,
+                awaits_shutdown,
+                ..
+            } = turn.poll;
+            (became, taken, parked, awaits_shutdown)
         })
         .unwrap_or_default();
-        if became == Hand::Taken {
-            self.port.counters.handed_out.add(1);
+        if taken > 0 {
+            self.port.counters.handed_out.add(taken.into());
         }
         match polled {
             Polled::Waits => {
@@ -233,22 +232,39 @@ where
         self.report.handler_panicked(client, message);
     }
 
-    /// A handler ended. Answers whether the next one is to begin in its slot.
-    fn ended(&mut self, id: SlotId, mut hand: Hand) -> bool {
+    /// A handler ended. If the next one is to begin in its slot, answers what that is lent.
+    fn ended(&mut self, id: SlotId, mut hand: Hand) -> Option<Hand> {
         let (running, report) = (self.dispatch.run_mut(id), &mut self.report);
         let client = running.peer.remote;
         running.clear(|message| report.handler_panicked(client, &message));
         self.timers.disarm(id, &mut running.entry);
         self.beat.end();
         self.close_if_asked();
-        if hand == Hand::Left && self.dispatch.is_closing() {
+        if hand == Hand::Taken && self.behind.has_next(self.in_hand) {
+            self.in_hand = self.behind.next(self.in_hand);
+            hand = Hand::Next;
+        }
+        if hand.holds() && self.dispatch.is_closing() {
             self.count_drop(DropReason::Shutdown);
-            hand = Hand::Empty;
+            hand = hand.emptied();
+        }
+        if hand == Hand::Next {
+            // Its client has no handler now, as if it had arrived after this one's end.
+            let (admit, report, now) = (&self.admit, &mut self.report, self.timers.now());
+            if !admits(admit.as_deref(), client, report, now) {
+                self.count_drop(DropReason::Refused);
+                hand = hand.emptied();
+            }
         }
         let ended = self.dispatch.end(id, hand, &self.port.totals);
         self.port.counters.discarded.add(ended.discarded.into());
         ended.wake.into_iter().for_each(panics::wake);
-        ended.next == Next::Start
+        let lent = if hand.holds() {
+            Hand::Left
+        } else {
+            Hand::Empty
+        };
+        (ended.next == Next::Start).then_some(lent)
     }
 
     /// The datagram in hand has to wait: it is copied out of the receive buffer into memory of its
@@ -276,6 +292,16 @@ where
         }
         .add(1);
     }
+}
+
+/// Asks the user's admission check, if there is one.
+#[inline]
+fn admits(admit: Option<&Admit>, client: SocketAddr, report: &mut Report, now: Instant) -> bool {
+    let Some(admit) = admit else { return true };
+    panics::catch(|| admit(client)).unwrap_or_else(|message| {
+        report.admit_panicked(client, &message, now);
+        false
+    })
 }
 
 /// The pause after the second receive error in a row. Each further one doubles it, up to 64 times.

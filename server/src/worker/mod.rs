@@ -35,7 +35,7 @@ use crate::peer::{Locals, Port};
 use crate::report::Report;
 use crate::requests::Requests;
 use crate::transport::{RecvBatch, Transport};
-use crate::turn::{self, Place, Turn};
+use crate::turn::{self, Behind, Place, Turn};
 use crate::watchdog::Beat;
 
 use closing::Phase;
@@ -94,6 +94,8 @@ struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     batch: RecvBatch,
     /// The datagram that arrived last.
     in_hand: Place,
+    /// Those that came with it.
+    behind: Behind,
     turn: Option<Box<Turn>>,
     mail: Mail,
     refusals: Refusals,
@@ -142,6 +144,7 @@ where
             wakeup: Wakeup::new(&port.inbox),
             batch: RecvBatch::new(RECV_BATCH, port.limits.receive_datagram),
             in_hand: Place::default(),
+            behind: Behind::default(),
             turn: Some(Box::new(turn)),
             mail: Mail::default(),
             refusals: Refusals::default(),

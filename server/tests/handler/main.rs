@@ -7,6 +7,7 @@ mod common;
 mod addresses;
 mod answering;
 mod cancelled;
+mod coalesced;
 mod codecs;
 mod context;
 mod context_values;

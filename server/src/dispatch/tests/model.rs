@@ -97,8 +97,9 @@ impl Model {
     /// What its end comes to: how many are discarded, and whether another handler starts.
     fn end(&mut self, hand: Hand) -> (usize, bool) {
         let mut left: Vec<u32> = self.queue.iter().copied().collect();
-        left.extend((hand == Hand::Left).then_some(u32::MAX)); // what was lent came last
-        let discarded = usize::from(!self.received && hand != Hand::Taken).min(left.len());
+        left.extend(matches!(hand, Hand::Left | Hand::Next).then_some(u32::MAX)); // what is lent came last
+        let received = self.received || matches!(hand, Hand::Taken | Hand::Next);
+        let discarded = usize::from(!received).min(left.len());
         self.queue.drain(..discarded.min(self.queue.len()));
         let next = left.len() > discarded;
         (self.parked, self.received, self.told) = (false, false, !self.queue.is_empty());

@@ -143,6 +143,20 @@ fn h5_a_lent_datagram_that_a_handler_left_at_its_end_starts_the_next() {
 }
 
 #[test]
+fn h5_a_datagram_that_came_with_the_received_one_starts_the_next() {
+    let mut bench = Bench::new();
+    let a = bench.start('a');
+    assert_eq!(bench.end(a, Hand::Next), NEXT);
+    assert!(!bench.dispatch.may_have_queued(a), "it is lent");
+    assert_eq!(bench.end(a, Hand::Next), NEXT);
+    assert!(
+        bench.end(a, Hand::Left).discarded,
+        "of the next nothing was received"
+    );
+    bench.assert_empty();
+}
+
+#[test]
 fn h5_the_next_handler_is_no_waiting_one() {
     let mut bench = Bench::new();
     let a = bench.start_parked('a');

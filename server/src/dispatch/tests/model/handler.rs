@@ -73,13 +73,14 @@ impl Script {
         }
     }
 
-    /// One poll of a handler, which does this and that, and then waits or ends.
+    /// One poll of a handler, which does this and that, and then waits or ends. Once it has received
+    /// what it is lent, it is lent what is behind it.
     pub(super) fn poll(&mut self, client: Name, mut lent: Option<Datagram>, seen: &mut Seen) {
         loop {
             let id = self.handlers[&client].0;
             let was_lent = lent.is_some();
             let parked = self.handler_receives(client, id, &mut lent);
-            let hand = match (was_lent, &lent) {
+            let mut hand = match (was_lent, &lent) {
                 (false, _) => Hand::Empty,
                 (true, None) => Hand::Taken,
                 (true, Some(_)) => Hand::Left,
@@ -89,6 +90,10 @@ impl Script {
             }
             if parked || !self.random.one_in(3) {
                 return self.waits(client, id, hand, parked, lent, seen);
+            }
+            if hand == Hand::Taken && !self.behind.is_empty() {
+                seen.add("end: one behind is next");
+                (lent, hand) = (self.behind.pop_front(), Hand::Next);
             }
             if !self.end(client, id, hand, seen) {
                 return;
@@ -102,8 +107,11 @@ impl Script {
         if self.closing || self.elsewhere.contains_key(&client) {
             return false; // its receives answer closed, or it gave its requests away
         }
+        let was_lent = lent.is_some();
         for _ in 0..self.random.below(4) {
             if let Some(datagram) = lent.take() {
+                self.deliver(client, &datagram);
+            } else if let Some(datagram) = was_lent.then(|| self.behind.pop_front()).flatten() {
                 self.deliver(client, &datagram);
             } else if self.dispatch.may_have_queued(id) {
                 let taken = self.dispatch.run(id).open().take(0, &self.totals);

@@ -26,6 +26,8 @@ pub(super) struct Script {
     pub(super) elsewhere: BTreeMap<Name, Elsewhere>,
     /// What each queued datagram costs.
     pub(super) costs: BTreeMap<u32, usize>,
+    /// Those that came in one buffer with the one that is handed on.
+    pub(super) behind: VecDeque<Datagram>,
     /// Numbers the datagrams.
     arrived: u32,
     delivered: usize,
@@ -62,6 +64,7 @@ pub(super) const EVERYTHING: &[&str] = &[
     "end: discards",
     "end: discards, and another starts",
     "end: the lent datagram is next",
+    "end: one behind is next",
     "end: another starts",
     "end: forgotten",
     "end: forgotten, run kept by somebody",
@@ -98,6 +101,7 @@ impl Script {
             handlers: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
             costs: BTreeMap::new(),
+            behind: VecDeque::new(),
             arrived: 0,
             delivered: 0,
             discarded: 0,
@@ -204,20 +208,31 @@ impl Script {
         );
     }
 
+    /// One datagram, or several in one buffer.
     fn arrive(&mut self, seen: &mut Seen) {
         let client = CLIENTS[self.random.below(CLIENTS.len())];
-        let len = if self.random.one_in(4) {
-            self.random.below(80)
-        } else {
-            0
-        };
+        let count = if self.random.one_in(4) { 3 } else { 1 };
+        for _ in 0..count {
+            let len = if self.random.one_in(4) {
+                self.random.below(80)
+            } else {
+                0
+            };
+            self.arrived += 1;
+            let datagram = Datagram {
+                bytes: bytes(self.arrived, client, len),
+                truncated: false,
+            };
+            self.costs.insert(self.arrived, datagram.cost());
+            self.behind.push_back(datagram);
+        }
+        while let Some(datagram) = self.behind.pop_front() {
+            self.arrive_one(client, datagram, seen);
+        }
+    }
+
+    fn arrive_one(&mut self, client: Name, datagram: Datagram, seen: &mut Seen) {
         let admitted = !self.random.one_in(10);
-        self.arrived += 1;
-        let datagram = Datagram {
-            bytes: bytes(self.arrived, client, len),
-            truncated: false,
-        };
-        self.costs.insert(self.arrived, datagram.cost());
         let expected = match self.handlers.get(&client) {
             _ if self.closing => Arrival::Drop(DropReason::Shutdown),
             Some((id, model)) if model.parked => Arrival::Deliver(*id),
@@ -227,7 +242,7 @@ impl Script {
             None => Arrival::Start,
         };
         let arrival = self.dispatch.arrive(&client, &self.totals, || admitted);
-        self.tell("arrives", &(self.arrived, client, &arrival));
+        self.tell("arrives", &(number(&datagram), client, &arrival));
         assert_eq!(arrival, expected);
         match arrival {
             Arrival::Start => {
