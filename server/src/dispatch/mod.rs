@@ -13,6 +13,7 @@
 //! | ... and is not received by the poll that it is lent to | queued | queued | - |
 //! | the handler ends | - | forgotten | next datagram: a new run, else forgotten |
 //! | ... with the datagram still lent | discarded, forgotten | next datagram: a new run | - |
+//! | ... and the one behind it is lent now | next datagram: a new run | next datagram: a new run | - |
 //! | ... before it received anything | - | - | one datagram discarded, then as above |
 //! | the server closes | dropped: shutdown | receive answers closed | queue dropped: shutdown |
 //!

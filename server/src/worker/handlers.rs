@@ -237,8 +237,16 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
     /// Drops the handler, then its context. Both are the user's, and may panic: `panicked` gets the
     /// messages.
     #[inline]
-    pub(super) fn clear(&mut self, mut panicked: impl FnMut(String)) {
+    pub(super) fn clear(&mut self, panicked: impl FnMut(String)) {
         self.deadline = NEVER;
+        // One that has returned is gone already, and most have no context.
+        if self.future.is_some() || self.extras.is_some() {
+            self.clear_all(panicked);
+        }
+    }
+
+    #[cold]
+    fn clear_all(&mut self, mut panicked: impl FnMut(String)) {
         let mut context = self.take_context();
         if let Some(extras) = &mut self.extras {
             (extras.receive, extras.awaits_shutdown) = (0, false);
