@@ -26,12 +26,4 @@ impl Hand {
     pub(crate) fn holds(self) -> bool {
         matches!(self, Self::Left | Self::Next)
     }
-
-    /// What is still there is dropped.
-    pub(crate) fn emptied(self) -> Self {
-        match self {
-            Self::Empty | Self::Left => Self::Empty,
-            Self::Taken | Self::Next => Self::Taken,
-        }
-    }
 }

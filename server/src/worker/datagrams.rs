@@ -240,20 +240,19 @@ where
         self.timers.disarm(id, &mut running.entry);
         self.beat.end();
         self.close_if_asked();
-        if hand == Hand::Taken && self.behind.has_next(self.in_hand) {
-            self.in_hand = self.behind.next(self.in_hand);
-            hand = Hand::Next;
-        }
-        if hand.holds() && self.dispatch.is_closing() {
+        if hand == Hand::Left && self.dispatch.is_closing() {
             self.count_drop(DropReason::Shutdown);
-            hand = hand.emptied();
+            hand = Hand::Empty;
         }
-        if hand == Hand::Next {
-            // Its client has no handler now, as if it had arrived after this one's end.
+        if hand == Hand::Taken && self.behind.has_next(self.in_hand) && !self.dispatch.is_closing()
+        {
+            self.in_hand = self.behind.next(self.in_hand);
+            // As if it had arrived now: its client has no handler.
             let (admit, report, now) = (&self.admit, &mut self.report, self.timers.now());
-            if !admits(admit.as_deref(), client, report, now) {
+            if admits(admit.as_deref(), client, report, now) {
+                hand = Hand::Next;
+            } else {
                 self.count_drop(DropReason::Refused);
-                hand = hand.emptied();
             }
         }
         let ended = self.dispatch.end(id, hand, &self.port.totals);
