@@ -1,13 +1,17 @@
 //! Datagrams that the kernel has coalesced arrive in one buffer, and are one after the other all
 //! the same.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::common::*;
 use crate::contract;
-use postbox_server::{Limits, RecvError, ServerHandle};
+use bytes::Bytes;
+use futures_core::Stream;
+use postbox_server::{Limits, RecvError, Requests, ServerHandle};
 use tokio::sync::Notify;
 
 contract! {
@@ -68,6 +72,34 @@ contract! {
             assert_eq!(peer.recv_text().await, text);
         }
         server.stop().await.unwrap();
+    }
+
+    on memory;
+    async fn h3_coalesced_datagrams_do_not_overtake_one_that_is_queued(world: World) {
+        // A conversation, and handlers that answer once.
+        for goes_on in [true, false] {
+            let server = world
+                .serve(raw_server(move |client, mut requests| async move {
+                    loop {
+                        let request = requests.recv().await?;
+                        // The next one is queued, and wakes it where others are still behind.
+                        tokio::task::yield_now().await;
+                        client.send(request).await?;
+                        if !goes_on {
+                            return Ok(());
+                        }
+                    }
+                }))
+                .await;
+            let peer = world.peer(server.addr).await;
+            world.network.send_coalesced(peer.addr(), b"abcdef", 1, server.addr);
+            for text in ["a", "b", "c", "d", "e", "f"] {
+                assert_eq!(peer.recv_text().await, text);
+            }
+            let stats = server.settled(6).await;
+            assert_eq!((stats.handed_out, stats.discarded, stats.dropped()), (6, 0, 0));
+            server.stop().await.unwrap();
+        }
     }
 
     on memory;
@@ -211,8 +243,69 @@ contract! {
             assert_eq!(peer.recv_text().await, "a");
             let stats = server.handle().stats();
             assert_eq!((stats.received, stats.handed_out, stats.dropped_shutdown), (3, 1, 2));
-            assert_eq!((stats.handlers_returned, stats.handlers_panicked), (1, 0));
+            assert_eq!((stats.handlers_returned, stats.handlers_failed), (1, 0), "one began");
+            assert_eq!(stats.handlers_panicked, 0);
             assert!(peer.is_quiet());
         }
     }
+
+    on memory;
+    async fn h3_coalesced_datagrams_come_in_order_in_whatever_way_they_are_received(world: World) {
+        // Each way alone, and from each on one way after the other.
+        for (first, turns) in (0..WAYS).flat_map(|way| [(way, false), (way, true)]) {
+            let server = world
+                .serve(raw_server(move |client, mut requests| async move {
+                    for number in 0..3 {
+                        let way = first + if turns { number } else { 0 };
+                        let (request, back) = receive(way % WAYS, requests).await;
+                        requests = back;
+                        client.send(request?).await?;
+                    }
+                    Ok(())
+                }))
+                .await;
+            let peer = world.peer(server.addr).await;
+            for all in ["abcdef", "ghijkl"] {
+                world.network.send_coalesced(peer.addr(), all.as_bytes(), 1, server.addr);
+            }
+            for text in b'a'..=b'l' {
+                assert_eq!(peer.recv().await, [text]);
+            }
+            let stats = server.stats_where(|stats| stats.handlers_returned == 4).await;
+            assert_eq!((stats.received, stats.handed_out, stats.accounted()), (12, 12, 12));
+            server.stop().await.unwrap();
+        }
+    }
+}
+
+const WAYS: usize = 7;
+
+/// Receives in one of so many ways.
+async fn receive(
+    way: usize,
+    mut requests: Requests<Bytes>,
+) -> (Result<Bytes, RecvError>, Requests<Bytes>) {
+    let received = match way {
+        0 => requests.recv().await,
+        1 => poll_fn(|cx| Pin::new(&mut requests).poll_next(cx))
+            .await
+            .unwrap_or(Err(RecvError::Closed)),
+        2 => loop {
+            tokio::select! {
+                biased;
+                received = requests.recv() => break received,
+                () = tokio::task::yield_now() => {}
+            }
+        },
+        3 => Member::new(requests.recv()).ready().await,
+        4 => block_on(requests.recv()),
+        5 => tokio::time::timeout(Duration::MAX, requests.recv())
+            .await
+            .unwrap(),
+        _ => {
+            let task = async move { (requests.recv().await, requests) };
+            return tokio::spawn(task).await.unwrap();
+        }
+    };
+    (received, requests)
 }

@@ -1,10 +1,11 @@
 //! L5 and L6: who is not answered, before a handler starts.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use postbox_server::{Client, MemoryNetwork, ServerHandle};
@@ -48,6 +49,38 @@ contract! {
         let stats = server.handle.stats();
         assert_eq!(stats.dropped_source, forged.len() as u64);
         assert_eq!(runs.load(Ordering::SeqCst), 1);
+        server.stop().await.unwrap();
+    }
+
+    async fn l6_a_datagram_that_an_ending_handler_left_is_not_asked_about_again(world: World) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (count, counts) = (Arc::clone(&asked), Arc::clone(&asked));
+        let refusing = raw_server(|_, _| async { Ok(()) });
+        let refusing = refusing.admit(move |_| count.fetch_add(1, Ordering::SeqCst) < usize::MAX);
+        let server = world.serve(refusing).await;
+        let peer = world.peer(server.addr).await;
+        for number in 1..=2 {
+            peer.send("left").await;
+            assert_eq!(server.settled(number).await.discarded, number);
+        }
+        assert_eq!(asked.swap(0, Ordering::SeqCst), 2);
+        server.stop().await.unwrap();
+
+        // It waits for the second in a receive, and leaves it to the next handler.
+        let leaving = raw_server(|client, mut requests| async move {
+            client.send(requests.recv().await?).await?;
+            let mut next = pin!(requests.recv());
+            begin(&mut next).await;
+            pause().await;
+            Ok(())
+        });
+        let leaving = leaving.admit(move |_| counts.fetch_add(1, Ordering::SeqCst) < usize::MAX);
+        let server = world.serve(leaving).await;
+        let peer = world.peer(server.addr).await;
+        for text in ["a", "b", "c"] {
+            assert_eq!(peer.ask(text).await, text);
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
         server.stop().await.unwrap();
     }
 
@@ -180,6 +213,16 @@ fn dropping(
         }
     };
     allocation_counter::measure(|| runtime.block_on(all)).count_total
+}
+
+/// Waits until the task is polled again, for whatever reason.
+async fn pause() {
+    let mut again = false;
+    poll_fn(|_| match std::mem::replace(&mut again, true) {
+        false => Poll::Pending,
+        true => Poll::Ready(()),
+    })
+    .await;
 }
 
 #[test]

@@ -127,6 +127,16 @@ contract! {
         server.stop().await.unwrap();
     }
 
+    on memory;
+    async fn l7_coalesced_datagrams_from_a_source_that_is_never_answered_count_singly(world: World) {
+        let server = world.serve(echo()).await;
+        let forged = "127.0.0.1:0".parse().unwrap();
+        world.network.send_coalesced(forged, b"aabbc", 2, server.addr);
+        let stats = server.settled(3).await;
+        assert_eq!((stats.received, stats.dropped_source, stats.accounted()), (3, 3, 3));
+        server.stop().await.unwrap();
+    }
+
     async fn l7_the_counters_go_on_over_servings(world: World) {
         let first = world.serve(echo()).await;
         let (peer, handle) = (world.peer(first.addr).await, first.handle.clone());

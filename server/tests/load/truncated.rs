@@ -30,6 +30,29 @@ contract! {
         server.stop().await.unwrap();
     }
 
+    on memory;
+    async fn l4_of_coalesced_datagrams_only_the_last_is_reported_as_cut(world: World) {
+        let builder = raw_server(|client, mut requests| async move {
+            loop {
+                let answer = match requests.recv().await {
+                    Ok(request) => request,
+                    Err(error) => error.to_string().into(),
+                };
+                client.send(answer).await?;
+            }
+        });
+        let limits = Limits { receive_datagram: 5, ..Limits::default() };
+        let server = world.serve(builder.limits(limits)).await;
+        let peer = world.peer(server.addr).await;
+        world.network.send_coalesced(peer.addr(), b"aabbcc", 2, server.addr);
+        for text in ["aa", "bb", "the client's datagram was cut to 1 bytes"] {
+            assert_eq!(peer.recv_text().await, text);
+        }
+        let stats = server.settled(3).await;
+        assert_eq!((stats.received, stats.handed_out, stats.truncated), (3, 3, 1));
+        server.stop().await.unwrap();
+    }
+
     on memory, udp;
     async fn l4_a_cut_datagram_that_was_queued_is_still_known_as_cut(world: World) {
         let gate = std::sync::Arc::new(tokio::sync::Notify::new());
