@@ -37,10 +37,11 @@ pub(crate) struct Turn {
     pub(crate) room: usize,
     /// The buffers of the batch in hand.
     pub(crate) buffers: Vec<Box<[u8]>>,
-    /// The datagram that the polled handler is lent, and what became of it.
+    /// The datagram that the polled handler is lent.
     pub(crate) lent: Place,
     /// Those that came with it, each lent when the one before has been received.
     pub(crate) behind: Behind,
+    /// What became of the lent datagram.
     pub(crate) hand: Hand,
     pub(crate) poll: HandlerPoll,
     /// The context variables of the polled handler.
@@ -54,7 +55,9 @@ impl Turn {
     /// once it is decoded, which is user code.
     #[inline]
     pub(crate) fn take_lent(&mut self) -> Option<(Place, Box<[u8]>)> {
-        if self.hand != Hand::Left && !(self.behind.has_next(self.lent) && self.lend_next()) {
+        let is_there =
+            self.hand == Hand::Left || (self.behind.has_next(self.lent) && self.lend_next());
+        if !is_there {
             return None;
         }
         let buffer = self.buffers.get_mut(self.lent.buffer())?;
@@ -63,7 +66,8 @@ impl Turn {
         Some((self.lent, std::mem::take(buffer)))
     }
 
-    /// Lends the next of the same buffer, once the one before is received and decoded.
+    /// Lends the next of the same buffer, once the one before is received and decoded: meanwhile the
+    /// buffer is out, and its place empty.
     fn lend_next(&mut self) -> bool {
         let buffer = self.buffers.get(self.lent.buffer());
         if self.hand != Hand::Taken || buffer.is_none_or(|buffer| buffer.is_empty()) {

@@ -9,7 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long one poll of a handler may take before the log names it.
+/// How long one poll of a handler may take before the log names it. In one it may receive a whole
+/// burst, which the kernel handed over as one.
 const TOO_LONG: Duration = Duration::from_millis(500);
 
 /// What a worker is doing: a few plain stores around each poll of a handler.

@@ -247,7 +247,8 @@ where
         if hand == Hand::Taken && self.behind.has_next(self.in_hand) && !self.dispatch.is_closing()
         {
             self.in_hand = self.behind.next(self.in_hand);
-            // As if it had arrived now: its client has no handler.
+            // As if it had arrived now, its client being without a handler; it keeps that one's place
+            // among the bounded clients.
             let (admit, report, now) = (&self.admit, &mut self.report, self.timers.now());
             if admits(admit.as_deref(), client, report, now) {
                 hand = Hand::Next;

@@ -92,7 +92,7 @@ struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     /// What handlers are polled with.
     wakeup: Wakeup,
     batch: RecvBatch,
-    /// The datagram that arrived last.
+    /// The datagram that is being handed on.
     in_hand: Place,
     /// Those that came with it.
     behind: Behind,
