@@ -54,9 +54,14 @@ contract! {
 
     async fn l6_a_datagram_that_an_ending_handler_left_is_not_asked_about_again(world: World) {
         let asked = Arc::new(AtomicUsize::new(0));
-        let (count, counts) = (Arc::clone(&asked), Arc::clone(&asked));
-        let refusing = raw_server(|_, _| async { Ok(()) });
-        let refusing = refusing.admit(move |_| count.fetch_add(1, Ordering::SeqCst) < usize::MAX);
+        let admit = |asked: &Arc<AtomicUsize>| {
+            let asked = Arc::clone(asked);
+            move |_| {
+                asked.fetch_add(1, Ordering::SeqCst);
+                true
+            }
+        };
+        let refusing = raw_server(|_, _| async { Ok(()) }).admit(admit(&asked));
         let server = world.serve(refusing).await;
         let peer = world.peer(server.addr).await;
         for number in 1..=2 {
@@ -74,8 +79,7 @@ contract! {
             pause().await;
             Ok(())
         });
-        let leaving = leaving.admit(move |_| counts.fetch_add(1, Ordering::SeqCst) < usize::MAX);
-        let server = world.serve(leaving).await;
+        let server = world.serve(leaving.admit(admit(&asked))).await;
         let peer = world.peer(server.addr).await;
         for text in ["a", "b", "c"] {
             assert_eq!(peer.ask(text).await, text);

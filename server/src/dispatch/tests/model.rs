@@ -97,7 +97,8 @@ impl Model {
     /// What its end comes to: how many are discarded, and whether another handler starts.
     fn end(&mut self, hand: Hand) -> (usize, bool) {
         let mut left: Vec<u32> = self.queue.iter().copied().collect();
-        left.extend(matches!(hand, Hand::Left | Hand::Next).then_some(u32::MAX)); // what is lent came last
+        // What is lent came last.
+        left.extend(matches!(hand, Hand::Left | Hand::Next).then_some(u32::MAX));
         let received = self.received || matches!(hand, Hand::Taken | Hand::Next);
         let discarded = usize::from(!received).min(left.len());
         self.queue.drain(..discarded.min(self.queue.len()));
