@@ -164,8 +164,8 @@ enum Here {
     Parked,
     /// Others have their turn first.
     Spent,
-    /// Another waker than the handler's own: it has to wait like a receive from elsewhere.
-    OtherWaker,
+    /// Only the mailbox can tell.
+    Nothing,
 }
 
 impl<P: Protocol> Receive<P::Received> for Peer<P> {
@@ -178,9 +178,20 @@ impl<P: Protocol> Receive<P::Received> for Peer<P> {
         if wait.is_over() {
             self.stop_stream(); // two cannot wait
         }
-        match self.recv_here(cx, patience, wait) {
-            Some(result) => result,
-            None => self.recv_elsewhere(cx, self.timeout(patience), wait),
+        match self.look_here(cx, patience, wait) {
+            Here::Lent(place, buffer) => {
+                let result = self.decode(place.bytes(&buffer), place.truncated);
+                turn::with(|turn| turn.put_back(place, buffer));
+                Poll::Ready(result)
+            }
+            Here::Closed => Poll::Ready(Err(RecvError::Closed)),
+            Here::TimedOut => Poll::Ready(Err(RecvError::TimedOut)),
+            Here::Parked => Poll::Pending,
+            Here::Spent => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Here::Nothing => self.recv_elsewhere(cx, self.timeout(patience), wait),
         }
     }
 
@@ -227,56 +238,38 @@ impl<P: Protocol> Peer<P> {
         }
     }
 
-    /// Receives while this handler is being polled by its worker, on this thread.
-    fn recv_here(
-        &self,
-        cx: &mut Context<'_>,
-        patience: Patience,
-        wait: &mut Wait,
-    ) -> Option<Poll<Result<P::Received, RecvError>>> {
-        let here = turn::with(|turn| {
+    /// Looks for what there is while this handler is being polled by its worker, on this thread.
+    #[inline]
+    fn look_here(&self, cx: &Context<'_>, patience: Patience, wait: &mut Wait) -> Here {
+        turn::with(|turn| {
             if turn.poll.run != self.address() {
-                return None;
+                return Here::Nothing;
             }
             if turn.poll.is_spent() {
-                return Some(Here::Spent);
+                return Here::Spent;
             }
             if self.port().inbox.is_closing() {
-                return Some(Here::Closed);
+                return Here::Closed;
             }
             if let Some((place, buffer)) = turn.take_lent() {
-                return Some(Here::Lent(place, buffer));
+                return Here::Lent(place, buffer);
             }
             let poll = &mut turn.poll;
             if poll.queued || wait.number != 0 {
                 // The mailbox answers whoever asks. Its own mutex is no user code.
-                return None;
+                return Here::Nothing;
             }
             let timeout = self.timeout(patience);
             if timeout == Some(Duration::ZERO) || wait.parked && poll.expired {
-                return Some(Here::TimedOut);
+                return Here::TimedOut;
             }
             if cx.waker().data().addr() != poll.waker {
-                return Some(Here::OtherWaker);
+                // Not the handler's own: it has to wait like a receive from elsewhere.
+                return Here::Nothing;
             }
-            Some(wait.park(poll, timeout))
+            wait.park(poll, timeout)
         })
-        .flatten()?;
-        Some(match here {
-            Here::Lent(place, buffer) => {
-                let result = self.decode(place.bytes(&buffer), place.truncated);
-                turn::with(|turn| turn.put_back(place, buffer));
-                Poll::Ready(result)
-            }
-            Here::Closed => Poll::Ready(Err(RecvError::Closed)),
-            Here::TimedOut => Poll::Ready(Err(RecvError::TimedOut)),
-            Here::Parked => Poll::Pending,
-            Here::Spent => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Here::OtherWaker => return None,
-        })
+        .unwrap_or(Here::Nothing)
     }
 
     /// Receives through the mailbox: from another task or thread, or where something is queued.

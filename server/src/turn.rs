@@ -68,6 +68,7 @@ impl Turn {
 
     /// Lends the next of the same buffer, once the one before is received and decoded: meanwhile the
     /// buffer is out, and its place empty.
+    #[inline]
     fn lend_next(&mut self) -> bool {
         let buffer = self.buffers.get(self.lent.buffer());
         if self.hand != Hand::Taken || buffer.is_none_or(|buffer| buffer.is_empty()) {
@@ -78,6 +79,7 @@ impl Turn {
         true
     }
 
+    #[inline]
     pub(crate) fn put_back(&mut self, place: Place, buffer: Box<[u8]>) {
         if let Some(empty) = self.buffers.get_mut(place.buffer()) {
             *empty = buffer;

@@ -36,6 +36,7 @@ impl Behind {
     }
 
     /// The one behind this place.
+    #[inline]
     pub(crate) fn next(self, place: Place) -> Place {
         let end = place.end.saturating_add(self.segment).min(self.end);
         Place {
