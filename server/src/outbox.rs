@@ -46,15 +46,13 @@ impl Mark {
 impl Outbox {
     #[inline]
     pub(crate) fn push(&mut self, client: &ClientKey, datagram: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(datagram);
-        let (remote, local) = (client.remote, client.local);
         self.datagrams.push(Outgoing {
-            remote,
-            local,
-            start,
+            remote: client.remote,
+            local: client.local,
+            start: self.bytes.len(),
             len: datagram.len(),
         });
+        self.bytes.extend_from_slice(datagram);
     }
 
     /// `flush` completes when everything pushed before has left.
