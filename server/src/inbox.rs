@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
@@ -40,8 +41,9 @@ pub(crate) struct Mail {
     pub(crate) ready: Vec<SlotId>,
     /// Datagrams sent by other threads.
     pub(crate) outbox: Outbox,
-    /// Receives in other tasks that have a deadline.
-    pub(crate) alarms: Vec<Alarm>,
+    /// The receives in other tasks that have a deadline, by the address of their handler run: of
+    /// each only the last. A task may begin and drop as many as it likes while its worker is held.
+    pub(crate) alarms: HashMap<usize, Alarm, ahash::RandomState>,
     /// Shut down, with this grace.
     pub(crate) close: Option<Duration>,
     /// The worker has ended: nothing leaves any more.
@@ -54,8 +56,6 @@ pub(crate) struct Mail {
 #[derive(Debug)]
 pub(crate) struct Alarm {
     pub(crate) slot: SlotId,
-    /// The address of the handler run, to tell it from a later one in the same slot.
-    pub(crate) run: usize,
     /// The number of the receive.
     pub(crate) receive: u32,
     pub(crate) after: After,

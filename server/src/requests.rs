@@ -1,5 +1,7 @@
 //! What a handler receives from its client.
 
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::fmt;
@@ -359,12 +361,13 @@ impl<P: Protocol> Peer<P> {
         };
         let alarm = Alarm {
             slot: self.slot,
-            run: self.address(),
             receive: wait.number,
             after,
         };
         // If the worker has ended, the mailbox is closed and has woken this receive.
-        let _ = self.port().inbox.post(|mail| mail.alarms.push(alarm));
+        let _ = self.port().inbox.post(|mail| {
+            mail.alarms.insert(self.address(), alarm);
+        });
     }
 
     fn decode(&self, datagram: &[u8], truncated: bool) -> Result<P::Received, RecvError> {

@@ -107,20 +107,19 @@ fn v4_all_that_is_left_is_taken_and_nothing_twice() {
     assert!(!inbox.has_mail());
     let alarm = |receive| Alarm {
         slot: 1,
-        run: 2,
         receive,
         after: After::Unchanged,
     };
     let posted = inbox.post(|mail| {
         mail.ready.extend([5, 6]);
-        mail.alarms.push(alarm(7));
+        mail.alarms.insert(2, alarm(7));
         mail.close = Some(Duration::from_secs(1));
     });
     posted.unwrap();
     assert!(inbox.has_mail());
     inbox.take_mail(&mut mail);
     assert!(!inbox.has_mail());
-    assert_eq!((&mail.ready[..], mail.alarms[0].receive), (&[5, 6][..], 7));
+    assert_eq!((&mail.ready[..], mail.alarms[&2].receive), (&[5, 6][..], 7));
     assert_eq!(mail.close, Some(Duration::from_secs(1)));
     // The worker has dealt with the lists, and not yet with the shutdown.
     mail.ready.clear();

@@ -50,7 +50,7 @@ where
 {
     /// The server shuts down: tells every receive, and lets each handler act on it.
     pub(super) fn begin_close(&mut self, grace: Duration) {
-        if !self.is_serving() {
+        if !matches!(self.phase, Phase::Serving) {
             return;
         }
         let end = self.timers.now().checked_add(grace);

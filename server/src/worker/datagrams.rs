@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use postbox_protocol::{BoxError, Protocol};
 use tokio::time::Instant;
@@ -30,15 +29,14 @@ where
     /// Receives one batch, unless answers have to leave first.
     pub(super) fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         let now = self.timers.now();
-        self.receive_again = self.receive_again.filter(|again| *again > now);
-        let paused = self.receive_again.is_some();
+        let paused = self.backoff.is_pausing(now);
         if self.port.inbox.is_closing() || paused || self.outbox_is_full() {
             return false;
         }
         match self.transport.poll_recv(cx, &mut self.batch) {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) => {
-                self.receive_errors = 0;
+                self.backoff.succeeded();
                 self.lend_buffers();
                 for index in 0..self.batch.len() {
                     self.unpack(index);
@@ -48,24 +46,10 @@ where
             Poll::Ready(Err(error)) => {
                 self.port.counters.receive_errors.add(1);
                 self.report.receive_failed(self.port.bound, &error, now);
-                self.pause_if_repeated(now);
+                self.backoff.failed(now);
             }
         }
         true
-    }
-
-    /// Receiving has failed. The first error is usually about one datagram, and the next receive
-    /// works; repeated ones must not burn the CPU.
-    fn pause_if_repeated(&mut self, now: Instant) {
-        let recent = |last: Instant| now.duration_since(last) <= FORGET_ERROR;
-        if !self.last_receive_error.replace(now).is_some_and(recent) {
-            self.receive_errors = 0;
-        }
-        if self.receive_errors > 0 {
-            let pause = FIRST_PAUSE * (1 << (self.receive_errors - 1).min(6));
-            self.receive_again = Some(now + pause);
-        }
-        self.receive_errors += 1;
     }
 
     /// Hands the receive buffers to the turn, where receives find their datagram, or takes them
@@ -303,9 +287,3 @@ fn admits(admit: Option<&Admit>, client: SocketAddr, report: &mut Report, now: I
         false
     })
 }
-
-/// The pause after the second receive error in a row. Each further one doubles it, up to 64 times.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-
-/// An error this long after the last one is not taken for the same again: longer than any pause.
-const FORGET_ERROR: Duration = Duration::from_secs(1);

@@ -4,9 +4,12 @@
 //! were woken, those whose deadline has passed, the outbox. Handlers are polled here, where their
 //! datagram is; see [`crate::turn`] for what they are lent.
 
+mod backoff;
 mod closing;
 mod datagrams;
+mod deadlines;
 mod handlers;
+mod mail;
 mod sending;
 mod timers;
 mod wakeup;
@@ -29,7 +32,6 @@ use crate::context::Values;
 use crate::dispatch::{Dispatch, MailboxLimits, SlotId};
 use crate::handler::Handler;
 use crate::inbox::Mail;
-use crate::limits::MIN_OUTBOX;
 use crate::outbox::Refusals;
 use crate::peer::{Locals, Port};
 use crate::report::Report;
@@ -38,6 +40,7 @@ use crate::transport::{RecvBatch, Transport};
 use crate::turn::{self, Behind, Place, Turn};
 use crate::watchdog::Beat;
 
+use backoff::Backoff;
 use closing::Phase;
 use handlers::Running;
 use timers::Timers;
@@ -106,9 +109,7 @@ struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     /// When the outbox gives back the memory that a burst needed.
     give_back: Option<Instant>,
     /// Receiving pauses after repeated errors.
-    receive_errors: u32,
-    last_receive_error: Option<Instant>,
-    receive_again: Option<Instant>,
+    backoff: Backoff,
     phase: Phase,
     admit: Option<Arc<Admit>>,
     context: Values,
@@ -152,9 +153,7 @@ where
             begun: Vec::new(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             give_back: None,
-            receive_errors: 0,
-            last_receive_error: None,
-            receive_again: None,
+            backoff: Backoff::default(),
             phase: Phase::Serving,
             admit: setup.admit,
             context: setup.context,
@@ -205,7 +204,7 @@ where
     fn sleeps(&mut self, cx: &mut Context<'_>) -> bool {
         let alarm = [
             self.timers.next(),
-            self.receive_again,
+            self.backoff.until(),
             self.give_back,
             self.phase.deadline(),
         ];
@@ -218,12 +217,6 @@ where
             }
         }
         self.port.inbox.sleep(cx.waker())
-    }
-
-    /// Whether another of the largest answers would have to wait. Not while nothing waits to leave:
-    /// then nothing would end that, as the room is held by senders who do not use it.
-    fn outbox_is_full(&self) -> bool {
-        self.port.inbox.room.available_permits() < MIN_OUTBOX && !self.outbox_is_empty()
     }
 }
 

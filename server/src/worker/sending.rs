@@ -1,17 +1,13 @@
-//! Datagrams out, and what else a turn sees to: mail, wake-ups, deadlines.
+//! Datagrams out: the outbox leaves, in batches.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use postbox_protocol::{BoxError, Protocol};
 
-use super::timers::{BEGUN, NEVER, NOW, PASSED};
-use super::{GIVE_BACK, Phase, Worker};
+use super::{GIVE_BACK, Worker};
 use crate::client::Client;
-use crate::dispatch::SlotId;
-use crate::inbox::{After, Alarm};
-use crate::panics;
+use crate::limits::MIN_OUTBOX;
 use crate::peer::ClientKey;
 use crate::requests::Requests;
 use crate::transport::{Sent, Transport};
@@ -112,113 +108,6 @@ where
         }
     }
 
-    /// Reads what other threads have left.
-    pub(super) fn read_mail(&mut self) -> bool {
-        if !self.port.inbox.has_mail() {
-            return false;
-        }
-        self.port.inbox.take_mail(&mut self.mail);
-        let mut alarms = std::mem::take(&mut self.mail.alarms);
-        if !alarms.is_empty() || self.mail.close.is_some() {
-            self.timers.read_clock(); // after they were posted, so that no deadline comes early
-        }
-        for alarm in alarms.drain(..) {
-            self.set_alarm(&alarm);
-        }
-        self.mail.alarms = alarms;
-        if let Some(grace) = self.mail.close.take() {
-            self.begin_close(grace);
-        }
-        true
-    }
-
-    /// Polls the handlers that were woken before this turn: one that wakes itself has to wait.
-    pub(super) fn poll_woken(&mut self) -> bool {
-        if self.mail.ready.is_empty() {
-            return false;
-        }
-        let mut ready = std::mem::take(&mut self.mail.ready);
-        for id in ready.drain(..) {
-            if self.dispatch.is_running(id) {
-                self.wake(id);
-            }
-        }
-        self.mail.ready = ready;
-        true
-    }
-
-    fn set_alarm(&mut self, alarm: &Alarm) {
-        if !self.dispatch.is_running(alarm.slot) {
-            return;
-        }
-        let running = self.dispatch.run_mut(alarm.slot);
-        let peer = &running.peer;
-        // What is said of a receive may come when it is over, and the handler's own waits by now.
-        if peer.address() != alarm.run || !peer.postbox.lock().is_receiving(alarm.receive) {
-            return;
-        }
-        running.set_receive(alarm.receive);
-        match alarm.after {
-            After::Duration(Duration::ZERO) => running.deadline = NOW,
-            After::Duration(delay) => running.deadline = self.timers.tick_after(delay),
-            After::Unchanged if running.deadline == PASSED => running.deadline = NOW,
-            After::Unchanged => {}
-        }
-        self.timers
-            .arm(alarm.slot, running.deadline, &mut running.entry);
-    }
-
-    /// Gives the receives that began to wait in this turn their deadlines. The clock is read after
-    /// they began, so that none comes early.
-    pub(super) fn arm_deadlines(&mut self) {
-        if self.begun.is_empty() {
-            return;
-        }
-        self.timers.read_clock();
-        // A slot may be there several times: its last receive is the one that waits.
-        for (id, timeout) in self.begun.drain(..).rev() {
-            if !self.dispatch.is_running(id) {
-                continue;
-            }
-            let running = self.dispatch.run_mut(id);
-            if running.deadline == BEGUN {
-                running.deadline = self.timers.tick_after(timeout);
-                self.timers.arm(id, running.deadline, &mut running.entry);
-            }
-        }
-    }
-
-    /// Tells the receives whose deadline has passed.
-    pub(super) fn poll_expired(&mut self) -> bool {
-        let mut progressed = false;
-        while let Some(due) = self.timers.pop_due() {
-            progressed = true;
-            due.into_iter().for_each(|id| self.expire(id));
-        }
-        progressed
-    }
-
-    /// The entry of a slot is due.
-    fn expire(&mut self, id: SlotId) {
-        let running = self.dispatch.run_mut(id);
-        running.entry = NEVER;
-        if !self.timers.is_past(running.deadline) {
-            self.timers.arm(id, running.deadline, &mut running.entry);
-            return;
-        }
-        match running.receive() {
-            0 => {
-                running.deadline = PASSED;
-                self.wake(id);
-            }
-            receive => {
-                running.deadline = NEVER;
-                let waker = running.peer.postbox.lock().expire(receive);
-                waker.into_iter().for_each(panics::wake);
-            }
-        }
-    }
-
     /// Whether everything that was sent has left.
     pub(super) fn outbox_is_empty(&self) -> bool {
         let has_work = match &self.turn {
@@ -228,7 +117,9 @@ where
         !has_work.unwrap_or(false)
     }
 
-    pub(super) fn is_serving(&self) -> bool {
-        matches!(self.phase, Phase::Serving)
+    /// Whether another of the largest answers would have to wait. Not while nothing waits to leave:
+    /// then nothing would end that, as the room is held by senders who do not use it.
+    pub(super) fn outbox_is_full(&self) -> bool {
+        self.port.inbox.room.available_permits() < MIN_OUTBOX && !self.outbox_is_empty()
     }
 }

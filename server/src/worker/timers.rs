@@ -59,10 +59,9 @@ impl Timers {
     }
 
     /// Reads the clock.
-    pub(super) fn read_clock(&mut self) -> Instant {
+    pub(super) fn read_clock(&mut self) {
         self.now = Instant::now();
         self.since_start = self.now.duration_since(self.start);
-        self.now
     }
 
     pub(super) fn now(&self) -> Instant {

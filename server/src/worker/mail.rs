@@ -1,0 +1,56 @@
+//! What others have left for this worker: wake-ups, alarms, a shutdown. Their answers are taken where
+//! answers are sent.
+
+use postbox_protocol::{BoxError, Protocol};
+
+use super::Worker;
+use crate::client::Client;
+use crate::requests::Requests;
+use crate::transport::Transport;
+
+/// Room for this many alarms is kept for the next turn.
+const KEPT_ALARMS: usize = 1024;
+
+impl<T, P, F, Fut> Worker<T, P, F, Fut>
+where
+    T: Transport,
+    P: Protocol,
+    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
+    Fut: Future<Output = Result<(), BoxError>>,
+{
+    /// Reads what other threads have left.
+    pub(super) fn read_mail(&mut self) -> bool {
+        if !self.port.inbox.has_mail() {
+            return false;
+        }
+        self.port.inbox.take_mail(&mut self.mail);
+        let mut alarms = std::mem::take(&mut self.mail.alarms);
+        if !alarms.is_empty() || self.mail.close.is_some() {
+            self.timers.read_clock(); // after they were posted, so that no deadline comes early
+        }
+        for (run, alarm) in alarms.drain() {
+            self.set_alarm(run, &alarm);
+        }
+        alarms.shrink_to(KEPT_ALARMS);
+        self.mail.alarms = alarms;
+        if let Some(grace) = self.mail.close.take() {
+            self.begin_close(grace);
+        }
+        true
+    }
+
+    /// Polls the handlers that were woken before this turn: one that wakes itself has to wait.
+    pub(super) fn poll_woken(&mut self) -> bool {
+        if self.mail.ready.is_empty() {
+            return false;
+        }
+        let mut ready = std::mem::take(&mut self.mail.ready);
+        for id in ready.drain(..) {
+            if self.dispatch.is_running(id) {
+                self.wake(id);
+            }
+        }
+        self.mail.ready = ready;
+        true
+    }
+}
