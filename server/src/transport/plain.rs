@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::UdpSocket as StdSocket;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
 
 use socket2::Socket;
@@ -22,6 +24,10 @@ impl PlainTransport {
     pub(crate) fn new(socket: &Socket) -> io::Result<Self> {
         let socket = StdSocket::from(socket.try_clone()?);
         socket.set_nonblocking(true)?;
+        // Nobody reads their queue here. It counts against the receive buffer, so it would make the
+        // socket deaf.
+        #[cfg(target_os = "linux")]
+        super::sys::unset_recv_errors(socket.as_fd())?;
         Ok(Self {
             socket: UdpSocket::from_std(socket)?,
             error: None,

@@ -53,9 +53,26 @@ pub(crate) fn set_recv_errors(socket: BorrowedFd<'_>, v4: bool, v6: bool) -> io:
 
 /// Tells whether the socket asks for ICMP errors.
 pub(crate) fn tells_errors(socket: BorrowedFd<'_>) -> bool {
-    int(socket, libc::IPPROTO_IP, libc::IP_RECVERR).is_ok_and(|on| on != 0)
-        || int(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR).is_ok_and(|on| on != 0)
+    RECV_ERRORS
+        .iter()
+        .any(|(level, name)| int(socket, *level, *name).is_ok_and(|on| on != 0))
 }
+
+/// Asks for no ICMP errors, and drops those that wait to be told.
+pub(crate) fn unset_recv_errors(socket: BorrowedFd<'_>) -> io::Result<()> {
+    for (level, name) in RECV_ERRORS {
+        if int(socket, level, name).is_ok_and(|on| on != 0) {
+            set(socket, level, name, 0)?;
+        }
+    }
+    Ok(())
+}
+
+/// What asks for ICMP errors, for each family.
+const RECV_ERRORS: [(c_int, c_int); 2] = [
+    (libc::IPPROTO_IP, libc::IP_RECVERR),
+    (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+];
 
 /// Sets the receive buffer beyond the system's limit, which needs CAP_NET_ADMIN.
 pub(crate) fn force_recv_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {

@@ -4,10 +4,12 @@ use std::os::fd::AsFd;
 use std::pin::pin;
 use std::task::Poll;
 
+use socket2::{Domain, Type};
+
 use super::*;
 use crate::socket::kernel_drops;
-use crate::transport::UdpTransport;
 use crate::transport::sys::{self, MtuDiscovery};
+use crate::transport::{PlainTransport, UdpTransport};
 
 #[test]
 fn l4_truncation_is_seen() {
@@ -147,6 +149,35 @@ fn v7_icmp_errors_are_told_apart_and_leave_room_for_datagrams() {
 }
 
 #[test]
+fn v7_the_plain_transport_is_told_no_icmp_errors_and_does_not_go_deaf() {
+    for ip in ["127.0.0.1", "::1"] {
+        let socket = open_with_errors(&SocketAddr::new(ip.parse().unwrap(), 0).to_string());
+        run(async {
+            let mut transport = PlainTransport::new(&socket).unwrap();
+            let (sender, closed) = (client(ip), closed_port(ip));
+            let mut batch = RecvBatch::new(4, 10);
+            // It does not empty their queue, which counts against the receive buffer.
+            for _ in 0..500 {
+                answer(&mut transport, closed, None, b"to nobody").await;
+                sender.send_to(b"y", addr_of(&socket)).unwrap();
+                recv(&mut transport, &mut batch).await.unwrap();
+                assert_eq!(batch.len(), 1);
+            }
+        });
+    }
+    // One of the user's, for both families.
+    let both = Socket::new(Domain::IPV6, Type::DGRAM, None).unwrap();
+    both.set_only_v6(false).unwrap();
+    both.bind(&"[::]:0".parse::<SocketAddr>().unwrap().into())
+        .unwrap();
+    sys::set_recv_errors(both.as_fd(), true, true).unwrap();
+    assert!(sys::tells_errors(both.as_fd()));
+    let plain = run(async { PlainTransport::new(&both).unwrap() });
+    assert!(!sys::tells_errors(both.as_fd()));
+    drop(plain);
+}
+
+#[test]
 fn v4_another_runtime_can_go_on_with_the_socket() {
     let socket = open("127.0.0.1:0");
     let addr = addr_of(&socket);
@@ -242,7 +273,7 @@ fn a_plain_transport_lets_go_of_the_port_too() {
     let socket = open("127.77.0.3:0");
     let addr = addr_of(&socket);
     run(async {
-        let transport = crate::transport::PlainTransport::new(&socket).unwrap();
+        let transport = PlainTransport::new(&socket).unwrap();
         drop(socket);
         assert!(UdpSocket::bind(addr).is_err());
         drop(transport);
