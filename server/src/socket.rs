@@ -6,7 +6,7 @@ mod options;
 mod tests;
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 #[cfg(target_os = "linux")]
 use std::os::fd::AsFd;
 
@@ -34,8 +34,6 @@ pub(crate) struct SocketConfig {
     pub(crate) tos: Option<u32>,
     /// The hops that what is sent may take.
     pub(crate) ttl: Option<u32>,
-    /// Allow sending to broadcast addresses.
-    pub(crate) broadcast: bool,
     /// Ask for ICMP errors; Linux only.
     pub(crate) icmp_errors: bool,
     /// The groups to join. Those of the other address family are passed over.
@@ -62,7 +60,6 @@ impl Default for SocketConfig {
             send_buffer: None,
             tos: None,
             ttl: None,
-            broadcast: false,
             icmp_errors: false,
             multicast: Vec::new(),
         }
@@ -146,9 +143,6 @@ fn open(addr: SocketAddr, config: &SocketConfig) -> io::Result<Socket> {
     if let Some(ttl) = config.ttl {
         options::set_ttl(&socket, addr.is_ipv6(), ttl)?;
     }
-    if config.broadcast {
-        socket.set_broadcast(true)?;
-    }
     if config.icmp_errors {
         ask_for_errors(&socket, addr)?;
     }
@@ -221,11 +215,27 @@ fn may_share(addr: SocketAddr) -> io::Result<()> {
         let text = "several sockets on one address need Linux";
         return Err(io::Error::new(io::ErrorKind::Unsupported, text));
     }
-    if addr.ip().to_canonical().is_multicast() {
-        let text = "every socket on a multicast address would get every datagram";
+    if addr.ip().to_canonical().is_multicast() || is_broadcast(addr)? {
+        let text = "every socket on a multicast or broadcast address would get every datagram";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     Ok(())
+}
+
+/// Whether it is a broadcast address. Which ones are, beside the one of all networks, only the
+/// kernel's table of interfaces knows: it lets nobody connect to one who may not send to it.
+fn is_broadcast(addr: SocketAddr) -> io::Result<bool> {
+    let IpAddr::V4(ip) = addr.ip() else {
+        return Ok(false);
+    };
+    if ip.is_broadcast() {
+        return Ok(true);
+    }
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    let connects = || socket.connect(&SocketAddr::from((ip, 9)).into()); // nothing is sent
+    let refused = connects().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    socket.set_broadcast(true)?;
+    Ok(refused && connects().is_ok())
 }
 
 #[cfg(unix)]

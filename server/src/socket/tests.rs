@@ -103,6 +103,16 @@ fn v9_a_multicast_address_takes_one_socket_alone() {
     open_group(group, 1, &SocketConfig::default()).unwrap();
 }
 
+#[test]
+fn v9_a_broadcast_address_takes_one_socket_alone() {
+    for ip in ["255.255.255.255", "127.255.255.255"] {
+        let broadcast = SocketAddr::new(ip.parse().unwrap(), 0);
+        let error = open_group(broadcast, 2, &SocketConfig::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        open_group(broadcast, 1, &SocketConfig::default()).unwrap();
+    }
+}
+
 /// Floods a port while the group opens. Whoever's datagrams were received must find all of them,
 /// earlier and later ones, on one socket.
 #[test]
@@ -193,7 +203,6 @@ fn sockets_are_opened_as_configured() {
     let config = SocketConfig {
         tos: Some(0x10),
         ttl: Some(9),
-        broadcast: true,
         ..SocketConfig::default()
     };
     for ip in ["127.0.0.1", "::1"] {
@@ -207,7 +216,7 @@ fn sockets_are_opened_as_configured() {
         let options = SocketOptions::new(&socket);
         assert_eq!(options.tos().unwrap(), 0x10);
         assert_eq!(options.ttl().unwrap(), 9);
-        assert!(options.broadcast().unwrap());
+        assert!(!options.broadcast().unwrap());
     }
 }
 
