@@ -143,7 +143,7 @@ impl Report {
             } else {
                 tracing::debug!(%client, "handler ended by a closed server: {}", Chain(error));
             }
-        } else if any_cause(error, is_parse) {
+        } else if is_bad_datagram(error) {
             if let Some(suppressed) = self.parse.pass(now) {
                 tracing::warn!(%client, suppressed, "bad datagram: {}", Chain(error));
             }
@@ -203,9 +203,18 @@ fn is_closed(error: &(dyn Error + 'static)) -> bool {
         || matches!(error.downcast_ref(), Some(FlushError::Closed))
 }
 
-fn is_parse(error: &(dyn Error + 'static)) -> bool {
-    error.is::<DatagramParseError>()
-        || matches!(error.downcast_ref(), Some(RecvError::Truncated { .. }))
+/// Whether a receive of ours gave this error, or the cause of one, for what the client sent. A
+/// parse error alone does not tell whose datagram it was: as a cause it may be that of another
+/// server, which the handler asked.
+fn is_bad_datagram(error: &(dyn Error + 'static)) -> bool {
+    let is_bad = |error: &(dyn Error + 'static)| {
+        let error = error.downcast_ref();
+        matches!(
+            error,
+            Some(RecvError::Parse(_) | RecvError::Truncated { .. })
+        )
+    };
+    error.is::<DatagramParseError>() || any_cause(error, is_bad)
 }
 
 fn is_silent(error: &(dyn Error + 'static)) -> bool {
@@ -325,25 +334,28 @@ mod tests {
             FlushError::Closed.into(),
         ] {
             assert!(any_cause(&*closed, is_closed));
-            assert!(!any_cause(&*closed, is_parse));
+            assert!(!is_bad_datagram(&*closed));
             assert!(any_cause(&*cause_of_cause(closed), is_closed));
         }
         let parse = || DatagramParseError::Deserialize("not a document".into());
         for bad in [
-            BoxError::from(parse()),
-            RecvError::Parse(parse()).into(),
-            RecvError::Truncated { received: 3 }.into(),
+            RecvError::Parse(parse()),
+            RecvError::Truncated { received: 3 },
         ] {
-            assert!(any_cause(&*bad, is_parse));
+            let bad = BoxError::from(bad);
+            assert!(is_bad_datagram(&*bad));
             assert!(!any_cause(&*bad, is_closed));
-            assert!(any_cause(&*cause_of_cause(bad), is_parse));
+            assert!(is_bad_datagram(&*cause_of_cause(bad)));
         }
+        // Of itself this does not tell whose datagram it was: in a chain it may be another's.
+        assert!(is_bad_datagram(&parse()));
+        assert!(!is_bad_datagram(&*cause_of_cause(parse())));
         let silent = || BoxError::from(RecvError::TimedOut);
         assert!(any_cause(&*silent(), is_silent));
         assert!(any_cause(&*cause_of_cause(silent()), is_silent));
         let message = "no idea".to_owned();
         for other in [silent(), RecvError::Crashed { message }.into()] {
-            assert!(!any_cause(&*other, is_closed) && !any_cause(&*other, is_parse));
+            assert!(!any_cause(&*other, is_closed) && !is_bad_datagram(&*other));
         }
         for other in [RecvError::Closed, parse().into()] {
             assert!(!any_cause(&other, is_silent));

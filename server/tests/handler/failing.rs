@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use postbox_codec_json::JsonSerializer;
-use postbox_protocol::{BoxError, DatagramProtocol};
+use postbox_protocol::{BoxError, DatagramParseError, DatagramProtocol};
 use postbox_server::{Limits, RecvError, SendError, Server, ServerBuilder};
 use tracing::Level;
 
@@ -82,6 +82,17 @@ contract! {
         let crash = || RecvError::Crashed { message: "no idea".into() };
         let error = move || Outer("it failed", crash().into()).into();
         let message = "handler failed: it failed: the protocol panicked while decoding: no idea";
+        is_logged(world, fails_with(error), message).await;
+    }
+
+    async fn h11_a_bad_datagram_of_somebody_else_is_an_error_like_any_other(world: World) {
+        // As a client in the handler tells it, which asked another server.
+        let error = || {
+            let bad = DatagramParseError::Deserialize("no number".into());
+            Outer("the other server's datagram is not a valid packet", bad.into()).into()
+        };
+        let message = "handler failed: the other server's datagram is not a valid packet: \
+                       received a malformed datagram: no number";
         is_logged(world, fails_with(error), message).await;
     }
 
