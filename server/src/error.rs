@@ -136,10 +136,13 @@ pub enum ServeError {
     /// A background task failed or panicked.
     #[error("a background task failed")]
     BackgroundTask(#[source] BoxError),
+    /// The runtime that was serving has gone, and with it the workers. The future was polled on.
+    #[error("the runtime that was serving has gone")]
+    RuntimeGone,
     /// A worker died. This is a bug in Postbox: please report it.
     #[error("a worker died: {message}")]
     WorkerDied {
-        /// The panic's message.
+        /// How it died: the panic's message, if it panicked.
         message: String,
     },
 }

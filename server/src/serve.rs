@@ -5,6 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use postbox_protocol::{BoxError, Protocol};
 use tokio::runtime;
@@ -141,6 +142,9 @@ pub(crate) async fn serve(claim: Claim) -> Result<(), ServeError> {
         return Err(ServeError::Closed);
     }
 
+    // A runtime without time is told of by a panic: here, where nothing has begun, and not in each
+    // worker.
+    drop(tokio::time::sleep(Duration::ZERO));
     let (tasks, mut failures) = Tasks::new(claim.stop.child_token());
     let ending = Arc::new(Ending {
         exits: ExitActions::new(shared.address()),
@@ -378,12 +382,10 @@ impl Future for WorkerTask {
 }
 
 fn worker_died(ended: Result<(), tokio::task::JoinError>) -> ServeError {
-    let message = match ended {
+    let message = match ended.map_err(tokio::task::JoinError::try_into_panic) {
         Ok(()) => String::from("it ended by itself"),
-        Err(error) => match error.try_into_panic() {
-            Ok(payload) => panics::message(payload),
-            Err(_) => String::from("its runtime has gone"),
-        },
+        Err(Ok(payload)) => panics::message(payload),
+        Err(Err(_cancelled)) => return ServeError::RuntimeGone,
     };
     ServeError::WorkerDied { message }
 }

@@ -15,9 +15,34 @@ use bytes::Bytes;
 use postbox_server::{BindError, Client, ServeError};
 use tokio::sync::Notify;
 
+use common::service::*;
 use common::*;
 
 contract! {
+    async fn v2_a_runtime_without_time_is_a_panic_of_the_call_and_nothing_was_served(world: World) {
+        let journal = Journal::default();
+        let begun = journal.clone();
+        let server = world.bind(echo_with_init(move |_| {
+            begun.add("begun");
+            Box::pin(async { Ok(()) })
+        })).await;
+        let serving = server.serve_forever();
+        let without_time = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+            runtime.unwrap().block_on(serving)
+        });
+        let payload = without_time.join().unwrap_err();
+        let message = payload.downcast_ref::<&str>().copied().map(String::from);
+        let message = message.or_else(|| payload.downcast_ref().cloned()).unwrap();
+        assert!(message.contains("timers are disabled"), "{message}");
+        assert_eq!(journal.entries(), [""; 0]);
+        // On a whole runtime it serves.
+        let server = TestServer::start(server).await;
+        assert_eq!(world.peer(server.addr).await.ask("hello").await, "hello");
+        assert_eq!(journal.entries(), ["begun"]);
+        server.stop().await.unwrap();
+    }
+
     async fn v2_a_second_serve_forever_answers_already_running(world: World) {
         let server = world.serve(echo()).await;
         let second = server.server.serve_forever().await;
