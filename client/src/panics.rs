@@ -9,14 +9,20 @@ pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 fn message(payload: Box<dyn Any + Send>) -> String {
-    let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
-        String::from(*text)
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        String::from("a panic without a message")
-    };
+    let message = text(&*payload);
     // The payload is the user's, and so is its destructor.
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-    message
+    match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        Ok(()) => message,
+        Err(another) => {
+            let message = format!("{message} (and dropping its payload: {})", text(&*another));
+            std::mem::forget(another); // this may go on for ever
+            message
+        }
+    }
+}
+
+fn text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&'static str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    String::from(text.unwrap_or("a panic without a message"))
 }

@@ -61,6 +61,37 @@ async fn a_panic_in_deserialize_is_the_answer_of_that_receive_and_receiving_goes
     assert_eq!(in_time(client.recv()).await.unwrap(), "fine");
 }
 
+/// What a panic may carry: its destructor panics too, so many times.
+struct Rude(u32);
+
+impl Drop for Rude {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            std::panic::panic_any(Self(self.0 - 1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_payload_that_panics_when_dropped_and_what_that_carries_too_are_caught() {
+    let server = Server::v4();
+    let converter = FnConverter::new(
+        |_: ()| -> Result<Bytes, BoxError> { std::panic::panic_any(Rude(2)) },
+        |_: Bytes| -> Result<(), BoxError> { std::panic::panic_any(Rude(1)) },
+    );
+    let protocol = DatagramProtocol::new(RawSerializer).with_converter(converter);
+    let client = UdpClient::connect(server.addr, protocol).await.unwrap();
+
+    let sent = client.send(()).await;
+    assert!(matches!(sent, Err(SendError::Crashed { .. })), "{sent:?}");
+    server.tell(client.local_addr(), "");
+    let received = in_time(client.recv()).await;
+    assert!(
+        matches!(received, Err(RecvError::Crashed { .. })),
+        "{received:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_panic_in_a_converter_is_caught_too_whatever_it_carries() {
     let server = Server::v4();
