@@ -34,10 +34,6 @@ pub(crate) use plain::PlainTransport;
 #[cfg(target_os = "linux")]
 pub(crate) use udp::UdpTransport;
 
-/// The largest payload that one UDP datagram over IPv4 can carry: 65,535 less the IP and UDP
-/// headers.
-pub(crate) const MAX_PAYLOAD_V4: usize = 65_507;
-
 /// How many datagrams one [`Transport::poll_send`] looks at, at most. Larger batches gain nothing
 /// measurable: the system call itself is under 3 % of the cost of 64 small datagrams.
 pub(crate) const SEND_BATCH: usize = 64;

@@ -35,7 +35,7 @@ impl MemoryEndpoint {
         let mut state = self.network.lock();
         state
             .inbox(self.addr, self.member)
-            .map_or(0, |inbox| inbox.queue.lost)
+            .map_or(0, |inbox| inbox.lost)
     }
 }
 

@@ -55,7 +55,9 @@ impl MemoryNetwork {
     /// Makes the next receive at `addr` panic.
     #[doc(hidden)]
     pub fn panic_at_receive(&self, addr: SocketAddr) {
-        self.change(addr, |state| state.faults.panics.insert(addr));
+        self.change(addr, |state| {
+            state.faults.panics.insert(addr);
+        });
     }
 
     /// Makes every send to `remote` fail, or work again.

@@ -1,6 +1,6 @@
 //! The network itself: who uses which address, and where a datagram goes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::faults::Faults;
-use super::{Datagram, MAX_PAYLOAD_V6, MemoryEndpoint, MemorySocket, Queue};
-use crate::transport::MAX_PAYLOAD_V4;
+use super::{Datagram, MemoryEndpoint, MemorySocket, QUEUE_LEN};
+use crate::limits::{MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 
 /// The first port that is handed out where the user asks for port 0: the first of the range that
 /// systems use for it.
@@ -127,24 +127,24 @@ impl MemoryNetwork {
         destination: SocketAddr,
     ) {
         let mut state = self.lock();
-        let Some(queue) = state.find(source, destination) else {
+        let Some(inbox) = state.find(source, destination) else {
             return;
         };
-        queue.queue.push(Datagram {
+        inbox.push(Datagram {
             source,
             destination,
             payload: payload.to_vec(),
             segment,
         });
-        let wakers = std::mem::take(&mut queue.wakers);
+        let wakers = std::mem::take(&mut inbox.wakers);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Wakes everybody who waits at `addr`, after `change` was made.
-    pub(super) fn change<T>(&self, addr: SocketAddr, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn change(&self, addr: SocketAddr, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
-        let result = change(&mut state);
+        change(&mut state);
         let wakers: Vec<Waker> = state
             .places
             .get_mut(&addr)
@@ -158,7 +158,6 @@ impl MemoryNetwork {
             .collect();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
-        result
     }
 
     /// Locks the state. No user code runs under the lock, so a panic elsewhere harms nothing.
@@ -179,13 +178,25 @@ pub(super) struct State {
 /// One member's end of the network.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    pub(super) queue: Queue,
+    pub(super) datagrams: VecDeque<Datagram>,
+    /// How many were lost for want of room.
+    pub(super) lost: u64,
     /// Those who wait for a datagram.
     pub(super) wakers: Vec<Waker>,
     /// He who waits until he may send.
     pub(super) blocked: Option<Waker>,
     /// The member has gone, others of its group have not.
     closed: bool,
+}
+
+impl Inbox {
+    fn push(&mut self, datagram: Datagram) {
+        if self.datagrams.len() < QUEUE_LEN {
+            self.datagrams.push_back(datagram);
+        } else {
+            self.lost += 1;
+        }
+    }
 }
 
 impl State {

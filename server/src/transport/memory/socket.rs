@@ -56,7 +56,7 @@ impl MemorySocket {
             let Some(inbox) = state.inbox(self.addr, 0) else {
                 return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
             };
-            if let Some(datagram) = inbox.queue.datagrams.pop_front() {
+            if let Some(datagram) = inbox.datagrams.pop_front() {
                 return Poll::Ready(Ok((datagram.payload, datagram.source)));
             }
             // All who wait are woken by each datagram: should one of them have lost interest,
@@ -77,7 +77,7 @@ impl MemorySocket {
     pub fn try_recv_from(&self) -> io::Result<(Vec<u8>, SocketAddr)> {
         let mut state = self.network.lock();
         let inbox = state.inbox(self.addr, 0);
-        match inbox.and_then(|inbox| inbox.queue.datagrams.pop_front()) {
+        match inbox.and_then(|inbox| inbox.datagrams.pop_front()) {
             Some(datagram) => Ok((datagram.payload, datagram.source)),
             None => Err(io::ErrorKind::WouldBlock.into()),
         }

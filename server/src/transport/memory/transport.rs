@@ -63,7 +63,7 @@ impl Transport for MemoryTransport {
         let Some(inbox) = state.inbox(*addr, *member) else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        let count = inbox.queue.datagrams.len().min(buffers.len());
+        let count = inbox.datagrams.len().min(buffers.len());
         if count == 0 {
             // One task receives: only its latest waker counts.
             let old = std::mem::replace(&mut inbox.wakers, vec![waker]);
@@ -73,7 +73,7 @@ impl Transport for MemoryTransport {
         }
         let wildcard = addr.ip().is_unspecified();
         let slots = buffers.iter_mut().zip(metas);
-        for (datagram, (buffer, meta)) in inbox.queue.datagrams.drain(..count).zip(slots) {
+        for (datagram, (buffer, meta)) in inbox.datagrams.drain(..count).zip(slots) {
             *meta = fill(&datagram, buffer, wildcard);
         }
         drop(state);

@@ -4,10 +4,11 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use super::super::{MAX_PAYLOAD_V4, Outgoing};
+use super::super::Outgoing;
 use super::addr::RawAddr;
 use super::check;
 use super::cmsg::{Control, SEND_ROOM, Writer};
+use crate::limits::MAX_PAYLOAD_V4;
 
 /// The most datagrams that the kernel cuts one message into, on every kernel that can do it.
 const MAX_SEGMENTS: usize = 64;

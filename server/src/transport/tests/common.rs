@@ -222,7 +222,7 @@ async fn the_longest_datagram_goes_both_ways(
     peers: &dyn Fn() -> Peer,
 ) {
     let peer = peers();
-    let longest = vec![5; crate::transport::MAX_PAYLOAD_V4];
+    let longest = vec![5; crate::limits::MAX_PAYLOAD_V4];
     peer.say(&longest, addr);
     let all = recv_all(&mut transport, &mut RecvBatch::new(2, 65_535), 1).await;
     assert_eq!(all[0].1, longest);
