@@ -11,7 +11,8 @@ use postbox_protocol::BoxError;
 use tokio::runtime;
 use tokio::time::{Instant, timeout_at};
 
-use crate::error::{ExitTimeout, Panicked};
+use crate::error::ExitTimeout;
+use crate::limits;
 use crate::panics;
 use crate::report::Chain;
 use crate::service::Tasks;
@@ -66,16 +67,13 @@ impl ExitActions {
 
     /// Runs all in reverse order, within `limit` altogether. A failing one is logged.
     pub(crate) async fn run(&self, limit: Duration) {
-        let now = Instant::now();
-        let deadline = now
-            .checked_add(limit)
-            .unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()));
+        let deadline = limits::end(Instant::now(), limit);
         // A serving can be polled on after its runtime has gone: then the drop does what it can.
         while runtime::Handle::try_current().is_ok() && self.begin_next() {
             let ended = timeout_at(deadline, poll_fn(|cx| self.poll_begun(cx))).await;
             let result = ended.unwrap_or_else(|_| {
                 let late = self.lock().begun.take();
-                log(panics::drop_caught(late).map_err(panicked));
+                log(panics::drop_caught(late).map_err(panics::error));
                 Err(ExitTimeout(limit).into())
             });
             log(result);
@@ -130,13 +128,13 @@ impl ExitActions {
             Ok(Poll::Ready(result)) => result,
             Err(error) => Err(error),
         };
-        let dropped = panics::drop_caught(begun).map_err(panicked);
+        let dropped = panics::drop_caught(begun).map_err(panics::error);
         Poll::Ready(result.and(dropped))
     }
 
     /// Calls code of the user's.
     fn call<T>(&self, code: impl FnOnce() -> T) -> Result<T, BoxError> {
-        panics::catch(|| turn::exiting(self.server, code)).map_err(panicked)
+        panics::catch(|| turn::exiting(self.server, code)).map_err(panics::error)
     }
 }
 
@@ -149,14 +147,14 @@ impl Drop for ExitActions {
                     "an exit action was not run to its end: no runtime is left to run it"
                 );
             }
-            log(panics::drop_caught(begun).map_err(panicked));
+            log(panics::drop_caught(begun).map_err(panics::error));
         }
         for action in waiting.into_iter().rev() {
             match action {
                 ExitAction::Sync(action) => log(self.call(action).and_then(|result| result)),
                 ExitAction::Async(action) => {
                     tracing::error!("an exit action was not run: no runtime is left to run it");
-                    log(panics::drop_caught(action).map_err(panicked));
+                    log(panics::drop_caught(action).map_err(panics::error));
                 }
                 ExitAction::Stop(tasks) => tasks.begin_stop(),
             }
@@ -170,10 +168,6 @@ impl fmt::Debug for ExitActions {
             .field(&self.lock().waiting.len())
             .finish()
     }
-}
-
-fn panicked(message: String) -> BoxError {
-    Panicked(message).into()
 }
 
 fn log(result: Result<(), BoxError>) {

@@ -176,9 +176,7 @@ impl Inbox {
             rest
         };
         // It wakes the senders, whose wakers are foreign and may panic.
-        if let Err(message) = panics::catch(|| self.room.close()) {
-            tracing::error!("a waker panicked: {message}");
-        }
+        panics::waking(|| self.room.close());
         rest
     }
 
@@ -198,9 +196,7 @@ impl Inbox {
 
     /// Gives room back, and wakes those who have waited for it longest.
     pub(crate) fn add_room(&self, bytes: usize) {
-        if let Err(message) = panics::catch(|| self.room.add_permits(bytes)) {
-            tracing::error!("a waker panicked: {message}");
-        }
+        panics::waking(|| self.room.add_permits(bytes));
     }
 }
 

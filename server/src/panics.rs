@@ -4,6 +4,9 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
+use postbox_protocol::BoxError;
+
+use crate::error::Panicked;
 use crate::report::Text;
 
 /// Runs user code; a panic becomes its message.
@@ -19,11 +22,21 @@ pub(crate) fn drop_caught<T>(value: T) -> Result<(), String> {
     catch(|| drop(value))
 }
 
-/// Wakes a task. A foreign waker may panic; that is no reason to end a worker.
+/// Wakes a task.
 pub(crate) fn wake(waker: Waker) {
-    if let Err(message) = catch(|| waker.wake()) {
+    waking(|| waker.wake());
+}
+
+/// Does what wakes tasks. A foreign waker may panic; that is no reason to end a worker.
+pub(crate) fn waking(wake: impl FnOnce()) {
+    if let Err(message) = catch(wake) {
         tracing::error!("a waker panicked: {}", Text(&message));
     }
+}
+
+/// A panic's message as an error.
+pub(crate) fn error(message: String) -> BoxError {
+    Panicked(message).into()
 }
 
 /// The message of a panic.

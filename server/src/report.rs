@@ -157,12 +157,6 @@ impl Report {
         }
     }
 
-    /// A handler panicked.
-    #[expect(clippy::unused_self, reason = "one place for what a worker logs")]
-    pub(crate) fn handler_panicked(&mut self, client: SocketAddr, message: &str) {
-        tracing::error!(%client, "handler panicked: {}", Text(message));
-    }
-
     pub(crate) fn receive_failed(
         &mut self,
         bound: SocketAddr,
@@ -185,6 +179,11 @@ impl Report {
             tracing::error!(%client, suppressed, "the admission check panicked: {}", Text(message));
         }
     }
+}
+
+/// A handler panicked.
+pub(crate) fn handler_panicked(client: SocketAddr, message: &str) {
+    tracing::error!(%client, "handler panicked: {}", Text(message));
 }
 
 /// An error and its causes. A user's chain of them may have no end.

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::claim::Claim;
 use crate::context::Values;
 use crate::endpoint::{Endpoint, EndpointKind};
-use crate::error::{Panicked, ServeError};
+use crate::error::ServeError;
 use crate::exit::ExitActions;
 use crate::handle::ServerHandle;
 use crate::handler::Handler;
@@ -232,7 +232,7 @@ impl Left {
         let begin = || turn::in_context(&mut context, move || shared.app.service_init(service));
         let mut init = match panics::catch(begin) {
             Ok(init) => Some(init),
-            Err(message) => return Err(ServeError::ServiceInit(Panicked(message).into())),
+            Err(message) => return Err(init_panicked(message)),
         };
         let result = poll_fn(|cx| {
             if stopped.as_mut().poll(cx).is_ready() {
@@ -248,12 +248,12 @@ impl Left {
                 Ok(Poll::Pending) => Poll::Pending,
                 Ok(Poll::Ready(Ok(()))) => Poll::Ready(Ok(Some(()))),
                 Ok(Poll::Ready(Err(error))) => Poll::Ready(Err(ServeError::ServiceInit(error))),
-                Err(message) => Poll::Ready(Err(ServeError::ServiceInit(Panicked(message).into()))),
+                Err(message) => Poll::Ready(Err(init_panicked(message))),
             }
         })
         .await;
         let dropped = panics::catch(|| turn::in_context(&mut context, || drop(init.take())));
-        let dropped = dropped.map_err(|message| ServeError::ServiceInit(Panicked(message).into()));
+        let dropped = dropped.map_err(init_panicked);
         let done = result.and_then(|done| dropped.map(|()| done))?;
         Ok(done.map(|()| context))
     }
@@ -272,8 +272,7 @@ impl Left {
                 shared.limits.outbox_bytes.max(crate::limits::MIN_OUTBOX),
                 Arc::clone(&self.ending.claim.stop.closing),
             ));
-            let context = panics::catch(|| context.copy())
-                .map_err(|message| ServeError::ServiceInit(Panicked(message).into()))?;
+            let context = panics::catch(|| context.copy()).map_err(init_panicked)?;
             let plan = WorkerPlan {
                 shared: Arc::clone(shared),
                 inbox: Arc::clone(&inbox),
@@ -379,6 +378,10 @@ impl Future for WorkerTask {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.future.as_mut().poll(cx)
     }
+}
+
+fn init_panicked(message: String) -> ServeError {
+    ServeError::ServiceInit(panics::error(message))
 }
 
 fn worker_died(ended: Result<(), tokio::task::JoinError>) -> ServeError {

@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::error::Panicked;
 use crate::exit::ExitAction;
 use crate::handle::ServerHandle;
 use crate::panics;
@@ -236,10 +235,10 @@ impl Tasks {
                     return Poll::Ready(Ok(()));
                 }
                 panics::catch(|| task.as_mut().poll(cx))
-                    .unwrap_or_else(|message| Poll::Ready(Err(Panicked(message).into())))
+                    .unwrap_or_else(|message| Poll::Ready(Err(panics::error(message))))
             });
             let result = result.await;
-            let dropped = panics::drop_caught(task).map_err(|message| Panicked(message).into());
+            let dropped = panics::drop_caught(task).map_err(panics::error);
             match result.and(dropped) {
                 Ok(()) => {}
                 Err(error) if keep_serving => log_failed(&error),

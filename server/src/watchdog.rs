@@ -1,7 +1,7 @@
 //! Names the handler that holds its worker.
 //!
 //! A handler that blocks its thread blocks the loop that would complain. So a thread of its own
-//! looks at every worker twice a second, on both kinds of runtime.
+//! looks at every worker four times a second, on both kinds of runtime.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};

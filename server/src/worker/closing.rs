@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use super::Worker;
 use crate::client::Client;
 use crate::dispatch::{Hand, Next};
+use crate::limits;
 use crate::panics;
+use crate::report;
 use crate::requests::Requests;
 use crate::transport::Transport;
 use crate::turn;
@@ -53,10 +55,7 @@ where
         if !matches!(self.phase, Phase::Serving) {
             return;
         }
-        let end = self.timers.now().checked_add(grace);
-        // A grace beyond the clock's range is as good as for ever.
-        let end = end.unwrap_or_else(|| self.timers.now() + Duration::from_secs(u32::MAX.into()));
-        self.phase = Phase::Closing(end);
+        self.phase = Phase::Closing(limits::end(self.timers.now(), grace));
         self.close_postboxes();
         for id in self.dispatch.running().collect::<Vec<_>>() {
             if self.dispatch.is_running(id) {
@@ -123,10 +122,8 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
             let running = self.dispatch.run_mut(id);
             let client = running.peer.remote;
             self.port.counters.cancelled.add(1);
-            let report = &mut self.report;
-            let panicked = |message: String| report.handler_panicked(client, &message);
             self.beat.begin(client);
-            running.clear(panicked);
+            running.clear(|message| report::handler_panicked(client, &message));
             self.timers.disarm(id, &mut running.entry);
             self.beat.end();
             let ended = self.dispatch.end(id, Hand::Empty, &self.port.totals);

@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::dispatch::{Arrival, DropReason, Hand, Next, Queued, SlotId};
 use crate::panics;
 use crate::peer::{ClientKey, Peer, may_answer};
-use crate::report::Report;
+use crate::report::{self, Report};
 use crate::requests::Requests;
 use crate::transport::Transport;
 use crate::turn::{self, HandlerPoll, Place};
@@ -187,7 +187,7 @@ where
                     Err(error) => self.failed(id, error),
                 }
                 if let Some(message) = panic {
-                    self.report.handler_panicked(client, &message);
+                    report::handler_panicked(client, &message);
                 }
             }
             Polled::Panicked(message) => self.panicked(id, &message),
@@ -206,21 +206,21 @@ where
             panics::drop_caught(error)
         });
         if let Err(message) = dropped {
-            self.report.handler_panicked(client, &message);
+            report::handler_panicked(client, &message);
         }
     }
 
     fn panicked(&mut self, id: SlotId, message: &str) {
         self.port.counters.panicked.add(1);
         let client = self.dispatch.run(id).peer.remote;
-        self.report.handler_panicked(client, message);
+        report::handler_panicked(client, message);
     }
 
     /// A handler ended. If the next one is to begin in its slot, answers what that is lent.
     fn ended(&mut self, id: SlotId, mut hand: Hand) -> Option<Hand> {
-        let (running, report) = (self.dispatch.run_mut(id), &mut self.report);
+        let running = self.dispatch.run_mut(id);
         let client = running.peer.remote;
-        running.clear(|message| report.handler_panicked(client, &message));
+        running.clear(|message| report::handler_panicked(client, &message));
         self.timers.disarm(id, &mut running.entry);
         self.beat.end();
         self.close_if_asked();
