@@ -17,14 +17,22 @@ pub(crate) fn describe() -> String {
         .filter(|line| line.starts_with("processor"))
         .count();
     let kernel = read("/proc/sys/kernel/osrelease");
+    // What follows names a build.
+    let kernel = kernel.split(['-', '\n']).next().unwrap_or_default();
     let virtual_machine = if info.contains(" hypervisor") {
         ", a virtual machine"
     } else {
         ""
     };
+    format!("{model}, {processors} processors{virtual_machine}, Linux {kernel}")
+}
+
+/// How this program was started.
+pub(crate) fn command() -> String {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     format!(
-        "{model}, {processors} processors{virtual_machine}, Linux {}",
-        kernel.trim()
+        "cargo run --release -p postbox-bench -- {}",
+        arguments.join(" ")
     )
 }
 

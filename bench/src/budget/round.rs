@@ -110,9 +110,7 @@ impl Clients {
             missing: 0,
         })
     }
-}
 
-impl Clients {
     /// An answer has come, or several as one.
     fn answered(&mut self, len: usize) -> io::Result<()> {
         let whole = len > 0 && len.is_multiple_of(self.len);

@@ -8,19 +8,18 @@ use crate::report::{Bar, Table, bars, short};
 
 /// What one has to know to judge the tables.
 pub(super) fn preface(args: &Args, load_average: f64) -> String {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
     format!(
         "On {}; load average at the start {load_average:.2}.\n\
-         Command: `cargo run --release -p postbox-bench -- {}`\n\n\
+         Command: `{}`\n\n\
          Over loopback, the server on one processor and the generator on another, which never\n\
          sleeps. Each server in turn, {} rounds of {} s after {} s of warming up; medians.\n\
          *Ratio*: to the bare batched loop in the same round, as the machine drifts; the median of\n\
          all rounds. *User* and *system*: nanoseconds of the server per answer, divided by the\n\
          kernel's clock ticks in all rounds. *Generator*: the share of its time in which it had\n\
-         something to do; near 100 % it is what limits. *Lost*: not answered within a second, in\n\
-         all rounds.\n",
+         something to do; near 100 % it is what limits. *Lost*: not answered within a second, or\n\
+         with something else, in all rounds.\n",
         machine::describe(),
-        arguments.join(" "),
+        machine::command(),
         args.rounds,
         args.seconds,
         args.warm_up,

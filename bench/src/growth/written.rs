@@ -87,7 +87,5 @@ pub(super) fn plots(growth: &Growth) -> Vec<(String, String)> {
 
 /// The median over the rounds.
 fn memory(point: &Point) -> Option<f64> {
-    let mut memory = point.memory.clone();
-    memory.sort_by(f64::total_cmp);
-    memory.get(memory.len() / 2).copied()
+    (!point.memory.is_empty()).then(|| median(&point.memory, |bytes| *bytes))
 }
