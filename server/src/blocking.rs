@@ -23,7 +23,8 @@ use crate::server::Server;
 /// # use postbox_protocol::{DatagramProtocol, RawSerializer};
 /// # use postbox_server::{BlockingServer, BoxError, Server};
 /// # fn main() -> Result<(), BoxError> {
-/// let builder = Server::builder_fn(DatagramProtocol::new(RawSerializer), |client, mut requests| async move {
+/// let protocol = DatagramProtocol::new(RawSerializer);
+/// let builder = Server::builder_fn(protocol, |client, mut requests| async move {
 ///     client.send(requests.recv().await?).await?;
 ///     Ok(())
 /// });

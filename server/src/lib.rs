@@ -2,8 +2,9 @@
 //! client with its own bounded postbox.
 //!
 //! This crate moves datagrams between sockets and handlers. It knows no format: that is the
-//! protocol object's part (`postbox-protocol` and the codec crates). It adds no reliability, order
-//! or congestion control to UDP.
+//! protocol object's part (`postbox-protocol`, with one of the codecs `postbox-codec-json`,
+//! `postbox-codec-msgpack` and `postbox-codec-protobuf`). Clients of a server are made with
+//! `postbox-client`. It adds no reliability, order or congestion control to UDP.
 //!
 //! ```
 //! use postbox_protocol::{DatagramProtocol, RawSerializer};
@@ -16,7 +17,11 @@
 //!     type Request = Bytes;
 //!     type Response = Bytes;
 //!
-//!     async fn handle(&self, client: Client<Bytes>, mut requests: Requests<Bytes>) -> Result<(), BoxError> {
+//!     async fn handle(
+//!         &self,
+//!         client: Client<Bytes>,
+//!         mut requests: Requests<Bytes>,
+//!     ) -> Result<(), BoxError> {
 //!         let request = requests.recv().await?; // parsed here
 //!         client.send(request).await?;
 //!         Ok(())
@@ -24,7 +29,8 @@
 //! }
 //!
 //! # async fn example() -> Result<(), BoxError> {
-//! let server = Server::builder(DatagramProtocol::new(RawSerializer), Echo).bind("localhost:9000").await?;
+//! let protocol = DatagramProtocol::new(RawSerializer);
+//! let server = Server::builder(protocol, Echo).bind("localhost:9000").await?;
 //! server.serve_until(tokio::signal::ctrl_c()).await?;
 //! # Ok(())
 //! # }
@@ -32,10 +38,26 @@
 //!
 //! Start at [`Handler`] and [`Server`]. Handlers are tested without sockets on a [`MemoryNetwork`];
 //! a program without async has the [`BlockingServer`]. Errors and panics of handlers are logged
-//! with `tracing`: without a subscriber they are not seen. Bad datagrams give one line a second,
-//! and so do silent clients; `suppressed` counts the rest.
+//! with `tracing`: without a subscriber they are not seen. However many bad datagrams there are,
+//! each worker logs one line a second about them, with the number of those left out in
+//! `suppressed`. The same holds for clients that say nothing for as long as a receive waits for
+//! them.
+//!
+//! # Systems
+//!
+//! It is written for every system; only Linux is tested, with both of its transports. What a
+//! server's transport can do is also told by [`ServerHandle::capabilities`].
+//!
+//! | what the transport can do | Linux (batched system calls) | tokio's socket (elsewhere, or `.plain_transport(true)`) | in memory (for tests) |
+//! |---|---|---|---|
+//! | on a wildcard bind, know the address that was asked | yes | no, [`Client::local_addr`] is `None` | yes |
+//! | report that a datagram was cut short | yes | no | yes |
+//! | report ICMP errors, if asked to | yes | no | no |
+//! | segmentation and coalescing offloads | yes | no | no |
+//! | several workers | yes | on Linux only: elsewhere `bind` fails | yes |
+//! | count what the kernel dropped for want of room | yes | on Linux only | yes |
 
-// The modules, in the order in which a datagram meets them.
+// The modules, in the order of ARCHITECTURE.md.
 
 // What the user configures, owns and shares.
 mod builder;

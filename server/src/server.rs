@@ -16,13 +16,13 @@ use crate::handle::ServerHandle;
 use crate::handler::{Handler, HandlerFn, handler_fn};
 use crate::requests::Requests;
 use crate::serve;
-use crate::shared::Shared;
+use crate::shared::{Phase, Shared, Status};
 
 /// A UDP server: bound sockets, a protocol, a handler.
 ///
 /// Made by [`Server::builder`]. It serves while [`serve_forever`](Self::serve_forever) or
 /// [`serve_until`](Self::serve_until) runs, and can serve again afterwards. Dropping it closes it,
-/// which the log tells (at info) if it was still serving.
+/// which the log tells (as a warning) if that ends a serving.
 pub struct Server {
     shared: Arc<Shared>,
 }
@@ -43,6 +43,10 @@ impl Server {
 
     /// Begins to configure a server whose handler is a closure. Its types are those of the
     /// protocol.
+    ///
+    /// The protocol is the server's side, as in [`builder`](Self::builder). A closure takes
+    /// whatever types it has, so one that is the client's shows only in the closure: requests that
+    /// have the answer's type, and a `send` that wants the request's. `.flip()` it then.
     ///
     /// ```
     /// # use bytes::Bytes;
@@ -81,12 +85,28 @@ impl Server {
     /// Serves until [`ServerHandle::shutdown`]. Serving begins at the call: from then on a second
     /// call answers *already running*, and a shutdown ends this one.
     ///
-    /// The future does not keep the server open: keep the [`Server`] for as long as it should
-    /// serve, since dropping it closes it. To hand it all to a task, move it there:
-    /// `tokio::spawn(async move { server.serve_forever().await })`.
+    /// The future does not keep the server open: a function that spawns it and then returns drops
+    /// its [`Server`], and so closes it at once (the log has a warning). Move the server into the
+    /// task, and keep a handle:
     ///
-    /// The future may be spawned. It must run within a tokio runtime with time and I/O enabled;
-    /// workers are tasks of that runtime.
+    /// ```
+    /// # use postbox_protocol::{DatagramProtocol, RawSerializer};
+    /// # use postbox_server::{BoxError, Server, ServerHandle};
+    /// # async fn example() -> Result<ServerHandle, BoxError> {
+    /// # let builder = Server::builder_fn(
+    /// #     DatagramProtocol::new(RawSerializer),
+    /// #     |_, _| async { Ok(()) },
+    /// # );
+    /// let server = builder.bind("localhost:9000").await?;
+    /// let handle = server.handle();
+    /// tokio::spawn(async move { server.serve_forever().await });
+    /// handle.started().await?;
+    /// Ok(handle) // `handle.shutdown().await` ends the serving
+    /// # }
+    /// ```
+    ///
+    /// It must run within a tokio runtime with time and I/O enabled; workers are tasks of that
+    /// runtime.
     ///
     /// # Errors
     ///
@@ -101,6 +121,7 @@ impl Server {
     /// Dropping the future is a shutdown without grace: handlers are dropped, background tasks
     /// stopped, exit actions run by a task of the runtime. Where no runtime is left the synchronous
     /// ones run at once, and the others are logged as not run. The server can serve again.
+    #[doc(alias("serve", "run"))]
     pub fn serve_forever(&self) -> Serving {
         let claim = claim::claim(&self.shared);
         Serving {
@@ -112,7 +133,8 @@ impl Server {
     /// grace.
     ///
     /// ```no_run
-    /// # async fn example(server: postbox_server::Server) -> Result<(), postbox_server::ServeError> {
+    /// # use postbox_server::{ServeError, Server};
+    /// # async fn example(server: Server) -> Result<(), ServeError> {
     /// server.serve_until(tokio::signal::ctrl_c()).await
     /// # }
     /// ```
@@ -162,10 +184,11 @@ impl fmt::Debug for Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let serves = self.handle().is_serving();
+        let Status { phase, closed, .. } = self.shared.status();
         let _ = self.shared.begin_close();
-        if serves {
-            tracing::info!("the server was dropped while it served, so it shuts down");
+        // Also where the task that is to serve has not run yet.
+        if !closed && matches!(phase, Phase::Called | Phase::Starting | Phase::Serving) {
+            tracing::warn!("the server was dropped while it served, so it shuts down");
         }
     }
 }

@@ -286,9 +286,35 @@ contract! {
         assert!(!server.handle.is_listening());
         server.serving.await.unwrap().unwrap();
         let [told] = &world.logs.take()[..] else { panic!("one record") };
-        assert_eq!(told.level, tracing::Level::INFO);
+        // Nobody asked for it, so it is likely a mistake: a function that spawned the serving ended.
+        assert_eq!(told.level, tracing::Level::WARN);
         assert_eq!(told.message, "the server was dropped while it served, so it shuts down");
         rebind(&world, &[server.addr]).await;
+    }
+
+    async fn v5_dropping_the_server_before_its_task_has_run_is_told_too(world: World) {
+        let server = world.bind_alone(echo()).await;
+        let serving = server.serve_forever();
+        drop(server);
+        let served = serving.await;
+        assert!(matches!(served, Err(ServeError::Closed)), "{served:?}");
+        let [told] = &world.logs.take()[..] else { panic!("one record") };
+        assert_eq!(told.level, tracing::Level::WARN);
+    }
+
+    async fn v5_dropping_the_serving_and_then_the_server_is_not_told(world: World) {
+        let server = world.bind_alone(echo()).await;
+        drop(server.serve_forever());
+        let handle = server.handle();
+        drop(server);
+        assert!(!handle.is_listening());
+
+        let server = world.serve_alone(echo()).await;
+        server.serving.abort();
+        server.serving.await.unwrap_err();
+        drop(server.server);
+        server.handle.close().await;
+        assert!(world.logs.take().is_empty());
     }
 
     async fn v5_dropping_the_server_while_it_serves_lets_handlers_end(world: World) {

@@ -28,9 +28,10 @@ pub use closure::{HandlerFn, handler_fn};
 ///   how a client is refused: it returns `Ok(())`, without an answer or a log.
 /// - An error that it returns is logged (with `tracing`), with the client's address and the chain
 ///   of causes. The server goes on, and so does this client with its next datagram. A panic is
-///   treated the same. Bad datagrams give one line a second for each worker, and so do silent
-///   clients ([`RecvError::TimedOut`](crate::RecvError::TimedOut)); `suppressed` counts the rest. That
-///   the server was closed is no error of the handler's, and logged below one.
+///   treated the same. Where the error is that of a bad datagram, each worker logs one line a
+///   second, with the number of those left out in `suppressed`; where it is
+///   [`RecvError::TimedOut`](crate::RecvError::TimedOut), the same. That the server was closed is
+///   no error of the handler's, and logged below one.
 /// - When the server shuts down, every receive answers
 ///   [`RecvError::Closed`](crate::RecvError::Closed). Handlers that still run after the grace
 ///   period are dropped where they wait.
@@ -60,7 +61,11 @@ pub use closure::{HandlerFn, handler_fn};
 ///     type Request = u32;
 ///     type Response = u32;
 ///
-///     async fn handle(&self, client: Client<u32>, mut requests: Requests<u32>) -> Result<(), BoxError> {
+///     async fn handle(
+///         &self,
+///         client: Client<u32>,
+///         mut requests: Requests<u32>,
+///     ) -> Result<(), BoxError> {
 ///         let number = requests.recv().await?;
 ///         client.send(2 * number).await?;
 ///         Ok(())

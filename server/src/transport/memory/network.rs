@@ -20,6 +20,10 @@ const FIRST_PORT: u16 = 49_152;
 /// Clones are the same network. No clock, no threads and no async runtime are involved, so a
 /// handler's test sees the same order of events each time it runs.
 ///
+/// Its sockets carry bytes: there is no typed client for it. A test makes the bytes of a request,
+/// and reads an answer's, with the other side of the server's protocol object: `make_datagram` and
+/// `build_packet` of `protocol.flip()`.
+///
 /// ```
 /// # use postbox_protocol::{DatagramProtocol, RawSerializer};
 /// # use postbox_server::{BoxError, MemoryNetwork, Server};
