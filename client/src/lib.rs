@@ -2,7 +2,50 @@
 //!
 //! [`UdpClient`] sends packets to one server and receives packets from it, through the other side
 //! of that server's protocol object. It adds nothing to UDP: a datagram can be lost, come twice or
-//! come out of order, and no answer comes from a server that is gone. Ask again after a timeout.
+//! come out of order, and no answer comes from a server that is gone.
+//!
+//! # Asking again
+//!
+//! **Nothing ties an answer to its question.** A client that asks again after a timeout may yet get
+//! the answer to its first question, and would take it for that to the second; from then on every
+//! answer is that of the question before. So do one of these:
+//!
+//! - Put a number into the request, have the handler put it into the answer, and drop every answer
+//!   with another number.
+//! - After a timeout make a new client: it has a port of its own, which no late answer reaches.
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use postbox_client::{RecvError, UdpClient};
+//! # use postbox_protocol::BoxError;
+//! # struct Ask { number: u64, city: String }
+//! # struct Weather { number: u64, celsius: f64 }
+//! async fn ask(
+//!     client: &UdpClient<Ask, Weather>,
+//!     number: u64, // another one for each question
+//!     city: &str,
+//! ) -> Result<Weather, BoxError> {
+//!     for _ in 0..3 {
+//!         client.send(Ask { number, city: city.to_owned() }).await?;
+//!         loop {
+//!             match client.recv_timeout(Duration::from_secs(1)).await {
+//!                 Ok(weather) if weather.number == number => return Ok(weather),
+//!                 Ok(_) => {} // a late one, of an earlier question
+//!                 Err(RecvError::TimedOut) => break,
+//!                 Err(error) => return Err(error.into()),
+//!             }
+//!         }
+//!     }
+//!     Err("no answer, three times".into())
+//! }
+//! ```
+//!
+//! [`UdpClient::drain`] drops what has arrived already. That does not do by itself: the late answer
+//! may still be under way.
+//!
+//! The server may get a question twice, too, whether the client repeated it or the network did. A
+//! handler in a conversation receives the second as the client's next message, so it has to know it
+//! for what it is (by its number), or to do no harm with it.
 //!
 //! # Examples
 //!

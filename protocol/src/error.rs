@@ -9,6 +9,25 @@ pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 /// It is the fault of **the peer**: its datagram is wrong, or it speaks another protocol. A server
 /// answers it or ignores it; it says nothing about the state of this end.
 ///
+/// `{error}` names the step that failed, and no more. What was wrong, such as the line and column
+/// of bad JSON, is in the causes:
+///
+/// ```
+/// use std::error::Error;
+///
+/// # let error = postbox_protocol::DatagramParseError::Deserialize("no JSON".into());
+/// let mut text = error.to_string();
+/// let mut cause = error.source();
+/// while let Some(error) = cause {
+///     text = format!("{text}: {error}");
+///     cause = error.source();
+/// }
+/// # assert_eq!(text, "received a malformed datagram: no JSON");
+/// ```
+///
+/// Any stranger can provoke that text, and may have written parts of it: a parser quotes what it
+/// refuses. Escape it where it is shown (`{text:?}`), and bound how often it is logged.
+///
 /// # Examples
 ///
 /// ```

@@ -19,7 +19,9 @@ use crate::BoxError;
 /// all and keeps no state.
 ///
 /// Three are ready-made: [`IdentityConverter`], [`TryFromConverter`] for types that have plain Rust
-/// conversions, and [`FnConverter`] made from two closures.
+/// conversions (begin there), and [`FnConverter`] made from two closures. [`StapledConverter`]
+/// takes one for each direction. A protocol takes it by
+/// [`with_converter`](crate::DatagramProtocol::with_converter).
 ///
 /// # Examples
 ///

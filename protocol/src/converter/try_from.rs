@@ -8,10 +8,54 @@ use crate::{BoxError, Converter, Flip};
 /// Sending needs `SentDto: From<Sent>` (or `TryFrom`), receiving `Received: TryFrom<ReceivedDto>`
 /// (or `From`). The error of a `TryFrom` is the cause of the conversion error; a string will do.
 ///
-/// With two type parameters both directions have the same types; with four,
-/// `TryFromConverter<Sent, SentDto, Received, ReceivedDto>`, each has its own.
+/// There are two pairs of types, the packet first and what the format knows of it second:
+/// `TryFromConverter<Sent, SentDto, Received, ReceivedDto>`. A direction that needs no conversion
+/// names its type twice. With two parameters alone both directions have the same pair: that is for
+/// a protocol which sends what it receives, and needs the conversions both ways.
 ///
 /// # Examples
+///
+/// A server that checks its requests. Its answers go out as they are:
+///
+/// ```
+/// use postbox_protocol::{Converter, TryFromConverter};
+///
+/// /// What the handler is given.
+/// struct Person { name: String, age: u8 }
+///
+/// /// What the format knows: this one derives `Deserialize`, and `Person` nothing.
+/// struct PersonDto { name: String, age: i64 }
+///
+/// /// What the handler sends: this one derives `Serialize`.
+/// struct Greeting(String);
+///
+/// impl TryFrom<PersonDto> for Person {
+///     type Error = &'static str;
+///
+///     fn try_from(dto: PersonDto) -> Result<Self, &'static str> {
+///         let age = dto.age.try_into().map_err(|_| "that is no age")?;
+///         Ok(Self { name: dto.name, age })
+///     }
+/// }
+///
+/// type Checked = TryFromConverter<Greeting, Greeting, Person, PersonDto>;
+/// // `DatagramProtocol::new(JsonSerializer::<Greeting, PersonDto>::new())
+/// //     .with_converter(Checked::new())` sends a `Greeting` and receives a `Person`.
+///
+/// let nobody = PersonDto { name: "Nobody".to_owned(), age: -1 };
+/// let refused = Checked::new().create_from_dto(nobody).err().unwrap();
+/// assert_eq!(refused.to_string(), "that is no age");
+/// # let ann = PersonDto { name: "Ann".to_owned(), age: 36 };
+/// # let ann = Checked::new().create_from_dto(ann)?;
+/// # assert_eq!((&*ann.name, ann.age), ("Ann", 36));
+/// # assert_eq!(Checked::new().convert_to_dto(Greeting("hi".to_owned()))?.0, "hi");
+/// # Ok::<(), postbox_protocol::BoxError>(())
+/// ```
+///
+/// `TryFromConverter<Person, PersonDto>` would not do there: it stands for a protocol that also
+/// *sends* a `Person`.
+///
+/// Both directions with one pair:
 ///
 /// ```
 /// use postbox_protocol::{Converter, TryFromConverter};
