@@ -1,7 +1,7 @@
 //! A server in the background of a program that is its client too.
 //!
 //! ```text
-//! $ cargo run --release -p postbox-examples --example background_server
+//! $ cargo run -p postbox-examples --example background_server
 //! Server is up, in a task of its own
 //! From server: {"run":1,"request":{"message":"Hello world 1"}}
 //! From server: {"run":2,"request":{"message":"Hello world 2"}}
@@ -62,7 +62,8 @@ async fn main() -> Result<(), BoxError> {
     let server = server.bind("127.0.0.1:0").await?;
     let handle = server.handle();
 
-    let serving = tokio::spawn(server.serve_forever());
+    // The server goes with its task: dropped here, it would be closed.
+    let serving = tokio::spawn(async move { server.serve_forever().await });
     handle.started().await?;
     println!("Server is up, in a task of its own");
 

@@ -95,7 +95,7 @@ async fn main() -> Result<(), BoxError> {
         .await?;
     let address = server.handle().addresses()[0];
 
-    // Serves as long as the clients talk.
+    // Serves until the clients have talked. A signal has no result: the talk's is kept beside it.
     let mut talked = Ok(());
     server
         .serve_until(async { talked = talk(address).await })

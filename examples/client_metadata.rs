@@ -85,7 +85,7 @@ async fn main() -> Result<(), BoxError> {
     let server = server.bind("0.0.0.0:0").await?;
     let port = server.handle().addresses()[0].port();
 
-    // Serves as long as the clients talk.
+    // Serves until the clients have talked. A signal has no result: the talk's is kept beside it.
     let mut talked = Ok(());
     let talking = async { talked = talk(SocketAddr::from(([127, 0, 0, 1], port))).await };
     server.serve_until(talking).await?;

@@ -64,7 +64,7 @@ async fn main() -> Result<(), BoxError> {
     let server = server.bind("127.0.0.1:0").await?;
     let address = server.handle().addresses()[0];
 
-    // Serves as long as the client talks.
+    // Serves until the client has talked. A signal has no result: the talk's is kept beside it.
     let mut talked = Ok(());
     server
         .serve_until(async { talked = talk(address).await })

@@ -90,6 +90,7 @@ async fn main() -> Result<(), BoxError> {
 
 async fn serve_two_clients(server: Server, members: &Members) -> Result<(), BoxError> {
     let address = server.handle().addresses()[0];
+    // Serves until both have talked. A signal has no result: the talk's is kept beside it.
     let mut talked = Ok(());
     let talking = async { talked = talk(address, members).await };
     server.serve_until(talking).await?;

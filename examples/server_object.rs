@@ -41,6 +41,8 @@ async fn main() -> Result<(), BoxError> {
     let handle = server.handle();
     println!("bound: {}", state(&handle));
 
+    // `server` is needed again below. Where it is not, move it into the task:
+    // `async move { server.serve_forever().await }`. A server that is dropped is closed.
     let serving = tokio::spawn(server.serve_forever());
     handle.started().await?;
     println!("started: {}", state(&handle));
@@ -59,7 +61,8 @@ async fn main() -> Result<(), BoxError> {
     println!("shut down: {}", state(&handle));
     client.send("two".to_owned()).await?;
 
-    // Most programs wait for `tokio::signal::ctrl_c()` here.
+    // Most programs wait for `tokio::signal::ctrl_c()` here. A signal has no result: what the
+    // client heard is kept beside it.
     let mut heard = Ok(String::new());
     server
         .serve_until(async { heard = hear(&client).await })

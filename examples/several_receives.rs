@@ -85,7 +85,7 @@ async fn main() -> Result<(), BoxError> {
     let server = server.bind("127.0.0.1:0").await?;
     let address = server.handle().addresses()[0];
 
-    // Serves as long as the clients talk.
+    // Serves until the clients have talked. A signal has no result: the talk's is kept beside it.
     let mut talked = Ok(());
     server
         .serve_until(async { talked = talk(address).await })

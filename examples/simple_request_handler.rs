@@ -63,7 +63,7 @@ async fn main() -> Result<(), BoxError> {
         .await?;
     let address = server.handle().addresses()[0];
 
-    // Serves as long as the client talks.
+    // Serves until the client has talked. A signal has no result: the talk's is kept beside it.
     let mut talked = Ok(());
     server
         .serve_until(async { talked = talk(address).await })
