@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks that the contract has all its rows, each with a break and each clause with a test; that every
-# test which the documents name is there, and every function which is to be broken; and that they name
-# every test that is called after a row.
+# Checks that the contract has all its rows, each with a break and each clause with a test; that
+# every test which the documents name is there, and every function which is to be broken; and that
+# they name every test that is called after a row.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -4,7 +4,8 @@
 #     fuzz/run.sh SECONDS [TARGET...]
 #
 # FUZZ_LANES says how many at a time (2). The corpora in fuzz/corpus grow; what fails is in
-# fuzz/artifacts, and the log of each target in fuzz/target/logs. It needs cargo-fuzz, and no nightly.
+# fuzz/artifacts, and the log of each target in fuzz/target/logs. It needs cargo-fuzz, and no
+# nightly.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Postbox and implementations that nobody here wrote: EasyNetwork over real sockets, each as client and
-# as server, and Python's codecs as oracles of ours (docs/oracles.md).
+# Postbox and implementations that nobody here wrote: EasyNetwork over real sockets, each as client
+# and as server, and Python's codecs as oracles of ours (docs/oracles.md).
 #
 #     interop/run.sh
 #

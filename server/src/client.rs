@@ -55,8 +55,8 @@ impl<Response> Client<Response> {
     }
 
     /// Encodes a packet and hands it to the worker, which sends it with its next batch. Ready at
-    /// once, unless the outbox is full: then it waits its turn. A handler that sends and receives on
-    /// and on is also made to pause now and then, so that others get theirs.
+    /// once, unless the outbox is full: then it waits its turn. A handler that sends and receives
+    /// on and on is also made to pause now and then, so that others get theirs.
     ///
     /// A send that completed before another began leaves first, from whatever threads.
     ///

@@ -71,8 +71,8 @@ impl<T: Clone + Send + 'static> ContextVar<T> {
     /// Sets the value for everything that follows in this handler (or in this task, where
     /// [`inherit_context`] wraps it). Returns the former value.
     ///
-    /// Elsewhere, the value holds for the current thread; in what a worker calls outside of handlers
-    /// (the admission check, a log's subscriber), for that worker, and no handler sees it.
+    /// Elsewhere, the value holds for the current thread; in what a worker calls outside of
+    /// handlers (the admission check, a log's subscriber), for that worker, and no handler sees it.
     pub fn set(&'static self, value: T) -> Option<T> {
         let former = turn::with_context(|values| values.set(self.key(), Box::new(value)))??;
         former.into_any().downcast::<T>().ok().map(|value| *value)

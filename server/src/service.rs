@@ -33,12 +33,17 @@ use crate::serve::Ending;
 ///         service.on_exit(|| println!("service stopped"));
 ///         service.spawn(async {
 ///             loop {
-///                 tokio::time::sleep(Duration::from_secs(1)).await; // and then something each second
+///                 tokio::time::sleep(Duration::from_secs(1)).await;
+///                 // ... something each second
 ///             }
 ///         });
 ///         Ok(())
 ///     }
-/// #   async fn handle(&self, _: Client<String>, _: Requests<String>) -> Result<(), BoxError> { Ok(()) }
+/// #   async fn handle(
+/// #       &self,
+/// #       _: Client<String>,
+/// #       _: Requests<String>,
+/// #   ) -> Result<(), BoxError> { Ok(()) }
 /// }
 /// ```
 pub struct Service {

@@ -241,8 +241,8 @@ mod tests {
 
     #[test]
     fn v4_the_one_who_takes_the_log_may_end_the_serving() {
-        // While there is only one subscriber, a log line of another test, in a thread without any, would
-        // switch that line off for all: tracing asks the thread that comes first.
+        // While there is only one subscriber, a log line of another test, in a thread without any,
+        // would switch that line off for all: tracing asks the thread that comes first.
         let _another = tracing::Dispatch::new(NoSubscriber::default());
         let (ended, has_ended) = mpsc::sync_channel(1);
         let log = Arc::new(Ends(Mutex::new(None), ended));

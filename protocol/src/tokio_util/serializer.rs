@@ -35,9 +35,9 @@ use crate::{BoxError, Flip, Serializer};
 ///     .flip();
 /// ```
 ///
-/// **Memory:** a copy of the datagram, and what the codec and the copies take. `LengthDelimitedCodec`
-/// makes room for a frame as long as the datagram claims, up to its `max_frame_length`, which is
-/// 8 MiB unless it is set: set it to the longest packet.
+/// **Memory:** a copy of the datagram, and what the codec and the copies take.
+/// `LengthDelimitedCodec` makes room for a frame as long as the datagram claims, up to its
+/// `max_frame_length`, which is 8 MiB unless it is set: set it to the longest packet.
 ///
 /// # Examples
 ///

@@ -10,7 +10,8 @@ pub(crate) enum Hand {
     Taken,
     /// It is still there.
     Left,
-    /// At a handler's end: a receive took it, and the one behind it in the same buffer is there now.
+    /// At a handler's end: a receive took it, and the one behind it in the same buffer is there
+    /// now.
     Next,
 }
 

@@ -20,10 +20,11 @@ type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 
 /// # use postbox_server::{BoxedHandler, Client, Requests, handler_fn};
 /// fn choose(loud: bool) -> BoxedHandler<String, String> {
 ///     if loud {
-///         BoxedHandler::new(handler_fn(|client: Client<String>, mut requests: Requests<String>| async move {
+///         let handle = |client: Client<String>, mut requests: Requests<String>| async move {
 ///             client.send(requests.recv().await?.to_uppercase()).await?;
 ///             Ok(())
-///         }))
+///         };
+///         BoxedHandler::new(handler_fn(handle))
 ///     } else {
 ///         BoxedHandler::new(handler_fn(|_: Client<String>, _: Requests<String>| async { Ok(()) }))
 ///     }

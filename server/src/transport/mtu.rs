@@ -19,8 +19,8 @@ use super::sys::{self, MtuDiscovery};
 /// cut what leaves, but not with discovery off: then it would be lost, and nobody told.
 const SMALL: usize = 256 - 60 - 8;
 
-/// Batches of small datagrams in a row, after which discovery is switched off: that costs as much as
-/// it saves on one datagram. A longer one has it switched on at once.
+/// Batches of small datagrams in a row, after which discovery is switched off: that costs as much
+/// as it saves on one datagram. A longer one has it switched on at once.
 const ROUNDS: u32 = 16;
 
 /// Switches a socket's path MTU discovery, and leaves it as it was.

@@ -19,8 +19,8 @@ use crate::transport::sys::MtuDiscovery;
 
 /// Runs `body` in a new network namespace, after the shell commands of `setup`.
 ///
-/// The namespace belongs to a process, so this starts the test program once more for one test, which
-/// is named by its path in this module.
+/// The namespace belongs to a process, so this starts the test program once more for one test,
+/// which is named by its path in this module.
 fn in_namespace(test: &str, setup: &str, body: impl FnOnce()) {
     const INSIDE: &str = "POSTBOX_INSIDE_NAMESPACE";
     if env::var(INSIDE).is_ok() {

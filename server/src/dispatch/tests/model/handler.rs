@@ -73,8 +73,8 @@ impl Script {
         }
     }
 
-    /// One poll of a handler, which does this and that, and then waits or ends. Once it has received
-    /// what it is lent, it is lent what is behind it.
+    /// One poll of a handler, which does this and that, and then waits or ends. Once it has
+    /// received what it is lent, it is lent what is behind it.
     pub(super) fn poll(&mut self, client: Name, mut lent: Option<Datagram>, seen: &mut Seen) {
         loop {
             let id = self.handlers[&client].0;

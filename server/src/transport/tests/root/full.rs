@@ -99,8 +99,8 @@ fn v7_root_sending_waits_for_room_and_goes_on() {
                             Sent::Failed(error) => panic!("{error}"),
                         }
                     }
-                    // To wait for room, the socket is registered anew: the receive that waits has to
-                    // be asked again.
+                    // To wait for room, the socket is registered anew: the receive that waits has
+                    // to be asked again.
                     if polls == 1 {
                         Poll::Pending
                     } else {
