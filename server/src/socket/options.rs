@@ -35,13 +35,15 @@ impl SocketOptions {
 
     /// Returns the bytes that may wait to be received, as granted.
     ///
-    /// Linux counts its own bookkeeping as well, so it grants twice what was asked for, up to its
-    /// limit.
+    /// Linux counts its own bookkeeping as well, so it grants twice what was asked for. What was
+    /// asked for counts up to `net.core.rmem_max`, unless the process had `CAP_NET_ADMIN` when it
+    /// asked.
     pub fn recv_buffer_size(&self) -> io::Result<usize> {
         self.with(|socket, _| socket.recv_buffer_size())
     }
 
-    /// Asks for room for this many bytes to wait to be received.
+    /// Asks for room for this many bytes to wait to be received: see
+    /// [`ServerBuilder::recv_buffer`](crate::ServerBuilder::recv_buffer).
     pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
         self.with(|socket, _| super::set_recv_buffer(socket, bytes))
     }
@@ -67,7 +69,7 @@ impl SocketOptions {
         })
     }
 
-    /// Sets the type of service (IPv4) or traffic class (IPv6) of what is sent.
+    /// Sets the type of service (IPv4) or traffic class (IPv6) of what is sent, 0 to 255.
     pub fn set_tos(&self, tos: u32) -> io::Result<()> {
         self.with(|socket, addr| set_tos(socket, addr.is_ipv6(), tos))
     }
@@ -83,7 +85,7 @@ impl SocketOptions {
         })
     }
 
-    /// Sets how many hops what is sent may take.
+    /// Sets how many hops what is sent may take, 1 to 255.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         self.with(|socket, addr| set_ttl(socket, addr.is_ipv6(), ttl))
     }
@@ -177,7 +179,18 @@ impl SocketOptions {
     }
 }
 
+/// Refuses what does not fit into the header's byte: the system may take a part of it, or take -1
+/// for its default.
+fn check_range(value: u32, least: u32) -> io::Result<()> {
+    if (least..=u8::MAX.into()).contains(&value) {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+}
+
 pub(super) fn set_ttl(socket: &Socket, v6: bool, ttl: u32) -> io::Result<()> {
+    check_range(ttl, 1)?;
     if v6 {
         socket.set_unicast_hops_v6(ttl)
     } else {
@@ -186,6 +199,7 @@ pub(super) fn set_ttl(socket: &Socket, v6: bool, ttl: u32) -> io::Result<()> {
 }
 
 pub(super) fn set_tos(socket: &Socket, v6: bool, tos: u32) -> io::Result<()> {
+    check_range(tos, 0)?;
     if v6 {
         set_tclass_v6(socket, tos)
     } else {

@@ -221,6 +221,31 @@ fn sockets_are_opened_as_configured() {
 }
 
 #[test]
+fn options_out_of_range_are_errors_and_not_something_else() {
+    for ip in ["127.0.0.1", "::1"] {
+        let free = SocketAddr::new(ip.parse().unwrap(), 0);
+        let with = |tos, ttl| SocketConfig {
+            tos,
+            ttl,
+            ..SocketConfig::default()
+        };
+        for bad in [
+            with(Some(256), None),
+            with(Some(u32::MAX), None),
+            with(None, Some(0)),
+            with(None, Some(256)),
+            with(None, Some(u32::MAX)),
+        ] {
+            let error = open_group(free, 1, &bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad:?}");
+        }
+        for good in [with(Some(0), Some(1)), with(Some(255), Some(255))] {
+            open_group(free, 1, &good).unwrap();
+        }
+    }
+}
+
+#[test]
 fn h13_options_can_be_reached_until_the_socket_is_closed() {
     for ip in ["127.77.0.5", "::1"] {
         let (group, addr) = open(ip, 1);
