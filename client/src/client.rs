@@ -52,6 +52,10 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
     /// # Panics
     ///
     /// Outside of a tokio runtime with I/O enabled.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready opens nothing.
     pub async fn connect<P>(addr: impl ToSocketAddrs, protocol: P) -> Result<Self, ConnectError>
     where
         P: Protocol<Sent = Sent, Received = Received>,

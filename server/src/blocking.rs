@@ -18,6 +18,9 @@ use crate::server::Server;
 /// A server with a runtime of its own: it serves on the thread that calls it, and is controlled
 /// from others.
 ///
+/// It is for programs, or threads, without an async runtime. Within one it can neither serve nor be
+/// dropped: both panic.
+///
 /// ```
 /// # use bytes::Bytes;
 /// # use postbox_protocol::{DatagramProtocol, RawSerializer};
@@ -65,6 +68,11 @@ impl BlockingServer {
     /// # Errors
     ///
     /// [`BindError::Runtime`] if the runtime cannot be made.
+    ///
+    /// # Panics
+    ///
+    /// Never itself. But what it returns panics where it is dropped within an async runtime: bind
+    /// there, and hand the [`Server`] to the thread that makes this of it.
     pub fn new(server: Server) -> Result<Self, BindError> {
         let runtime = make_runtime()?;
         Ok(Self { server, runtime })

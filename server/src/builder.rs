@@ -69,8 +69,14 @@ impl ServerBuilder {
     /// Sets the number of workers, each with a socket of its own for each address. Default, and the
     /// least, 1.
     ///
-    /// More than one needs Linux; elsewhere binding a socket fails. The kernel keeps each client on one
-    /// worker.
+    /// More than one needs Linux; elsewhere binding a socket fails. The kernel keeps each client on
+    /// one worker.
+    ///
+    /// A multicast or broadcast address takes one worker: binding it with more fails, since each
+    /// would get every datagram. Bound to every interface the workers all get what is sent to a
+    /// broadcast address too, and one of them handles it. With
+    /// [`plain_transport`](Self::plain_transport), which cannot tell such a datagram from others,
+    /// all of them do: use one worker there if clients broadcast.
     ///
     /// Workers are tasks: they run in parallel, and shield their clients from handlers that block
     /// another worker, on the multi-thread runtime. On the current-thread runtime all share one
@@ -102,8 +108,9 @@ impl ServerBuilder {
     }
 
     /// Sets the receive buffer to ask the system for, in bytes. Default 4 MiB, since the kernel's
-    /// own default holds about 280 small datagrams. Linux grants `net.core.rmem_max` at most; what
-    /// was granted is told by [`SocketOptions::recv_buffer_size`].
+    /// own default holds about 280 small datagrams. Linux grants `net.core.rmem_max` at most,
+    /// unless the process has `CAP_NET_ADMIN`; what was granted is told by
+    /// [`SocketOptions::recv_buffer_size`].
     pub fn recv_buffer(mut self, bytes: usize) -> Self {
         self.sockets.recv_buffer = Some(bytes);
         self
@@ -115,13 +122,15 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets the type of service (IPv4) or traffic class (IPv6) of what is sent.
+    /// Sets the type of service (IPv4) or traffic class (IPv6) of what is sent: 0 to 255, others
+    /// make binding fail. Default: the system's, 0.
     pub fn tos(mut self, tos: u32) -> Self {
         self.sockets.tos = Some(tos);
         self
     }
 
-    /// Sets the hops that what is sent may take (TTL, or IPv6 hop limit).
+    /// Sets the hops that what is sent may take (TTL, or IPv6 hop limit): 1 to 255, others make
+    /// binding fail. Default: the system's, mostly 64.
     pub fn ttl(mut self, hops: u32) -> Self {
         self.sockets.ttl = Some(hops);
         self
@@ -144,8 +153,11 @@ impl ServerBuilder {
         self
     }
 
-    /// Asks for ICMP errors (Linux): a client that is gone makes its next
-    /// [`flush`](crate::Client::flush) fail. Default off: unconnected sockets hear none.
+    /// Asks for ICMP errors: a client that is gone makes its next [`flush`](crate::Client::flush)
+    /// fail. Default off: unconnected sockets hear none.
+    ///
+    /// Linux only: elsewhere binding fails. The [plain transport](Self::plain_transport) hears
+    /// none, whether they are asked for or not.
     pub fn icmp_errors(mut self, ask: bool) -> Self {
         self.sockets.icmp_errors = ask;
         self
@@ -164,8 +176,9 @@ impl ServerBuilder {
     }
 
     /// Uses tokio's own socket, one datagram at a time, also where batched system calls are at
-    /// hand. It cannot tell the local address on a wildcard bind, nor a truncated datagram. Default
-    /// off.
+    /// hand. It cannot tell the local address on a wildcard bind, nor a truncated datagram, hears
+    /// no [ICMP errors](Self::icmp_errors), and with several [`workers`](Self::workers) on a
+    /// wildcard bind each of them answers a broadcast. Default off.
     pub fn plain_transport(mut self, plain: bool) -> Self {
         self.transport.plain = plain;
         self
@@ -176,7 +189,17 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// [`BindError`] names the address, or the name that has none. If one fails the others are closed again.
+    /// [`BindError`] names the address, or the name that has none. If one fails the others are
+    /// closed again.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, where a name has to be looked up. Addresses need none.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future binds nothing: it binds only once every name is looked up, and all at
+    /// once.
     pub async fn bind(self, hosts: impl Hosts) -> Result<Server, BindError> {
         let wanted = hosts::resolve(hosts.hosts()).await?;
         self.bind_all(&wanted)
@@ -196,11 +219,13 @@ impl ServerBuilder {
     /// Serves sockets that the user made and bound, one worker each. They keep the options that
     /// they have: those of this builder, and its number of workers, are for the sockets that it
     /// opens itself. While one is served it may have another `IP_MTU_DISCOVER`, if that was the
-    /// system's default.
+    /// system's default, and the [plain transport](Self::plain_transport) switches `IP_RECVERR` off
+    /// (Linux).
     ///
     /// # Errors
     ///
-    /// [`BindError::Socket`] if one of them is not bound, or cannot be made non-blocking.
+    /// [`BindError::Socket`] if one of them is not bound, or cannot be made non-blocking;
+    /// [`BindError::Nothing`] if there is none.
     pub fn from_sockets(
         self,
         sockets: impl IntoIterator<Item = UdpSocket>,

@@ -137,7 +137,8 @@ impl ServerHandle {
 
     /// The options of the server's sockets, one for each worker's socket; empty once it is closed.
     ///
-    /// A socket made here can be set, not read or closed.
+    /// They can be read and set. The sockets themselves stay the server's: nobody else receives
+    /// from them, sends with them or closes them.
     pub fn sockets(&self) -> Vec<SocketOptions> {
         self.shared.socket_options()
     }

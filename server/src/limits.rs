@@ -24,12 +24,12 @@ pub struct Limits {
     pub client_datagrams: usize,
     /// Bytes that wait in one client's postbox, 32 bytes of overhead for each datagram included.
     ///
-    /// Default 256 KiB: three datagrams of the largest size, or 64 of 4 KiB.
+    /// Default 256 KiB: three datagrams of the largest size, or 63 of 4 KiB.
     pub client_bytes: usize,
     /// Clients whose handler waits at the same time, over all workers. Workers count without a
     /// lock: with n sockets the bound can be passed by n - 1 clients.
     ///
-    /// Default 65,536: at some 350 bytes a waiting client, with what a small handler holds, 23 MB.
+    /// Default 65,536: at some 290 bytes a waiting client, with what a small handler holds, 19 MB.
     pub clients: usize,
     /// Bytes that wait in all postboxes together, over all workers.
     ///
@@ -63,7 +63,8 @@ pub struct Limits {
     ///
     /// Default 1 second.
     pub grace: Duration,
-    /// How long all exit actions together may take.
+    /// How long all exit actions together may take. One that blocks its thread is not cut short:
+    /// only one that waits, in [`on_exit_async`](crate::Service::on_exit_async), can be.
     ///
     /// Default 10 seconds.
     pub exit: Duration,

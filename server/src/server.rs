@@ -114,7 +114,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// When it is polled outside of a tokio runtime, or in one without I/O.
+    /// When it is polled outside of a tokio runtime, or in one without time or I/O.
     ///
     /// # Cancel safety
     ///
@@ -140,6 +140,10 @@ impl Server {
     /// ```
     ///
     /// # Errors
+    ///
+    /// As [`serve_forever`](Self::serve_forever).
+    ///
+    /// # Panics
     ///
     /// As [`serve_forever`](Self::serve_forever).
     ///
@@ -169,6 +173,10 @@ impl Server {
     }
 
     /// Shuts down and closes the sockets, for good. See [`ServerHandle::close`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Once begun, the close is completed also if the future is dropped.
     pub async fn close(&self) {
         self.handle().close().await;
     }
