@@ -44,6 +44,13 @@ pub use closure::{HandlerFn, handler_fn};
 /// [`tokio::task::spawn_blocking`] for such work, or more [workers](crate::ServerBuilder::workers);
 /// the log names a handler that does it.
 ///
+/// # Bad datagrams
+///
+/// A receive that answers [`RecvError::Parse`](crate::RecvError::Parse) has a client's fault to
+/// tell. Its `{error}` names no more than the step that failed; what was wrong is in the causes.
+/// [`DatagramParseError`](postbox_protocol::DatagramParseError) shows how to print them, and why to
+/// be careful with that text: any stranger can provoke it.
+///
 /// # What a waiting client costs
 ///
 /// Some 150 bytes, and what the handler itself holds while it waits: compilers keep each variable
