@@ -12,11 +12,12 @@ use bytes::BytesMut;
 use postbox_protocol::Protocol;
 use tokio::sync::{AcquireError, SemaphorePermit, TryAcquireError};
 
+use crate::client_key::ClientKey;
 use crate::error::{FlushError, SendError};
 use crate::inbox::Inbox;
 use crate::outbox::{Flush, Flushing, OUTGOING_OVERHEAD};
 use crate::panics;
-use crate::peer::{ClientKey, Peer};
+use crate::peer::Peer;
 use crate::turn;
 
 /// One client of the server: a server socket, the local address that was asked, a remote address.

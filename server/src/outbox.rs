@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::client_key::ClientKey;
 use crate::error::FlushError;
-use crate::peer::ClientKey;
 use crate::transport::Outgoing;
 
 /// What a waiting answer costs besides its bytes, against [`Limits::outbox_bytes`](crate::Limits).

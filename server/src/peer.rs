@@ -3,117 +3,16 @@
 //! `Client<Response>` and `Requests<Request>` both are this one allocation, each seen through the
 //! half of the protocol that it needs. That half is the only virtual call of a packet.
 
-use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use postbox_protocol::Protocol;
 
-use crate::dispatch::{Postbox, SlotId, Totals};
-use crate::inbox::Inbox;
-use crate::limits::{Limits, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
-use crate::stats::Counters;
-use crate::transport::LocalAddr;
-
-/// What tells the clients of one socket apart: the remote address, and the local one that was
-/// asked.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ClientKey {
-    pub(crate) remote: SocketAddr,
-    /// The local address that was asked, on a wildcard bind.
-    pub(crate) local: Option<LocalAddr>,
-}
-
-impl ClientKey {
-    /// Where answers leave from is how the client is reached, not who it is: a broadcast may come
-    /// by several interfaces.
-    fn identity(&self) -> (SocketAddr, Option<(IpAddr, u32)>) {
-        let local = self.local.map(|local| (local.asked, local.interface));
-        (self.remote, local)
-    }
-}
-
-impl PartialEq for ClientKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.identity() == other.identity()
-    }
-}
-
-impl Eq for ClientKey {}
-
-impl Hash for ClientKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.identity().hash(state);
-    }
-}
-
-/// What all handler runs of a worker have in common.
-#[derive(Debug)]
-pub(crate) struct Port<P> {
-    pub(crate) protocol: Arc<P>,
-    pub(crate) inbox: Arc<Inbox>,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) totals: Arc<Totals>,
-    pub(crate) limits: Arc<Limits>,
-    /// Tells the server's sockets apart, over all servings.
-    pub(crate) socket: u64,
-    /// The address that the socket is bound to.
-    pub(crate) bound: SocketAddr,
-}
-
-impl<P> Port<P> {
-    /// What tells this port from others while it lives.
-    pub(crate) fn address(&self) -> usize {
-        std::ptr::from_ref(self).addr()
-    }
-}
-
-/// An address of a worker's socket, as its clients ask for it: one for all of them.
-#[derive(Debug)]
-pub(crate) struct Local<P> {
-    /// Where it was asked, on a wildcard bind.
-    addr: Option<LocalAddr>,
-    port: Arc<Port<P>>,
-}
-
-/// The addresses of one worker's socket that were asked last.
-#[derive(Debug)]
-pub(crate) struct Locals<P> {
-    port: Arc<Port<P>>,
-    known: Vec<Arc<Local<P>>>,
-}
-
-impl<P> Locals<P> {
-    /// Hosts have few; but a whole network may be routed to one.
-    const KNOWN: usize = 8;
-
-    pub(crate) fn new(port: Arc<Port<P>>) -> Self {
-        let known = Vec::new();
-        Self { port, known }
-    }
-
-    #[inline]
-    pub(crate) fn at(&mut self, addr: Option<LocalAddr>) -> &Arc<Local<P>> {
-        if self.known.first().is_none_or(|last| last.addr != addr) {
-            self.bring_forward(addr);
-        }
-        &self.known[0]
-    }
-
-    #[cold]
-    fn bring_forward(&mut self, addr: Option<LocalAddr>) {
-        let known = self.known.iter().position(|local| local.addr == addr);
-        match known {
-            Some(at) => self.known.swap(0, at),
-            None => {
-                let port = Arc::clone(&self.port);
-                self.known.truncate(Self::KNOWN - 1);
-                self.known.insert(0, Arc::new(Local { addr, port }));
-            }
-        }
-    }
-}
+use crate::client_key::ClientKey;
+use crate::dispatch::{Postbox, SlotId};
+use crate::limits::{MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
+use crate::port::{Local, Port};
 
 /// One run of a handler.
 #[derive(Debug)]
@@ -198,46 +97,18 @@ impl<P: Protocol> Peer<P> {
     }
 }
 
-/// Whether this source may be answered: never port 0, nor an address that is not one host's. A
-/// forged source of that kind would make the server send to many, or to nobody.
-pub(crate) fn may_answer(remote: &SocketAddr) -> bool {
-    let ip = remote.ip().to_canonical(); // an IPv4-mapped address is the IPv4 address
-    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
-    remote.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv6Addr;
-    use std::sync::atomic::AtomicBool;
-
-    use postbox_protocol::{DatagramProtocol, RawSerializer};
 
     use super::*;
-
-    fn port(bound: &str) -> Arc<Port<DatagramProtocol<RawSerializer>>> {
-        Arc::new(Port {
-            protocol: Arc::new(DatagramProtocol::new(RawSerializer)),
-            inbox: Arc::new(Inbox::new(0, Arc::new(AtomicBool::new(false)))),
-            counters: Arc::default(),
-            totals: Arc::new(Totals::new(0, 0)),
-            limits: Arc::default(),
-            socket: 0,
-            bound: bound.parse().unwrap(),
-        })
-    }
+    use crate::port::Locals;
+    use crate::port::tests::{asked, port};
+    use crate::transport::LocalAddr;
 
     fn local_addr(bound: &str, local: Option<LocalAddr>) -> Option<SocketAddr> {
         let remote = "[fe80::2%3]:9".parse().unwrap();
         Peer::new(Locals::new(port(bound)).at(local), remote, 0).local_addr()
-    }
-
-    fn asked(ip: [u8; 4]) -> Option<LocalAddr> {
-        Some(LocalAddr {
-            asked: ip.into(),
-            reply_from: Some(ip.into()),
-            interface: 0,
-        })
     }
 
     #[test]
@@ -253,42 +124,6 @@ mod tests {
             } = peer.client();
             assert_eq!((to, from), (remote(2), local));
         }
-    }
-
-    #[test]
-    fn l2_clients_share_the_address_that_they_asked_and_few_are_kept() {
-        let mut locals = Locals::new(port("0.0.0.0:7"));
-        let one = Arc::clone(locals.at(asked([10, 0, 0, 1])));
-        for last in 2..=255 {
-            assert_eq!(
-                locals.at(asked([10, 0, 0, last])).addr,
-                asked([10, 0, 0, last])
-            );
-            assert!(
-                Arc::ptr_eq(locals.at(asked([10, 0, 0, 1])), &one),
-                "asked again and again"
-            );
-        }
-        assert_eq!(locals.known.len(), Locals::<()>::KNOWN);
-    }
-
-    #[test]
-    fn h10_where_answers_leave_from_makes_no_other_client() {
-        let asked = IpAddr::from([10, 9, 0, 255]);
-        let key = |asked, own: [u8; 4], interface| ClientKey {
-            remote: "10.9.0.7:9".parse().unwrap(),
-            local: Some(LocalAddr {
-                asked,
-                reply_from: Some(own.into()),
-                interface,
-            }),
-        };
-        let hasher = ahash::RandomState::new();
-        let (one, two) = (key(asked, [10, 9, 0, 1], 0), key(asked, [10, 9, 0, 2], 0));
-        assert_eq!(one, two);
-        assert_eq!(hasher.hash_one(one), hasher.hash_one(two));
-        assert_ne!(one, key(asked, [10, 9, 0, 1], 1));
-        assert_ne!(one, key(IpAddr::from([10, 9, 0, 1]), [10, 9, 0, 1], 0));
     }
 
     #[test]

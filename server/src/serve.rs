@@ -21,7 +21,7 @@ use crate::handle::ServerHandle;
 use crate::handler::Handler;
 use crate::inbox::Inbox;
 use crate::panics;
-use crate::peer::Port;
+use crate::port::Port;
 use crate::report::Report;
 use crate::service::{self, Service, Tasks};
 use crate::shared::{Phase, Shared};

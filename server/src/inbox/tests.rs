@@ -3,8 +3,8 @@
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
+use crate::client_key::ClientKey;
 use crate::outbox::Flush;
-use crate::peer::ClientKey;
 
 fn client(port: u16) -> ClientKey {
     ClientKey {

@@ -4,25 +4,16 @@ use std::pin::pin;
 use std::task::Waker;
 
 use bytes::Bytes;
-use postbox_protocol::{DatagramProtocol, RawSerializer};
 
 use super::*;
-use crate::dispatch::Totals;
-use crate::inbox::{Inbox, Mail};
-use crate::peer::{Locals, Port};
+use crate::inbox::Mail;
+use crate::port::Locals;
+use crate::port::tests::port;
 
 #[test]
 fn l1_receives_that_a_task_begins_and_drops_leave_one_alarm() {
-    let inbox = Arc::new(Inbox::new(0, Arc::default()));
-    let port = Arc::new(Port {
-        protocol: Arc::new(DatagramProtocol::new(RawSerializer)),
-        inbox: Arc::clone(&inbox),
-        counters: Arc::default(),
-        totals: Arc::new(Totals::new(0, 0)),
-        limits: Arc::default(),
-        socket: 0,
-        bound: "127.0.0.1:7".parse().unwrap(),
-    });
+    let port = port("127.0.0.1:7");
+    let inbox = Arc::clone(&port.inbox);
     let mut locals = Locals::new(port);
     let peers =
         [1, 2].map(|port| Arc::new(Peer::new(locals.at(None), ([192, 0, 2, 1], port).into(), 0)));

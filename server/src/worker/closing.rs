@@ -10,7 +10,6 @@ use crate::client::Client;
 use crate::dispatch::{Hand, Next};
 use crate::limits;
 use crate::panics;
-use crate::report;
 use crate::requests::Requests;
 use crate::transport::Transport;
 use crate::turn;
@@ -123,7 +122,7 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
             let client = running.peer.remote;
             self.port.counters.cancelled.add(1);
             self.beat.begin(client);
-            running.clear(|message| report::handler_panicked(client, &message));
+            running.clear();
             self.timers.disarm(id, &mut running.entry);
             self.beat.end();
             let ended = self.dispatch.end(id, Hand::Empty, &self.port.totals);

@@ -11,9 +11,10 @@ use super::handlers::{Polled, Running};
 use super::timers::PASSED;
 use super::{Admit, Worker};
 use crate::client::Client;
+use crate::client_key::{ClientKey, may_answer};
 use crate::dispatch::{Arrival, DropReason, Hand, Next, Queued, SlotId};
 use crate::panics;
-use crate::peer::{ClientKey, Peer, may_answer};
+use crate::peer::Peer;
 use crate::report::{self, Report};
 use crate::requests::Requests;
 use crate::transport::Transport;
@@ -126,8 +127,7 @@ where
     fn poll_handler(&mut self, id: SlotId, new: bool, hand: Hand) -> Option<Hand> {
         let queued = self.dispatch.may_have_queued(id);
         let running = self.dispatch.run_mut(id);
-        let client = running.peer.remote;
-        self.beat.begin(client); // the handler's code until it waits, or is gone
+        self.beat.begin(running.peer.remote); // the handler's code until it waits, or is gone
         if new && let Err(message) = running.prepare(&self.context) {
             self.panicked(id, &message);
             return Some(hand);
@@ -181,15 +181,8 @@ where
                 }
                 return None;
             }
-            Polled::Returned { result, panic } => {
-                match result {
-                    Ok(()) => self.port.counters.returned.add(1),
-                    Err(error) => self.failed(id, error),
-                }
-                if let Some(message) = panic {
-                    report::handler_panicked(client, &message);
-                }
-            }
+            Polled::Returned(Ok(())) => self.port.counters.returned.add(1),
+            Polled::Returned(Err(error)) => self.failed(id, error),
             Polled::Panicked(message) => self.panicked(id, &message),
         }
         Some(became)
@@ -219,8 +212,7 @@ where
     /// A handler ended. If the next one is to begin in its slot, answers what that is lent.
     fn ended(&mut self, id: SlotId, mut hand: Hand) -> Option<Hand> {
         let running = self.dispatch.run_mut(id);
-        let client = running.peer.remote;
-        running.clear(|message| report::handler_panicked(client, &message));
+        running.clear();
         self.timers.disarm(id, &mut running.entry);
         self.beat.end();
         self.close_if_asked();
@@ -233,6 +225,7 @@ where
             self.in_hand = self.behind.next(self.in_hand);
             // As if it had arrived now, its client being without a handler; it keeps that one's place
             // among the bounded clients.
+            let client = self.dispatch.run(id).peer.remote;
             let (admit, report, now) = (&self.admit, &mut self.report, self.timers.now());
             if admits(admit.as_deref(), client, report, now) {
                 hand = Hand::Next;

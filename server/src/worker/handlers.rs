@@ -11,10 +11,13 @@ use postbox_protocol::{BoxError, Protocol};
 
 use super::timers::{BEGUN, NEVER, Tick};
 use super::wakeup::Wakeup;
+use crate::client_key::ClientKey;
 use crate::context::Values;
 use crate::dispatch::{Postbox, Run, SlotId};
 use crate::panics;
-use crate::peer::{ClientKey, Local, Peer};
+use crate::peer::Peer;
+use crate::port::Local;
+use crate::report;
 use crate::turn::{self, Parked, Turn};
 
 /// A handler, or the place of one. The future does not move; its memory is used again.
@@ -177,10 +180,14 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
                 future.set(None);
             }
         });
-        match (result, panic.err()) {
-            (None, None) => Polled::Waits,
-            (Some(result), panic) => Polled::Returned { result, panic },
-            (None, Some(message)) => Polled::Panicked(message),
+        match (result, panic) {
+            (None, Ok(())) => Polled::Waits,
+            (None, Err(message)) => Polled::Panicked(message),
+            (Some(result), Ok(())) => Polled::Returned(result),
+            (Some(result), Err(message)) => {
+                report::handler_panicked(self.peer.remote, &message);
+                Polled::Returned(result)
+            }
         }
     }
 
@@ -234,19 +241,20 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
         done
     }
 
-    /// Drops the handler, then its context. Both are the user's, and may panic: `panicked` gets the
-    /// messages.
+    /// Drops the handler, then its context. Both are the user's, and may panic.
     #[inline]
-    pub(super) fn clear(&mut self, panicked: impl FnMut(String)) {
+    pub(super) fn clear(&mut self) {
         self.deadline = NEVER;
         // One that has returned is gone already, and most have no context.
         if self.future.is_some() || self.extras.is_some() {
-            self.clear_all(panicked);
+            self.clear_all();
         }
     }
 
     #[cold]
-    fn clear_all(&mut self, mut panicked: impl FnMut(String)) {
+    fn clear_all(&mut self) {
+        let client = self.peer.remote;
+        let panicked = |message: String| report::handler_panicked(client, &message);
         let mut context = self.take_context();
         if let Some(extras) = &mut self.extras {
             (extras.receive, extras.awaits_shutdown) = (0, false);
@@ -254,7 +262,7 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
         if self.future.is_some() {
             let future = self.future.as_mut();
             let dropped = panics::catch(|| turn::in_context(&mut context, || drop_future(future)));
-            dropped.err().into_iter().for_each(&mut panicked);
+            dropped.err().into_iter().for_each(panicked);
         }
         if !context.is_empty() {
             context.into_dropped().for_each(panicked);
@@ -272,11 +280,8 @@ fn wakeup<'a>(extras: &'a Option<Box<Extras>>, shared: &'a Wakeup) -> &'a Wakeup
 /// What a poll of a handler did.
 pub(super) enum Polled {
     Waits,
-    /// It returned, and was dropped: perhaps with a panic of its destructor.
-    Returned {
-        result: Result<(), BoxError>,
-        panic: Option<String>,
-    },
+    /// It returned, and was dropped.
+    Returned(Result<(), BoxError>),
     Panicked(String),
 }
 

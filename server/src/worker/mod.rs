@@ -33,7 +33,7 @@ use crate::dispatch::{Dispatch, MailboxLimits, SlotId};
 use crate::handler::Handler;
 use crate::inbox::Mail;
 use crate::outbox::Refusals;
-use crate::peer::{Locals, Port};
+use crate::port::{Locals, Port};
 use crate::report::Report;
 use crate::requests::Requests;
 use crate::transport::{RecvBatch, Transport};

@@ -7,8 +7,8 @@ use postbox_protocol::{BoxError, Protocol};
 
 use super::{GIVE_BACK, Worker};
 use crate::client::Client;
+use crate::client_key::ClientKey;
 use crate::limits::MIN_OUTBOX;
-use crate::peer::ClientKey;
 use crate::requests::Requests;
 use crate::transport::{Sent, Transport};
 use crate::turn;
