@@ -54,7 +54,7 @@
 //! | report that a datagram was cut short | yes | no | yes |
 //! | report ICMP errors, if asked to | yes | no | no |
 //! | segmentation and coalescing offloads | yes | no | no |
-//! | several workers | yes | on Linux only: elsewhere `bind` fails | yes |
+//! | several workers | yes | on Linux only (elsewhere `bind` fails); on a wildcard bind each answers a broadcast | yes |
 //! | count what the kernel dropped for want of room | yes | on Linux only | yes |
 
 // The modules, in the order of ARCHITECTURE.md.
