@@ -15,25 +15,48 @@ pub(crate) struct ClientKey {
 }
 
 impl ClientKey {
-    /// Where answers leave from is how the client is reached, not who it is: a broadcast may come
-    /// by several interfaces.
-    fn identity(&self) -> (SocketAddr, Option<(IpAddr, u32)>) {
-        let local = self.local.map(|local| (local.asked, local.interface));
-        (self.remote, local)
+    /// Whether it is the client with these addresses. Where answers leave from is how it is reached,
+    /// not who it is: a broadcast may come by several interfaces.
+    #[inline]
+    pub(crate) fn is(&self, remote: &SocketAddr, local: &Option<LocalAddr>) -> bool {
+        let asked_the_same = match (&self.local, local) {
+            (None, None) => true,
+            (Some(one), Some(other)) => {
+                one.asked == other.asked && one.interface == other.interface
+            }
+            _ => false,
+        };
+        asked_the_same && self.remote == *remote
     }
 }
 
 impl PartialEq for ClientKey {
     fn eq(&self, other: &Self) -> bool {
-        self.identity() == other.identity()
+        self.is(&other.remote, &other.local)
     }
 }
 
 impl Eq for ClientKey {}
 
 impl Hash for ClientKey {
+    /// In few words: the hasher multiplies for each, and each waits for the one before.
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.identity().hash(state);
+        hash(&self.remote.ip(), self.remote.port().into(), state);
+        if let Some(local) = &self.local {
+            hash(&local.asked, local.interface, state);
+        }
+    }
+}
+
+#[inline]
+fn hash(ip: &IpAddr, rest: u32, state: &mut impl Hasher) {
+    match ip {
+        IpAddr::V4(ip) => state.write_u64(u64::from(ip.to_bits()) << 32 | u64::from(rest)),
+        IpAddr::V6(ip) => {
+            state.write_u128(ip.to_bits());
+            state.write_u32(rest);
+        }
     }
 }
 

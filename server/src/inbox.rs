@@ -163,6 +163,11 @@ impl Inbox {
         self.closing.load(Ordering::Acquire)
     }
 
+    /// The same, for those who ask at each datagram.
+    pub(crate) fn closing(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.closing)
+    }
+
     /// The worker ends: later sends and waiting senders answer closed. What was posted and not
     /// taken is handed back.
     pub(crate) fn close(&self) -> Mail {

@@ -62,6 +62,12 @@ impl<P: Protocol> Peer<P> {
         }
     }
 
+    /// Whether this is its client.
+    #[inline]
+    pub(crate) fn is_of(&self, client: &ClientKey) -> bool {
+        client.is(&self.remote, &self.local.addr)
+    }
+
     #[inline]
     pub(crate) fn set_client(&mut self, local: &Arc<Local<P>>, remote: SocketAddr) {
         self.remote = remote;

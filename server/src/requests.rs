@@ -250,7 +250,7 @@ impl<P: Protocol> Peer<P> {
             if turn.poll.is_spent() {
                 return Here::Spent;
             }
-            if self.port().inbox.is_closing() {
+            if turn.closing.load(Ordering::Acquire) {
                 return Here::Closed;
             }
             if let Some((place, buffer)) = turn.take_lent() {

@@ -12,6 +12,8 @@ mod place;
 
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ pub(crate) struct Turn {
     pub(crate) port: usize,
     /// The address of the server's shared state.
     pub(crate) server: usize,
+    /// The server is shutting down. (Four steps nearer than by the run: 4 of 110 ns.)
+    pub(crate) closing: Arc<AtomicBool>,
     pub(crate) outbox: Outbox,
     /// Room of the outbox that this turn has set aside, so that not each send has to ask all
     /// threads.

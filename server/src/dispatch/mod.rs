@@ -51,6 +51,8 @@ pub(crate) trait Run {
     /// before.
     fn renew(&mut self);
     fn client(&self) -> Self::Client;
+    /// Whether this is its client.
+    fn is_of(&self, client: &Self::Client) -> bool;
     fn postbox(&self) -> &Postbox;
     /// Whether nobody but the dispatcher holds this run: no `Client`, no `Requests`. What they have
     /// done is seen then.
@@ -346,7 +348,8 @@ impl<R: Run> Dispatch<R> {
     }
 
     fn find(&self, client: &R::Client) -> Option<SlotId> {
-        self.table.find(client, |id| self.slot(id).run.client())
+        self.table
+            .find(client, |id| self.slot(id).run.is_of(client))
     }
 
     fn slot(&self, id: SlotId) -> &Slot<R> {

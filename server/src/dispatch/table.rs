@@ -23,18 +23,16 @@ impl Table {
     }
 
     #[inline]
-    pub(super) fn find<A: Eq + Hash>(
+    pub(super) fn find<A: Hash>(
         &self,
         client: &A,
-        client_of: impl Fn(SlotId) -> A,
+        is_its: impl Fn(SlotId) -> bool,
     ) -> Option<SlotId> {
         if self.slots.is_empty() {
             return None;
         }
         let hash = self.hasher.hash_one(client);
-        self.slots
-            .find(hash, |id| client_of(*id) == *client)
-            .copied()
+        self.slots.find(hash, |id| is_its(*id)).copied()
     }
 
     pub(super) fn insert<A: Hash>(&mut self, id: SlotId, client_of: impl Fn(SlotId) -> A) {

@@ -1,5 +1,6 @@
 //! How a worker ends: receives answer closed, handlers get their grace, what was sent leaves.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use postbox_protocol::{BoxError, Protocol};
@@ -103,7 +104,7 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
     /// A shutdown has begun, perhaps in the middle of a turn: nothing is queued or started any
     /// more. The grace begins when word of it comes by mail.
     pub(super) fn close_if_asked(&mut self) {
-        if self.port.inbox.is_closing() && !self.dispatch.is_closing() {
+        if self.closing.load(Ordering::Acquire) && !self.dispatch.is_closing() {
             self.close_postboxes();
         }
     }

@@ -59,6 +59,11 @@ impl<Fut, P: Protocol> Run for Running<Fut, P> {
         self.peer.client()
     }
 
+    #[inline]
+    fn is_of(&self, client: &ClientKey) -> bool {
+        self.peer.is_of(client)
+    }
+
     fn postbox(&self) -> &Postbox {
         &self.peer.postbox
     }

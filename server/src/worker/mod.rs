@@ -19,6 +19,7 @@ use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -90,6 +91,8 @@ struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     transport: T,
     make: F,
     port: Arc<Port<P>>,
+    /// A shutdown has begun.
+    closing: Arc<AtomicBool>,
     locals: Locals<P>,
     dispatch: Dispatch<Running<Fut, P>>,
     /// What handlers are polled with.
@@ -135,11 +138,13 @@ where
         let turn = Turn {
             port: port.address(),
             server: setup.server,
+            closing: port.inbox.closing(),
             ..Turn::default()
         };
         Self {
             transport,
             make,
+            closing: port.inbox.closing(),
             locals: Locals::new(Arc::clone(&port)),
             dispatch: Dispatch::new(limits, Running::<Fut, P>::KEPT),
             wakeup: Wakeup::new(&port.inbox),

@@ -54,6 +54,10 @@ impl Run for Arc<Peer> {
         self.client
     }
 
+    fn is_of(&self, client: &Name) -> bool {
+        self.client() == *client
+    }
+
     fn postbox(&self) -> &Postbox {
         &self.postbox
     }
