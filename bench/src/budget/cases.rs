@@ -29,17 +29,17 @@ impl Case {
     /// other compilers and C libraries. Two runs differ by 0.1 %, since the hasher is seeded.
     pub(crate) fn budget(self) -> u64 {
         match self {
-            Self::RawOneshot => 1739,
-            Self::RawSession => 1875,
-            Self::RawBurstsOneshot => 1337,
-            Self::RawBurstsSession => 923,
-            Self::RefusedByAdmission => 266,
-            Self::RefusedBeforeReceive => 873,
-            Self::JsonOneshot => 8803,
-            Self::JsonSession => 8955,
-            Self::JsonLargeOneshot => 54_813,
-            Self::MsgpackOneshot => 7785,
-            Self::ProtobufOneshot => 4740,
+            Self::RawOneshot => 1691,
+            Self::RawSession => 1792,
+            Self::RawBurstsOneshot => 1272,
+            Self::RawBurstsSession => 849,
+            Self::RefusedByAdmission => 272,
+            Self::RefusedBeforeReceive => 870,
+            Self::JsonOneshot => 8729,
+            Self::JsonSession => 8859,
+            Self::JsonLargeOneshot => 54_738,
+            Self::MsgpackOneshot => 7720,
+            Self::ProtobufOneshot => 4666,
         }
     }
 
