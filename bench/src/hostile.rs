@@ -251,7 +251,7 @@ fn peak_memory() -> Result<u64, BoxError> {
 }
 
 /// What is not a bound of the server's: its waiting clients, the attack itself, the allocator.
-const BESIDE_BOUNDS: usize = 32 << 20;
+const BESIDE_BOUNDS: usize = 24 << 20;
 
 fn main() -> Result<(), BoxError> {
     let mut args = std::env::args().skip(1);
@@ -266,7 +266,11 @@ fn main() -> Result<(), BoxError> {
 
     let parsed = Arc::new(AtomicU64::new(0));
     let protocol = DatagramProtocol::new(JsonSerializer::<Answer, Ask>::new());
-    let limits = Limits::default();
+    // A small bound, so that what goes beyond it shows.
+    let limits = Limits {
+        total_bytes: 4 << 20,
+        ..Limits::default()
+    };
     let most = limits.total_bytes + limits.outbox_bytes + BESIDE_BOUNDS;
     let builder = Server::builder(
         protocol,

@@ -338,7 +338,10 @@ impl<P: Protocol> Peer<P> {
                 datagram.extend_from_slice(&encoded);
                 return Ok(());
             }
-            Packet::Taken => return Err(SendError::Closed), // it is offered once
+            Packet::Taken => {
+                debug_assert!(false, "a packet is offered once");
+                return Err(SendError::Closed);
+            }
         };
         match panics::catch(|| self.port().protocol.make_datagram(packet, datagram)) {
             Ok(made) => made.map_err(SendError::Make),

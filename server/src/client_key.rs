@@ -15,8 +15,8 @@ pub(crate) struct ClientKey {
 }
 
 impl ClientKey {
-    /// Whether it is the client with these addresses. Where answers leave from is how it is reached,
-    /// not who it is: a broadcast may come by several interfaces.
+    /// Whether it is the client with these addresses. Where answers leave from is how it is
+    /// reached, not who it is: a broadcast may come by several interfaces.
     #[inline]
     pub(crate) fn is(&self, remote: &SocketAddr, local: &Option<LocalAddr>) -> bool {
         let asked_the_same = match (&self.local, local) {
@@ -71,6 +71,46 @@ pub(crate) fn may_answer(remote: &SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn h10_each_part_of_what_a_client_is_makes_another_client_and_another_hash() {
+        let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
+        let key = |remote: &str, asked: Option<&str>, reply_from: &str, interface| ClientKey {
+            remote: remote.parse().unwrap(),
+            local: asked.map(|asked| LocalAddr {
+                asked: asked.parse().unwrap(),
+                reply_from: Some(reply_from.parse().unwrap()),
+                interface,
+            }),
+        };
+        let others = [
+            key("10.9.0.7:9", None, "::", 0),
+            key("10.9.0.8:9", None, "::", 0),
+            key("10.9.0.7:8", None, "::", 0),
+            key("10.9.0.7:9", Some("10.9.0.1"), "::", 0),
+            key("10.9.0.7:9", Some("10.9.0.2"), "::", 0),
+            key("[fe80::7]:9", None, "::", 0),
+            key("[fe80::8]:9", None, "::", 0),
+            key("[fe80::7]:8", None, "::", 0),
+            key("[fe80::7]:9", Some("fe80::1"), "::", 0),
+            key("[fe80::7]:9", Some("fe80::1"), "::", 1),
+            key("[fe80::7]:9", Some("fe80::2"), "::", 0),
+        ];
+        for (i, one) in others.iter().enumerate() {
+            for (j, other) in others.iter().enumerate() {
+                assert_eq!(one == other, i == j, "{one:?} {other:?}");
+                assert_eq!(hasher.hash_one(one) == hasher.hash_one(other), i == j);
+            }
+        }
+        let reached_otherwise = key("[fe80::7]:9", Some("fe80::1"), "fe80::3", 1);
+        assert_eq!(reached_otherwise, others[9]);
+        assert_eq!(
+            hasher.hash_one(reached_otherwise),
+            hasher.hash_one(others[9])
+        );
+        // A scope tells two hosts of one address apart, if not their hashes.
+        assert_ne!(key("[fe80::7%1]:9", None, "::", 0), others[5]);
+    }
 
     #[test]
     fn h10_where_answers_leave_from_makes_no_other_client() {

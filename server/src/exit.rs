@@ -11,8 +11,8 @@ use postbox_protocol::BoxError;
 use tokio::runtime;
 use tokio::time::{Instant, timeout_at};
 
+use crate::clock;
 use crate::error::ExitTimeout;
-use crate::limits;
 use crate::panics;
 use crate::report::Chain;
 use crate::service::Tasks;
@@ -67,7 +67,7 @@ impl ExitActions {
 
     /// Runs all in reverse order, within `limit` altogether. A failing one is logged.
     pub(crate) async fn run(&self, limit: Duration) {
-        let deadline = limits::end(Instant::now(), limit);
+        let deadline = clock::end(Instant::now(), limit);
         // A serving can be polled on after its runtime has gone: then the drop does what it can.
         while runtime::Handle::try_current().is_ok() && self.begin_next() {
             let ended = timeout_at(deadline, poll_fn(|cx| self.poll_begun(cx))).await;

@@ -57,7 +57,7 @@ impl ServerHandle {
     ///
     /// Once begun, the close is completed also if the future is dropped.
     pub async fn close(&self) {
-        if let Some(serving) = self.shared.begin_close() {
+        if let (_, Some(serving)) = self.shared.begin_close() {
             self.ended(serving).await;
         }
     }

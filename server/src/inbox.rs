@@ -41,9 +41,8 @@ pub(crate) struct Mail {
     pub(crate) ready: Vec<SlotId>,
     /// Datagrams sent by other threads.
     pub(crate) outbox: Outbox,
-    /// The receives in other tasks that have a deadline, by the address of their handler run: of
-    /// each only the last. A task may begin and drop as many as it likes while its worker is held.
-    pub(crate) alarms: HashMap<usize, Alarm, ahash::RandomState>,
+    /// The receives in other tasks that have a deadline: of each run only the last. A task may begin and drop as many as it likes while its worker is held.
+    pub(crate) alarms: Alarms,
     /// Shut down, with this grace.
     pub(crate) close: Option<Duration>,
     /// The worker has ended: nothing leaves any more.
@@ -51,6 +50,9 @@ pub(crate) struct Mail {
     /// The worker, while it sleeps.
     worker: Option<Waker>,
 }
+
+/// By the addresses of their handler runs.
+pub(crate) type Alarms = HashMap<usize, Alarm, ahash::RandomState>;
 
 /// A receive in another task wants to be woken at its deadline.
 #[derive(Debug)]

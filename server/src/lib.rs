@@ -62,6 +62,7 @@
 // What the user configures, owns and shares.
 mod builder;
 mod hosts;
+mod clock;
 mod limits;
 mod server;
 mod shared;

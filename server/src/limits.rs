@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 /// How much a server may hold, and for how long.
 ///
 /// Every queue of the server is bounded by one of these. Over a bound the newest datagram is
@@ -85,12 +83,6 @@ impl Default for Limits {
             exit: Duration::from_secs(10),
         }
     }
-}
-
-/// When something ends that may take so long. Beyond the clock's range is as good as never.
-pub(crate) fn end(begin: Instant, limit: Duration) -> Instant {
-    let end = begin.checked_add(limit);
-    end.unwrap_or_else(|| begin + Duration::from_secs(u32::MAX.into()))
 }
 
 /// The largest UDP payload over IPv4: 65,535 - 20 (IP header) - 8 (UDP header), RFC 791 and RFC

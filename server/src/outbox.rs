@@ -83,7 +83,8 @@ impl Outbox {
         self.source_is_large |= other.is_large();
     }
 
-    /// Whether it, or what it took the sends of others from, has more memory than an empty one keeps.
+    /// Whether it, or what it took the sends of others from, has more memory than an empty one
+    /// keeps.
     pub(crate) fn is_large(&self) -> bool {
         self.source_is_large
             || self.bytes.capacity() > KEPT_BYTES

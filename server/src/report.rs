@@ -110,6 +110,7 @@ impl Throttle {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     parse: Throttle,
+    perhaps_parse: Throttle,
     silent: Throttle,
     receive: Throttle,
     send: Throttle,
@@ -151,6 +152,11 @@ impl Report {
             // One forged datagram does that, so it is limited too.
             if let Some(suppressed) = self.silent.pass(now) {
                 tracing::warn!(%client, suppressed, "client fell silent: {}", Chain(error));
+            }
+        } else if any_cause(error, is_parse_error) {
+            // Perhaps the client's all the same, taken out of the error of our receive.
+            if let Some(suppressed) = self.perhaps_parse.pass(now) {
+                tracing::error!(%client, suppressed, "handler failed: {}", Chain(error));
             }
         } else {
             tracing::error!(%client, "handler failed: {}", Chain(error));
@@ -213,7 +219,11 @@ fn is_bad_datagram(error: &(dyn Error + 'static)) -> bool {
             Some(RecvError::Parse(_) | RecvError::Truncated { .. })
         )
     };
-    error.is::<DatagramParseError>() || any_cause(error, is_bad)
+    is_parse_error(error) || any_cause(error, is_bad)
+}
+
+fn is_parse_error(error: &(dyn Error + 'static)) -> bool {
+    error.is::<DatagramParseError>()
 }
 
 fn is_silent(error: &(dyn Error + 'static)) -> bool {

@@ -192,8 +192,7 @@ impl fmt::Debug for Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let Status { phase, closed, .. } = self.shared.status();
-        let _ = self.shared.begin_close();
+        let (Status { phase, closed, .. }, _) = self.shared.begin_close();
         // Also where the task that is to serve has not run yet.
         if !closed && matches!(phase, Phase::Called | Phase::Starting | Phase::Serving) {
             tracing::warn!("the server was dropped while it served, so it shuts down");

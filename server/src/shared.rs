@@ -289,14 +289,17 @@ impl Shared {
     }
 
     /// From now on the server is closed: its sockets are closed now, or when its serving ends.
-    pub(crate) fn begin_close(&self) -> Option<u64> {
+    /// Answers where it was before, and the number of the serving that is to end.
+    pub(crate) fn begin_close(&self) -> (Status, Option<u64>) {
+        let mut before = self.status();
         self.state.send_if_modified(|state| {
+            before = state.status;
             if state.status.phase == Phase::Idle {
                 state.close_endpoints();
             }
             !std::mem::replace(&mut state.status.closed, true)
         });
-        self.request_stop()
+        (before, self.request_stop())
     }
 }
 

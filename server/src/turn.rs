@@ -33,7 +33,7 @@ pub(crate) struct Turn {
     pub(crate) port: usize,
     /// The address of the server's shared state.
     pub(crate) server: usize,
-    /// The server is shutting down. (Four steps nearer than by the run: 4 of 110 ns.)
+    /// The server is shutting down: here it is two loads away, by the run five (4 of 110 ns).
     pub(crate) closing: Arc<AtomicBool>,
     pub(crate) outbox: Outbox,
     /// Room of the outbox that this turn has set aside, so that not each send has to ask all

@@ -52,7 +52,9 @@ pub(crate) trait Run {
     fn renew(&mut self);
     fn client(&self) -> Self::Client;
     /// Whether this is its client.
-    fn is_of(&self, client: &Self::Client) -> bool;
+    fn is_of(&self, client: &Self::Client) -> bool {
+        self.client() == *client
+    }
     fn postbox(&self) -> &Postbox;
     /// Whether nobody but the dispatcher holds this run: no `Client`, no `Requests`. What they have
     /// done is seen then.

@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use super::SlotId;
 
 /// Four bytes a client: the addresses themselves stay in the slots. Addresses are chosen by
-/// strangers, so the hasher is keyed at random (2.4 ns for an address, SipHash takes 11).
+/// strangers, so the hasher is keyed at random (as SipHash, which takes 9 ns more).
 pub(super) struct Table {
     slots: HashTable<SlotId>,
     hasher: RandomState,

@@ -185,7 +185,8 @@ fn check_range(value: u32, least: u32) -> io::Result<()> {
     if (least..=u8::MAX.into()).contains(&value) {
         Ok(())
     } else {
-        Err(io::ErrorKind::InvalidInput.into())
+        let range = format!("{value} is not within {least} and 255");
+        Err(io::Error::new(io::ErrorKind::InvalidInput, range))
     }
 }
 

@@ -36,13 +36,8 @@ impl Backoff {
         self.errors += 1;
     }
 
-    pub(super) fn is_pausing(&mut self, now: Instant) -> bool {
-        self.until = self.until.filter(|until| *until > now);
-        self.until.is_some()
-    }
-
     /// When the present pause ends, if there is one.
-    pub(super) fn until(&self) -> Option<Instant> {
-        self.until
+    pub(super) fn until(&self, now: Instant) -> Option<Instant> {
+        self.until.filter(|until| *until > now)
     }
 }

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::Worker;
 use crate::client::Client;
+use crate::clock;
 use crate::dispatch::{Hand, Next};
-use crate::limits;
 use crate::panics;
 use crate::requests::Requests;
 use crate::transport::Transport;
@@ -55,7 +55,7 @@ where
         if !matches!(self.phase, Phase::Serving) {
             return;
         }
-        self.phase = Phase::Closing(limits::end(self.timers.now(), grace));
+        self.phase = Phase::Closing(clock::end(self.timers.now(), grace));
         self.close_postboxes();
         for id in self.dispatch.running().collect::<Vec<_>>() {
             if self.dispatch.is_running(id) {
@@ -104,9 +104,13 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
     /// A shutdown has begun, perhaps in the middle of a turn: nothing is queued or started any
     /// more. The grace begins when word of it comes by mail.
     pub(super) fn close_if_asked(&mut self) {
-        if self.closing.load(Ordering::Acquire) && !self.dispatch.is_closing() {
+        if self.is_closing() && !self.dispatch.is_closing() {
             self.close_postboxes();
         }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     /// Drops and counts what is queued; every receive answers closed.

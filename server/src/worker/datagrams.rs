@@ -30,8 +30,8 @@ where
     /// Receives one batch, unless answers have to leave first.
     pub(super) fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         let now = self.timers.now();
-        let paused = self.backoff.is_pausing(now);
-        if self.port.inbox.is_closing() || paused || self.outbox_is_full() {
+        let paused = self.backoff.until(now).is_some();
+        if self.is_closing() || paused || self.outbox_is_full() {
             return false;
         }
         match self.transport.poll_recv(cx, &mut self.batch) {
@@ -181,8 +181,16 @@ where
                 }
                 return None;
             }
-            Polled::Returned(Ok(())) => self.port.counters.returned.add(1),
-            Polled::Returned(Err(error)) => self.failed(id, error),
+            Polled::Returned(result, panic) => {
+                match result {
+                    Ok(()) => self.port.counters.returned.add(1),
+                    Err(error) => self.failed(id, error),
+                }
+                if let Err(message) = panic {
+                    let client = self.dispatch.run(id).peer.remote;
+                    report::handler_panicked(client, &message);
+                }
+            }
             Polled::Panicked(message) => self.panicked(id, &message),
         }
         Some(became)
@@ -190,9 +198,9 @@ where
 
     fn failed(&mut self, id: SlotId, error: BoxError) {
         self.port.counters.failed.add(1);
+        let (closing, now) = (self.is_closing(), self.timers.now());
         let running = self.dispatch.run_mut(id);
         let client = running.peer.remote;
-        let (closing, now) = (self.port.inbox.is_closing(), self.timers.now());
         let report = &mut self.report;
         let dropped = running.in_context(|| {
             report.handler_failed(client, &error, closing, now);

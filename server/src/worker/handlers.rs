@@ -61,7 +61,7 @@ impl<Fut, P: Protocol> Run for Running<Fut, P> {
 
     #[inline]
     fn is_of(&self, client: &ClientKey) -> bool {
-        self.peer.is_of(client)
+        self.peer.is_of(client) // without the copy
     }
 
     fn postbox(&self) -> &Postbox {
@@ -188,11 +188,7 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> Running<Fut, P> {
         match (result, panic) {
             (None, Ok(())) => Polled::Waits,
             (None, Err(message)) => Polled::Panicked(message),
-            (Some(result), Ok(())) => Polled::Returned(result),
-            (Some(result), Err(message)) => {
-                report::handler_panicked(self.peer.remote, &message);
-                Polled::Returned(result)
-            }
+            (Some(result), panic) => Polled::Returned(result, panic),
         }
     }
 
@@ -285,8 +281,8 @@ fn wakeup<'a>(extras: &'a Option<Box<Extras>>, shared: &'a Wakeup) -> &'a Wakeup
 /// What a poll of a handler did.
 pub(super) enum Polled {
     Waits,
-    /// It returned, and was dropped.
-    Returned(Result<(), BoxError>),
+    /// It returned, and was dropped: perhaps with a panic of its destructor.
+    Returned(Result<(), BoxError>, Result<(), String>),
     Panicked(String),
 }
 

@@ -5,11 +5,18 @@ use postbox_protocol::{BoxError, Protocol};
 
 use super::Worker;
 use crate::client::Client;
+use crate::inbox::Alarms;
 use crate::requests::Requests;
 use crate::transport::Transport;
 
-/// Room for this many alarms is kept for the next turn.
+/// Room for this many alarms is kept for the next turns.
 const KEPT_ALARMS: usize = 1024;
+
+/// The room for the next alarms.
+fn kept(mut empty: Alarms) -> Alarms {
+    empty.shrink_to(KEPT_ALARMS);
+    empty
+}
 
 impl<T, P, F, Fut> Worker<T, P, F, Fut>
 where
@@ -24,15 +31,16 @@ where
             return false;
         }
         self.port.inbox.take_mail(&mut self.mail);
-        let mut alarms = std::mem::take(&mut self.mail.alarms);
-        if !alarms.is_empty() || self.mail.close.is_some() {
+        if !self.mail.alarms.is_empty() || self.mail.close.is_some() {
             self.timers.read_clock(); // after they were posted, so that no deadline comes early
         }
-        for (run, alarm) in alarms.drain() {
-            self.set_alarm(run, &alarm);
+        if !self.mail.alarms.is_empty() {
+            let mut alarms = std::mem::take(&mut self.mail.alarms);
+            for (run, alarm) in alarms.drain() {
+                self.set_alarm(run, &alarm);
+            }
+            self.mail.alarms = kept(alarms);
         }
-        alarms.shrink_to(KEPT_ALARMS);
-        self.mail.alarms = alarms;
         if let Some(grace) = self.mail.close.take() {
             self.begin_close(grace);
         }
@@ -52,5 +60,31 @@ where
         }
         self.mail.ready = ready;
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inbox::{After, Alarm};
+
+    #[test]
+    fn l1_after_a_crowd_of_receives_in_other_tasks_little_room_for_alarms_is_kept() {
+        let alarm = |run| {
+            let after = After::Unchanged;
+            let (slot, receive) = (0, 1);
+            (
+                run,
+                Alarm {
+                    slot,
+                    receive,
+                    after,
+                },
+            )
+        };
+        let mut alarms: Alarms = (0..100_000).map(alarm).collect();
+        alarms.clear();
+        assert!(alarms.capacity() >= 100_000);
+        assert!(kept(alarms).capacity() <= 2 * KEPT_ALARMS);
     }
 }

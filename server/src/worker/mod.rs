@@ -209,7 +209,7 @@ where
     fn sleeps(&mut self, cx: &mut Context<'_>) -> bool {
         let alarm = [
             self.timers.next(),
-            self.backoff.until(),
+            self.backoff.until(self.timers.now()),
             self.give_back,
             self.phase.deadline(),
         ];

@@ -85,17 +85,6 @@ contract! {
         is_logged(world, fails_with(error), message).await;
     }
 
-    async fn h11_a_bad_datagram_of_somebody_else_is_an_error_like_any_other(world: World) {
-        // As a client in the handler tells it, which asked another server.
-        let error = || {
-            let bad = DatagramParseError::Deserialize("no number".into());
-            Outer("the other server's datagram is not a valid packet", bad.into()).into()
-        };
-        let message = "handler failed: the other server's datagram is not a valid packet: \
-                       received a malformed datagram: no number";
-        is_logged(world, fails_with(error), message).await;
-    }
-
     async fn h11_every_failure_is_logged_also_of_handlers_at_once(world: World) {
         let server = world.serve(fails_with(|| "it failed".into())).await;
         let mut clients = Vec::new();
@@ -333,6 +322,34 @@ paused! {
             tokio::time::sleep(Duration::from_millis(1_001)).await;
         }
         assert_eq!(server.handle.stats().handlers_failed, 55);
+        server.stop().await.unwrap();
+    }
+
+    async fn h11_a_bad_datagram_of_somebody_else_is_an_error_and_limited_too(world: World) {
+        // As a client in the handler tells it, which asked another server. Or taken out of the
+        // error of our own receive: then strangers cause it.
+        let server = world
+            .serve(fails_with(|| {
+                let bad = DatagramParseError::Deserialize("no number".into());
+                Outer("the other server's datagram is not a valid packet", bad.into()).into()
+            }))
+            .await;
+        let peer = world.peer(server.addr).await;
+        for (bad, suppressed) in [(50, 0), (1, 49), (1, 0)] {
+            for _ in 0..bad {
+                peer.send("fail").await;
+            }
+            assert_eq!(peer.ask("again").await, "again");
+            let expected = Record {
+                level: Level::ERROR,
+                message: "handler failed: the other server's datagram is not a valid packet: \
+                          received a malformed datagram: no number"
+                    .into(),
+                fields: format!("client={} suppressed={suppressed} ", peer.addr()),
+            };
+            assert_eq!(world.logs.take(), [expected]);
+            tokio::time::sleep(Duration::from_millis(1_001)).await;
+        }
         server.stop().await.unwrap();
     }
 

@@ -31,10 +31,7 @@ contract! {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
             runtime.unwrap().block_on(serving)
         });
-        let payload = without_time.join().unwrap_err();
-        let message = payload.downcast_ref::<&str>().copied().map(String::from);
-        let message = message.or_else(|| payload.downcast_ref().cloned()).unwrap();
-        assert!(message.contains("timers are disabled"), "{message}");
+        assert!(without_time.join().is_err(), "it panics");
         assert_eq!(journal.entries(), [""; 0]);
         // On a whole runtime it serves.
         let server = TestServer::start(server).await;

@@ -54,10 +54,6 @@ impl Run for Arc<Peer> {
         self.client
     }
 
-    fn is_of(&self, client: &Name) -> bool {
-        self.client() == *client
-    }
-
     fn postbox(&self) -> &Postbox {
         &self.postbox
     }
