@@ -9,7 +9,9 @@ use std::sync::Arc;
 ///
 /// A part that works in one direction only has no other side, and does not implement this trait.
 /// Where the compiler finds no `flip`, this trait is not imported, or a type lacks one of serde's
-/// two derives.
+/// two derives. A converter that checks what is received, by a `TryFrom` of the DTO, flips into one
+/// that sends it, which needs the way back: where there is none, the other side does without a
+/// converter, and speaks in DTOs.
 ///
 /// # Examples
 ///

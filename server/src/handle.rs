@@ -26,7 +26,8 @@ impl ServerHandle {
         Self { shared }
     }
 
-    /// Stops serving, and returns when it has ended; at once if the server is not serving.
+    /// Stops serving, and returns when it has ended; at once if the server is not serving. So a
+    /// serving that a task is yet to begin goes on: wait for [`started`](Self::started) first.
     ///
     /// From its start every receive answers closed, and what is queued is dropped and counted.
     /// Running handlers get the grace period ([`Limits::grace`](crate::Limits::grace)), then they

@@ -45,7 +45,7 @@ pub struct Stats {
     pub send_errors: u64,
     /// Handlers that returned `Ok`.
     pub handlers_returned: u64,
-    /// Handlers that returned an error.
+    /// Handlers that returned an error: also those whose receive a shutdown closed.
     pub handlers_failed: u64,
     /// Handlers that panicked.
     pub handlers_panicked: u64,

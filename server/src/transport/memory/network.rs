@@ -25,25 +25,30 @@ const FIRST_PORT: u16 = 49_152;
 /// `build_packet` of `protocol.flip()`.
 ///
 /// ```
-/// # use postbox_protocol::{DatagramProtocol, RawSerializer};
+/// use bytes::BytesMut;
+/// use postbox_codec_json::JsonSerializer;
+/// use postbox_protocol::{DatagramProtocol, Flip, Protocol};
 /// # use postbox_server::{BoxError, MemoryNetwork, Server};
+///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
-/// let server = Server::builder_fn(
-///     DatagramProtocol::new(RawSerializer),
-///     |client, mut requests| async move {
-///         client.send(requests.recv().await?.to_ascii_uppercase().into()).await?;
-///         Ok(())
-///     },
-/// );
+/// // The server sends the length of what it receives.
+/// let protocol = DatagramProtocol::new(JsonSerializer::<usize, String>::new());
+/// let server = Server::builder_fn(protocol, |client, mut requests| async move {
+///     client.send(requests.recv().await?.len()).await?;
+///     Ok(())
+/// });
 /// let network = MemoryNetwork::new();
 /// let server = server.bind_memory(&network, "127.0.0.1:9000".parse()?)?;
 /// let client = network.socket("127.0.0.1:0".parse()?)?;
+/// let other_side = protocol.flip();
 ///
 /// let talk = async {
-///     client.send_to(b"hello", "127.0.0.1:9000".parse()?)?;
+///     let mut request = BytesMut::new();
+///     other_side.make_datagram("hello".to_owned(), &mut request)?;
+///     client.send_to(&request, "127.0.0.1:9000".parse()?)?;
 ///     let (answer, from) = client.recv_from().await?;
-///     assert_eq!((&answer[..], from), (&b"HELLO"[..], "127.0.0.1:9000".parse()?));
+///     assert_eq!((other_side.build_packet(&answer)?, from), (5, "127.0.0.1:9000".parse()?));
 ///     Ok::<(), BoxError>(())
 /// };
 /// let mut talked = Ok(());
