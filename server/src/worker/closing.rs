@@ -21,8 +21,10 @@ pub(super) enum Phase {
     Serving,
     /// Running handlers may go on until this instant.
     Closing(Instant),
-    /// All handlers have ended; what was sent leaves, until this instant.
+    /// All handlers have ended; what was sent leaves. Others may send until this instant.
     Draining(Instant),
+    /// Nobody can send any more; the rest leaves, as long as the system takes it.
+    Emptying,
     Over,
 }
 
@@ -33,13 +35,6 @@ const DRAIN: Duration = Duration::from_secs(1);
 impl Phase {
     pub(super) fn is_over(self) -> bool {
         matches!(self, Self::Over)
-    }
-
-    pub(super) fn deadline(self) -> Option<Instant> {
-        match self {
-            Self::Closing(at) | Self::Draining(at) => Some(at),
-            Self::Serving | Self::Over => None,
-        }
     }
 }
 
@@ -73,23 +68,38 @@ where
                     return false;
                 }
                 self.cancel_handlers();
-                self.phase = Phase::Draining(self.timers.now() + DRAIN);
+                self.last_left = self.timers.now();
+                self.phase = Phase::Draining(self.last_left + DRAIN);
                 true
             }
             Phase::Draining(end) => {
-                let late = self.timers.now() >= end;
                 let done = self.outbox_is_empty() && !self.port.inbox.has_mail();
-                if !done && !late {
+                if !done && self.timers.now() < end {
                     return false;
                 }
                 // Closed before the last look: whatever a send has accepted leaves.
                 let mut rest = self.port.inbox.close();
                 turn::with(|turn| turn.outbox.append(&mut rest.outbox));
-                if late || self.outbox_is_empty() {
-                    self.phase = Phase::Over;
-                }
+                self.phase = Phase::Emptying;
                 true
             }
+            Phase::Emptying => {
+                let stuck = self.timers.now() >= self.last_left + DRAIN;
+                if !stuck && !self.outbox_is_empty() {
+                    return false;
+                }
+                self.phase = Phase::Over;
+                true
+            }
+        }
+    }
+
+    /// When the present phase ends at the latest.
+    pub(super) fn phase_deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Closing(at) | Phase::Draining(at) => Some(at),
+            Phase::Emptying => Some(self.last_left + DRAIN),
+            Phase::Serving | Phase::Over => None,
         }
     }
 

@@ -114,6 +114,8 @@ struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     /// Receiving pauses after repeated errors.
     backoff: Backoff,
     phase: Phase,
+    /// When answers left last, or nothing waited to.
+    last_left: Instant,
     admit: Option<Arc<Admit>>,
     context: Values,
     report: Report,
@@ -160,6 +162,7 @@ where
             give_back: None,
             backoff: Backoff::default(),
             phase: Phase::Serving,
+            last_left: Instant::now(),
             admit: setup.admit,
             context: setup.context,
             report: setup.report,
@@ -211,7 +214,7 @@ where
             self.timers.next(),
             self.backoff.until(self.timers.now()),
             self.give_back,
-            self.phase.deadline(),
+            self.phase_deadline(),
         ];
         if let Some(alarm) = alarm.into_iter().flatten().min() {
             if self.sleep.deadline() != alarm {

@@ -64,6 +64,7 @@ where
                 }
             };
             room += outbox.advance(gone);
+            self.last_left = self.timers.now();
             progressed = true;
         }
         outbox.compact();

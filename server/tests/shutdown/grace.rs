@@ -1,13 +1,14 @@
 //! The grace of running handlers, and what was sent.
 
 use std::future::pending;
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use postbox_server::{BoxError, Client, Limits, SendError};
+use postbox_server::{BoxError, Client, FlushError, Limits, SendError};
 use tokio::sync::{Notify, mpsc};
 
 use crate::common::*;
@@ -175,6 +176,40 @@ contract! {
 }
 
 paused! {
+    async fn v4_whoever_sends_on_and_on_is_told_closed_and_what_he_was_accepted_leaves(world: World) {
+        let (give, mut taken) = mpsc::unbounded_channel::<Client<Bytes>>();
+        let server = world
+            .serve(raw_server(move |client, mut requests| {
+                let give = give.clone();
+                async move {
+                    requests.recv().await?;
+                    give.send(client)?;
+                    Ok(())
+                }
+            }))
+            .await;
+        world.peer(server.addr).await.send("x").await;
+        let pusher = Arc::new(Pusher {
+            client: taken.recv().await.unwrap(),
+            accepted: AtomicU64::new(0),
+            flush: Mutex::default(),
+        });
+        Arc::clone(&pusher).wake();
+        // Whenever its last has left it sends the next, so the worker never finds nothing to send.
+        let handle = server.handle.clone();
+        let mut shutdown = pin!(handle.shutdown());
+        for _ in 0..100 {
+            begin(&mut shutdown).await;
+            tokio::task::yield_now().await;
+        }
+        assert!(pusher.accepted.load(Ordering::Relaxed) > 10);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        shutdown.await;
+        let accepted = pusher.accepted.load(Ordering::Relaxed);
+        assert_eq!(server.handle.stats().sent, accepted);
+        server.stop().await.unwrap();
+    }
+
     /// Paused, since a shutdown waits for the socket a second only.
     async fn v4_what_was_sent_leaves_once_the_socket_takes_it(world: World) {
         let server = world
@@ -312,5 +347,33 @@ paused! {
         assert_eq!(begin.elapsed().as_millis(), 2_000, "a second of grace, and one to leave");
         assert_eq!(server.handle.stats().handlers_cancelled, u64::from(HANDLERS));
         server.stop().await.unwrap();
+    }
+}
+
+/// Woken when what it sent has left, it sends once more.
+struct Pusher {
+    client: Client<Bytes>,
+    accepted: AtomicU64,
+    flush: Mutex<Option<BoxFuture>>,
+}
+
+type BoxFuture = Pin<Box<dyn Future<Output = Result<(), FlushError>> + Send>>;
+
+impl Wake for Pusher {
+    fn wake(self: Arc<Self>) {
+        if self.client.try_send("pushed".into()).is_err() {
+            return;
+        }
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        let client = self.client.clone();
+        let mut flush: BoxFuture = Box::pin(async move { client.flush().await });
+        let waker = Waker::from(Arc::clone(&self));
+        assert!(
+            flush
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        *self.flush.lock().unwrap() = Some(flush);
     }
 }
