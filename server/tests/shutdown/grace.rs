@@ -8,7 +8,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use postbox_server::{BoxError, Client, FlushError, Limits, SendError};
+use postbox_server::{BoxError, Client, FlushError, Limits, SendError, ServerBuilder};
 use tokio::sync::{Notify, mpsc};
 
 use crate::common::*;
@@ -137,15 +137,9 @@ contract! {
     async fn v4_whatever_a_send_in_another_thread_has_accepted_leaves(world: World) {
         let (give, mut taken) = mpsc::unbounded_channel::<Client<Bytes>>();
         let server = world
-            .serve(raw_server(move |client, mut requests| {
-                let give = give.clone();
-                async move {
-                    requests.recv().await?;
-                    give.send(client)?;
-                    Ok(())
-                }
-            // No more than leaves in an instant: a shutdown waits a second for it.
-            }).limits(Limits { outbox_bytes: 0, ..Limits::default() }))
+            .serve(gives_its_client(give)
+            // Small, so that what is left at the end leaves in an instant.
+            .limits(Limits { outbox_bytes: 0, ..Limits::default() }))
             .await;
         let peer = world.peer(server.addr).await;
         peer.send("x").await;
@@ -179,14 +173,7 @@ paused! {
     async fn v4_whoever_sends_on_and_on_is_told_closed_and_what_he_was_accepted_leaves(world: World) {
         let (give, mut taken) = mpsc::unbounded_channel::<Client<Bytes>>();
         let server = world
-            .serve(raw_server(move |client, mut requests| {
-                let give = give.clone();
-                async move {
-                    requests.recv().await?;
-                    give.send(client)?;
-                    Ok(())
-                }
-            }))
+            .serve(gives_its_client(give))
             .await;
         world.peer(server.addr).await.send("x").await;
         let pusher = Arc::new(Pusher {
@@ -348,6 +335,18 @@ paused! {
         assert_eq!(server.handle.stats().handlers_cancelled, u64::from(HANDLERS));
         server.stop().await.unwrap();
     }
+}
+
+/// A server whose handler gives its client away, and ends.
+fn gives_its_client(give: mpsc::UnboundedSender<Client<Bytes>>) -> ServerBuilder {
+    raw_server(move |client, mut requests| {
+        let give = give.clone();
+        async move {
+            requests.recv().await?;
+            give.send(client)?;
+            Ok(())
+        }
+    })
 }
 
 /// Woken when what it sent has left, it sends once more.
