@@ -93,15 +93,14 @@ impl RecvBatch {
         self.received = 0;
     }
 
-    /// Whether some of them came several as one.
-    pub(super) fn is_coalesced(&self) -> bool {
-        let metas = &self.metas[..self.received];
-        metas.iter().any(Meta::is_coalesced)
+    /// Describes all of them.
+    pub(super) fn metas(&self) -> &[Meta] {
+        &self.metas[..self.received]
     }
 
     /// Describes datagram `i`, which is below [`len`](Self::len).
     pub(crate) fn meta(&self, i: usize) -> &Meta {
-        &self.metas[..self.received][i]
+        &self.metas()[i]
     }
 
     /// The buffers: datagram `i` is the first `meta(i).len` bytes of buffer `i`, which is longer.

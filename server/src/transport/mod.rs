@@ -17,6 +17,8 @@ mod memory;
 mod mtu;
 mod plain;
 #[cfg(target_os = "linux")]
+mod runs;
+#[cfg(target_os = "linux")]
 pub(crate) mod sys;
 #[cfg(test)]
 mod tests;

@@ -11,8 +11,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::mtu::MtuSwitch;
+use super::runs::Runs;
 use super::sys::{self, Receiver, SendError, Sender, Wanted};
-use super::{Capabilities, LocalAddr, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
+use super::{Capabilities, LocalAddr, Meta, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
 
 /// The buffer that a coalesced receive needs: the kernel joins datagrams up to this many bytes,
 /// and cuts what does not fit.
@@ -54,20 +55,18 @@ pub(crate) struct UdpTransport {
     receiver: Receiver,
     sender: Sender,
     /// More is likely there, or nobody would tell of it: no need to ask the runtime first.
+    ///
+    /// So after several datagrams, whose senders are at work: one client with a window of 32 gets
+    /// 5 to 10 % more answers, one in bursts 10 to 20 %, than if the runtime told of each batch. A
+    /// single one is mostly all there is, and the look would be in vain.
     more_expected: bool,
-    /// How many batches in a row were of some size.
+    /// How many batches in a row were of some size, while it was watched.
     busy_rounds: u32,
     /// A send waits for room, which the runtime tells of.
     send_waits: bool,
     /// The largest segments that may be sent as runs; 0: none.
     segment_limit: usize,
-    /// So many answers leave one by one, as the datagrams came that they answer.
-    ///
-    /// A client that sends one by one goes on with the first answer while the next is under way;
-    /// it would wait for the last of a run, and the server then for it (one client with a window of
-    /// 32: 0.93 of the bare loop with runs, 0.97 without). Runs take 10 % less CPU, so they leave
-    /// all the same where a full batch tells that CPU is scarce.
-    singly: usize,
+    runs: Runs,
     mtu: MtuSwitch,
 }
 
@@ -102,7 +101,7 @@ impl UdpTransport {
             busy_rounds: 0,
             send_waits: false,
             segment_limit: if offloads { usize::from(u16::MAX) } else { 0 },
-            singly: 0,
+            runs: Runs::default(),
             mtu: MtuSwitch::new(Arc::clone(&socket)),
             watched: None,
             watches_send: false,
@@ -137,7 +136,7 @@ impl UdpTransport {
         // that asks for holds: an Arc<Socket> keeps its one descriptor open.
         #[allow(deprecated)]
         let watched = AsyncFd::with_interest(self.socket.clone(), interest)?;
-        self.watched = Some(watched);
+        (self.watched, self.busy_rounds) = (Some(watched), 0);
         Ok(())
     }
 
@@ -211,7 +210,6 @@ impl UdpTransport {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.watches_send || self.watched.is_none() {
             self.watches_send = true;
-            self.busy_rounds = 0;
             self.watch()?;
             // The waker of a pending receive went with the old registration.
             cx.waker().wake_by_ref();
@@ -261,12 +259,12 @@ impl Transport for UdpTransport {
                     if self.busy_rounds >= BUSY_ROUNDS && !self.send_waits {
                         (self.watched, self.watches_send) = (None, false);
                     }
-                    self.more_expected = received == slots || self.watched.is_none();
-                    let runs = received == slots || batch.is_coalesced();
-                    self.singly = if runs { 0 } else { received };
+                    self.more_expected =
+                        received == slots || self.watched.is_none() || are_several(batch.metas());
+                    self.runs = Runs::answering(batch.metas(), slots);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    (self.more_expected, self.busy_rounds) = (false, 0);
+                    self.more_expected = false;
                     continue;
                 }
                 Err(error) => {
@@ -302,17 +300,17 @@ impl Transport for UdpTransport {
         let mut limit_before = None;
         let mut tries = 0;
         loop {
-            let singly = datagrams.len() <= self.singly;
-            let limit = if singly { 0 } else { self.segment_limit };
+            let limit = self.segment_limit;
+            let runs = self.runs.longest(datagrams.len());
             let (socket, mtu) = (self.socket.as_fd(), &mut self.mtu);
             let result = self
                 .sender
-                .send(socket, bytes, datagrams, limit, |longest| {
+                .send(socket, bytes, datagrams, limit, runs, |longest| {
                     mtu.prepare(longest);
                 });
             let SendError { error, segment } = match result {
                 Ok(left) => {
-                    self.singly = self.singly.saturating_sub(left);
+                    self.runs.left(left);
                     return Poll::Ready(Sent::Left(left));
                 }
                 Err(failure) => failure,
@@ -358,6 +356,14 @@ impl Transport for UdpTransport {
             self.collect_errors();
         }
         std::mem::take(&mut self.refused)
+    }
+}
+
+/// Tells whether it is more than one datagram.
+fn are_several(received: &[Meta]) -> bool {
+    match received {
+        [alone] => alone.is_coalesced(),
+        _ => true,
     }
 }
 

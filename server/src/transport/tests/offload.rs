@@ -100,6 +100,14 @@ fn answers_leave_as_the_datagrams_came_that_they_answer() {
 }
 
 #[test]
+fn answers_to_what_came_alone_as_one_leave_in_two_parts() {
+    assert_eq!(answered(8, &[&[16]], &[16]), [16, 16]);
+    assert_eq!(answered(8, &[&[21]], &[21]), [22, 20]);
+    assert_eq!(answered(8, &[&[16, 16]], &[32]), [64], "two came");
+    assert_eq!(answered(8, &[&[16]], &[17]), [34], "one more waits");
+}
+
+#[test]
 fn answers_leave_as_one_where_there_are_more_than_datagrams_or_the_batch_is_full() {
     assert_eq!(answered(8, &[&[1, 1, 1]], &[4]), [8]);
     assert_eq!(answered(8, &[&[1, 1, 1]], &[3, 3]), [2, 2, 2, 6]);
