@@ -68,6 +68,10 @@ impl Outbox {
     /// Moves everything out of `other` behind what is here.
     pub(crate) fn append(&mut self, other: &mut Self) {
         debug_assert_eq!(other.gone, 0, "only the worker's own outbox is sent from");
+        self.source_is_large |= other.is_large();
+        if !other.has_work() {
+            return;
+        }
         let (bytes, datagrams) = (self.bytes.len(), self.datagrams.len());
         self.bytes.append(&mut other.bytes);
         self.datagrams
@@ -80,7 +84,6 @@ impl Outbox {
             after: m.after + datagrams,
             ..m
         }));
-        self.source_is_large |= other.is_large();
     }
 
     /// Whether it, or what it took the sends of others from, has more memory than an empty one
@@ -173,6 +176,9 @@ impl Outbox {
 
     /// The worker ends: flushes that are not complete learn that.
     pub(crate) fn abandon(&mut self) {
+        if self.marks.is_empty() {
+            return;
+        }
         for mark in self.marks.drain(..) {
             mark.flush.complete(Err(FlushError::Closed));
         }

@@ -6,7 +6,7 @@ use postbox_bench::echo::{self, Codec, Style};
 use postbox_protocol::{DatagramProtocol, RawSerializer};
 use postbox_server::{BoxError, Server, ServerBuilder};
 
-use crate::round::AWAITED;
+use crate::round::{AWAITED, CLIENTS};
 
 /// One kind of server and of datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -15,6 +15,7 @@ pub(crate) enum Case {
     RawSession,
     RawBurstsOneshot,
     RawBurstsSession,
+    RawIdle,
     RefusedByAdmission,
     RefusedBeforeReceive,
     JsonOneshot,
@@ -31,15 +32,25 @@ impl Case {
         match self {
             Self::RawOneshot => 1685,
             Self::RawSession => 1787,
-            Self::RawBurstsOneshot => 1276,
-            Self::RawBurstsSession => 849,
-            Self::RefusedByAdmission => 265,
+            Self::RawBurstsOneshot => 1272,
+            Self::RawBurstsSession => 844,
+            Self::RawIdle => 7324,
+            Self::RefusedByAdmission => 260,
             Self::RefusedBeforeReceive => 863,
             Self::JsonOneshot => 8723,
             Self::JsonSession => 8854,
             Self::JsonLargeOneshot => 54_732,
             Self::MsgpackOneshot => 7706,
             Self::ProtobufOneshot => 4659,
+        }
+    }
+
+    /// Datagrams in a round: one from each client, or from a single client one at a time, for each
+    /// of which the server and the runtime wake up.
+    pub(crate) fn in_a_round(self) -> u64 {
+        match self {
+            Self::RawIdle => 1,
+            _ => CLIENTS,
         }
     }
 
@@ -86,6 +97,7 @@ impl Case {
             | Self::RawSession
             | Self::RawBurstsOneshot
             | Self::RawBurstsSession
+            | Self::RawIdle
             | Self::RefusedByAdmission
             | Self::RefusedBeforeReceive => Codec::Raw,
             Self::JsonOneshot | Self::JsonSession | Self::JsonLargeOneshot => Codec::Json,

@@ -22,8 +22,8 @@ use postbox_server::BoxError;
 
 use cases::Case;
 
-/// Rounds of the shorter run.
-const ROUNDS: u64 = 24;
+/// Datagrams of the shorter run.
+const DATAGRAMS: u64 = 24 * round::CLIENTS;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -58,9 +58,10 @@ fn main() -> Result<ExitCode, BoxError> {
     );
     let mut passed = true;
     for &case in cases {
-        let short = callgrind::count(case, ROUNDS, args.keep.as_deref())?;
-        let long = callgrind::count(case, 2 * ROUNDS, args.keep.as_deref())?;
-        let each = long.saturating_sub(short) as f64 / (ROUNDS * round::DATAGRAMS) as f64;
+        let rounds = DATAGRAMS / case.in_a_round();
+        let short = callgrind::count(case, rounds, args.keep.as_deref())?;
+        let long = callgrind::count(case, 2 * rounds, args.keep.as_deref())?;
+        let each = long.saturating_sub(short) as f64 / DATAGRAMS as f64;
         let within = each <= case.budget() as f64;
         passed &= within;
         println!(

@@ -12,9 +12,9 @@ use postbox_server::BoxError;
 
 use crate::cases::Case;
 
-/// Datagrams in a round, each from another client or all from one. As many small ones fit into a
-/// socket's default buffer.
-pub(crate) const DATAGRAMS: u64 = 256;
+/// Datagrams in most rounds, each from another client or all from one. As many small ones fit into
+/// a socket's default buffer.
+pub(crate) const CLIENTS: u64 = 256;
 
 /// Datagrams that leave as one, in bursts: the kernel cuts no message into more.
 const SEGMENTS: usize = 64;
@@ -49,7 +49,7 @@ pub(crate) fn run(case: Case, rounds: u64) -> Result<(), BoxError> {
         handle.shutdown().await;
         serving.await??;
         let stats = handle.stats();
-        if stats.received != rounds * DATAGRAMS {
+        if stats.received != rounds * case.in_a_round() {
             return Err(format!("another number was received: {stats:#?}").into());
         }
         Ok(())
@@ -87,11 +87,11 @@ impl Clients {
         let mut times = 1;
         if case.is_bursts() {
             message = message.repeat(SEGMENTS);
-            times = DATAGRAMS / SEGMENTS as u64;
+            times = CLIENTS / SEGMENTS as u64;
             segment(&last, len as u16)?;
             coalesce(&last)?; // or they would need more than the default buffer
         } else {
-            for _ in 1..DATAGRAMS {
+            for _ in 1..case.in_a_round() {
                 others.push(open(OTHERS)?);
             }
         }
@@ -103,7 +103,7 @@ impl Clients {
             len,
             message,
             answers: if case.answers_all() {
-                DATAGRAMS as usize
+                case.in_a_round() as usize
             } else {
                 1
             },

@@ -260,7 +260,7 @@ impl Transport for UdpTransport {
                         (self.watched, self.watches_send) = (None, false);
                     }
                     self.more_expected =
-                        received == slots || self.watched.is_none() || are_several(batch.metas());
+                        batch.is_full() || self.watched.is_none() || are_several(batch.metas());
                     self.runs = Runs::answering(batch.metas(), slots);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

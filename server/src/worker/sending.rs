@@ -22,11 +22,17 @@ where
 {
     /// Sends as much as the system takes.
     pub(super) fn send(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some((mut outbox, mut room)) = turn::with(|turn| {
+        let Some((outbox, mut room)) = turn::with(|turn| {
             self.port.inbox.take_sends(&mut turn.outbox);
-            let outbox = std::mem::take(&mut turn.outbox);
+            let has_work = turn.outbox.has_work();
+            let outbox = has_work.then(|| std::mem::take(&mut turn.outbox));
             (outbox, std::mem::take(&mut turn.room))
         }) else {
+            return false;
+        };
+        let Some(mut outbox) = outbox else {
+            self.ask_icmp(false);
+            self.give_room_back(room);
             return false;
         };
         let mut progressed = false;
@@ -75,9 +81,7 @@ where
             turn.outbox.append(&mut outbox);
         });
         // Both wake others, so the outbox is back in its place.
-        if room > 0 {
-            self.port.inbox.add_room(room);
-        }
+        self.give_room_back(room);
         for (flush, result) in completed {
             flush.complete(result);
             progressed = true;
@@ -100,9 +104,19 @@ where
         });
     }
 
+    fn give_room_back(&self, room: usize) {
+        if room > 0 {
+            self.port.inbox.add_room(room);
+        }
+    }
+
     /// Keeps what ICMP said for its clients. `look`: one of them is about to be told.
     fn ask_icmp(&mut self, look: bool) {
-        for (remote, error) in self.transport.take_refused(look) {
+        let refused = self.transport.take_refused(look);
+        if refused.is_empty() {
+            return; // nearly always: each turn asks
+        }
+        for (remote, error) in refused {
             self.port.counters.send_errors.add(1);
             self.report.send_failed(remote, &error, self.timers.now());
             self.refusals.keep_icmp(remote, error);

@@ -52,6 +52,7 @@ impl Measured {
                 assert!(begin.elapsed() < HANG, "{:#?}", self.handle.stats());
                 tokio::task::yield_now().await;
             }
+            tokio::task::yield_now().await; // the worker falls asleep, and leaves its waker
         });
     }
 
