@@ -22,18 +22,19 @@ where
 {
     /// Sends as much as the system takes.
     pub(super) fn send(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some((outbox, mut room)) = turn::with(|turn| {
+        let taken = turn::with(|turn| {
             self.port.inbox.take_sends(&mut turn.outbox);
             let has_work = turn.outbox.has_work();
-            let outbox = has_work.then(|| std::mem::take(&mut turn.outbox));
-            (outbox, std::mem::take(&mut turn.room))
-        }) else {
-            return false;
-        };
-        let Some(mut outbox) = outbox else {
+            has_work.then(|| {
+                (
+                    std::mem::take(&mut turn.outbox),
+                    std::mem::take(&mut turn.room),
+                )
+            })
+        });
+        let Some((mut outbox, mut room)) = taken.flatten() else {
             self.ask_icmp(false);
-            self.give_room_back(room);
-            return false;
+            return !self.outbox_is_empty(); // loggers are the user's, and may have sent something
         };
         let mut progressed = false;
         let mut completed = Vec::new();
@@ -81,7 +82,9 @@ where
             turn.outbox.append(&mut outbox);
         });
         // Both wake others, so the outbox is back in its place.
-        self.give_room_back(room);
+        if room > 0 {
+            self.port.inbox.add_room(room);
+        }
         for (flush, result) in completed {
             flush.complete(result);
             progressed = true;
@@ -104,19 +107,9 @@ where
         });
     }
 
-    fn give_room_back(&self, room: usize) {
-        if room > 0 {
-            self.port.inbox.add_room(room);
-        }
-    }
-
     /// Keeps what ICMP said for its clients. `look`: one of them is about to be told.
     fn ask_icmp(&mut self, look: bool) {
-        let refused = self.transport.take_refused(look);
-        if refused.is_empty() {
-            return; // nearly always: each turn asks
-        }
-        for (remote, error) in refused {
+        for (remote, error) in self.transport.take_refused(look) {
             self.port.counters.send_errors.add(1);
             self.report.send_failed(remote, &error, self.timers.now());
             self.refusals.keep_icmp(remote, error);

@@ -25,9 +25,17 @@ pub struct Logs {
     debug: Arc<Mutex<Vec<Record>>>,
     held: Arc<Mutex<Vec<Record>>>,
     added: Arc<tokio::sync::Notify>,
+    hook: Arc<Mutex<Option<Hook>>>,
 }
 
+type Hook = Box<dyn Fn() + Send>;
+
 impl Logs {
+    /// Calls this after each record, where the code under test logs.
+    pub fn hook(&self, hook: impl Fn() + Send + 'static) {
+        *self.hook.lock().unwrap() = Some(Box::new(hook));
+    }
+
     /// Takes the records so far: a test takes those that it expects, any others fail it.
     pub fn take(&self) -> Vec<Record> {
         std::mem::take(&mut self.records.lock().unwrap())
@@ -86,6 +94,9 @@ impl Subscriber for Logs {
         };
         list.lock().unwrap().push(record);
         self.added.notify_one();
+        if let Some(hook) = &*self.hook.lock().unwrap() {
+            hook();
+        }
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

@@ -262,6 +262,36 @@ contract! {
         server.stop().await.unwrap();
         world.logs.take();
     }
+
+    on udp;
+    /// The worker meets the error while it looks for more, and has nothing else to do.
+    async fn v7_what_a_logger_sends_about_a_client_that_has_gone_leaves_at_once(world: World) {
+        let hook = world.logs.clone();
+        let builder = raw_server(move |client, mut requests| {
+            let hook = hook.clone();
+            async move {
+                let request = requests.recv().await?;
+                match &request[..] {
+                    b"operator" => {
+                        // Both are there when the worker receives next, and their sender is not.
+                        let gone = std::net::UdpSocket::bind("127.0.0.1:0")?;
+                        let server = client.local_addr().ok_or("bound to one address")?;
+                        gone.send_to(b"question", server)?;
+                        gone.send_to(b"no question", server)?;
+                        hook.hook(move || client.try_send("one has gone".into()).unwrap());
+                    }
+                    b"question" => client.send("to nobody".into()).await?,
+                    _ => {}
+                }
+                Ok(())
+            }
+        });
+        let server = world.serve(builder.icmp_errors(true)).await;
+        let operator = world.peer(server.addr).await;
+        assert_eq!(operator.ask("operator").await, "one has gone");
+        assert_eq!(world.logs.take().len(), 1);
+        server.stop().await.unwrap();
+    }
 }
 
 paused! {
