@@ -54,13 +54,14 @@ pub(crate) struct UdpTransport {
     refused: Vec<(SocketAddr, io::Error)>,
     receiver: Receiver,
     sender: Sender,
-    /// More is likely there, or nobody would tell of it: no need to ask the runtime first.
+    /// The next receive does not ask the runtime first: nobody would tell of what is there, or more
+    /// is likely to come.
     ///
     /// So after several datagrams, whose senders are at work: one client with a window of 32 gets
-    /// 5 to 10 % more answers, one in bursts 10 to 20 %, than if the runtime told of each batch. A
-    /// single one is mostly all there is, and the look would be in vain.
+    /// 5 to 10 % more answers, one in bursts 10 to 20 %. After a single one the look would mostly be
+    /// in vain.
     more_expected: bool,
-    /// How many batches in a row were of some size, while it was watched.
+    /// How many batches in a row were of some size, since it is watched.
     busy_rounds: u32,
     /// A send waits for room, which the runtime tells of.
     send_waits: bool,
@@ -259,9 +260,10 @@ impl Transport for UdpTransport {
                     if self.busy_rounds >= BUSY_ROUNDS && !self.send_waits {
                         (self.watched, self.watches_send) = (None, false);
                     }
+                    let waited = !self.more_expected;
                     self.more_expected =
                         batch.is_full() || self.watched.is_none() || are_several(batch.metas());
-                    self.runs = Runs::answering(batch.metas(), slots);
+                    self.runs = Runs::answering(batch.metas(), slots, waited);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.more_expected = false;

@@ -100,11 +100,17 @@ fn answers_leave_as_the_datagrams_came_that_they_answer() {
 }
 
 #[test]
-fn answers_to_what_came_alone_as_one_leave_in_two_parts() {
+fn answers_to_what_came_alone_as_one_leave_in_two_parts_unless_it_was_there_already() {
     assert_eq!(answered(8, &[&[16]], &[16]), [16, 16]);
     assert_eq!(answered(8, &[&[21]], &[21]), [22, 20]);
+    assert_eq!(answered(8, &[&[15]], &[15]), [30], "too few for two");
     assert_eq!(answered(8, &[&[16, 16]], &[32]), [64], "two came");
     assert_eq!(answered(8, &[&[16]], &[17]), [34], "one more waits");
+    assert_eq!(
+        answered(8, &[&[16], &[16]], &[16]),
+        [32],
+        "was there already"
+    );
 }
 
 #[test]
