@@ -69,9 +69,6 @@ impl Outbox {
     pub(crate) fn append(&mut self, other: &mut Self) {
         debug_assert_eq!(other.gone, 0, "only the worker's own outbox is sent from");
         self.source_is_large |= other.is_large();
-        if !other.has_work() {
-            return; // as in most turns, which each ask
-        }
         let (bytes, datagrams) = (self.bytes.len(), self.datagrams.len());
         self.bytes.append(&mut other.bytes);
         self.datagrams
@@ -176,9 +173,6 @@ impl Outbox {
 
     /// The worker ends: flushes that are not complete learn that.
     pub(crate) fn abandon(&mut self) {
-        if self.marks.is_empty() {
-            return; // as in each turn, which drops an empty one
-        }
         for mark in self.marks.drain(..) {
             mark.flush.complete(Err(FlushError::Closed));
         }

@@ -79,7 +79,9 @@ where
                 }
                 // Closed before the last look: whatever a send has accepted leaves.
                 let mut rest = self.port.inbox.close();
-                turn::with(|turn| turn.outbox.append(&mut rest.outbox));
+                if let Some(turn) = &mut self.turn {
+                    turn.outbox.append(&mut rest.outbox);
+                }
                 self.phase = Phase::Emptying;
                 true
             }

@@ -27,11 +27,10 @@ where
     F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
     Fut: Future<Output = Result<(), BoxError>>,
 {
-    /// Receives one batch, unless answers have to leave first.
+    /// Receives one batch.
     pub(super) fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         let now = self.timers.now();
-        let paused = self.backoff.until(now).is_some();
-        if self.is_closing() || paused || self.outbox_is_full() {
+        if self.is_closing() || self.backoff.until(now).is_some() {
             return false;
         }
         match self.transport.poll_recv(cx, &mut self.batch) {

@@ -175,9 +175,7 @@ where
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURNS {
-            let entered = Entered::new(self.turn.take());
             let progressed = self.turn(cx);
-            self.turn = entered.leave();
             if let Some(started) = self.started.take() {
                 let _ = started.send(());
             }
@@ -197,10 +195,14 @@ where
     /// One turn. Answers whether anything was done.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
         self.timers.read_clock();
+        let answers_first = self.outbox_is_full();
+        let entered = Entered::new(self.turn.take());
         let mut progressed = self.read_mail();
-        progressed |= self.receive(cx);
+        progressed |= !answers_first && self.receive(cx);
         progressed |= self.poll_woken();
         progressed |= self.poll_expired();
+        self.turn = entered.leave();
+        // No handler is polled any more. What other user code sends (a logger's) comes by mail.
         progressed |= self.send(cx);
         self.give_back_memory();
         self.arm_deadlines();

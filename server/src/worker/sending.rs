@@ -11,7 +11,7 @@ use crate::client_key::ClientKey;
 use crate::limits::MIN_OUTBOX;
 use crate::requests::Requests;
 use crate::transport::{Sent, Transport};
-use crate::turn;
+use crate::turn::Turn;
 
 impl<T, P, F, Fut> Worker<T, P, F, Fut>
 where
@@ -22,20 +22,23 @@ where
 {
     /// Sends as much as the system takes.
     pub(super) fn send(&mut self, cx: &mut Context<'_>) -> bool {
-        let taken = turn::with(|turn| {
-            self.port.inbox.take_sends(&mut turn.outbox);
-            let has_work = turn.outbox.has_work();
-            has_work.then(|| {
-                (
-                    std::mem::take(&mut turn.outbox),
-                    std::mem::take(&mut turn.room),
-                )
-            })
-        });
-        let Some((mut outbox, mut room)) = taken.flatten() else {
-            self.ask_icmp(false);
-            return !self.outbox_is_empty(); // loggers are the user's, and may have sent something
+        let Some(mut turn) = self.turn.take() else {
+            return false;
         };
+        self.port.inbox.take_sends(&mut turn.outbox);
+        let progressed = if turn.outbox.has_work() {
+            self.send_from(&mut turn, cx)
+        } else {
+            self.ask_icmp(false);
+            false
+        };
+        self.turn = Some(turn);
+        progressed
+    }
+
+    fn send_from(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> bool {
+        let outbox = &mut turn.outbox;
+        let mut room = std::mem::take(&mut turn.room);
         let mut progressed = false;
         let mut completed = Vec::new();
         loop {
@@ -75,13 +78,6 @@ where
             progressed = true;
         }
         outbox.compact();
-        turn::with(|turn| {
-            // Wakers and loggers are the user's, and may have sent something meanwhile.
-            std::mem::swap(&mut turn.outbox, &mut outbox);
-            progressed |= outbox.has_work();
-            turn.outbox.append(&mut outbox);
-        });
-        // Both wake others, so the outbox is back in its place.
         if room > 0 {
             self.port.inbox.add_room(room);
         }
@@ -95,7 +91,8 @@ where
     /// Gives back what a burst of answers needed, once a while has passed.
     pub(super) fn give_back_memory(&mut self) {
         let now = self.timers.now();
-        turn::with(|turn| match self.give_back {
+        let Some(turn) = &mut self.turn else { return };
+        match self.give_back {
             Some(at) if at > now => {}
             Some(_) => {
                 turn.outbox.shrink();
@@ -104,12 +101,16 @@ where
             }
             None if turn.outbox.is_large() => self.give_back = Some(now + GIVE_BACK),
             None => {}
-        });
+        }
     }
 
     /// Keeps what ICMP said for its clients. `look`: one of them is about to be told.
     fn ask_icmp(&mut self, look: bool) {
-        for (remote, error) in self.transport.take_refused(look) {
+        let refused = self.transport.take_refused(look);
+        if refused.is_empty() {
+            return; // nearly always, three times a turn
+        }
+        for (remote, error) in refused {
             self.port.counters.send_errors.add(1);
             self.report.send_failed(remote, &error, self.timers.now());
             self.refusals.keep_icmp(remote, error);
@@ -118,11 +119,10 @@ where
 
     /// Whether everything that was sent has left.
     pub(super) fn outbox_is_empty(&self) -> bool {
-        let has_work = match &self.turn {
-            Some(turn) => Some(turn.outbox.has_work()),
-            None => turn::with(|turn| turn.outbox.has_work()),
-        };
-        !has_work.unwrap_or(false)
+        !self
+            .turn
+            .as_ref()
+            .is_some_and(|turn| turn.outbox.has_work())
     }
 
     /// Whether another of the largest answers would have to wait. Not while nothing waits to leave:
