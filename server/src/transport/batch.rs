@@ -68,6 +68,10 @@ pub(crate) struct RecvBatch {
 /// kernel: all 64 of them a sixth of what an idle server takes for a datagram.
 const FEWEST: usize = 8;
 
+/// But to no more than so many bytes take, if they go on as large: of 60,000-byte datagrams 64, and
+/// their answers, would each be out of the processor's cache when they are next touched.
+const MOST_BYTES: usize = 256 * 1024;
+
 impl RecvBatch {
     /// Makes room for `slots` datagrams of up to `buffer_len` bytes each.
     ///
@@ -152,7 +156,9 @@ impl RecvBatch {
     pub(super) fn set_len(&mut self, received: usize) {
         self.received = received.min(self.offered);
         let next = (2 * self.received).max(self.offered / 2).max(FEWEST);
-        self.next = next.min(self.slots());
+        let bytes: usize = self.metas().iter().map(|meta| meta.len).sum();
+        let fit = (MOST_BYTES * self.received).checked_div(bytes);
+        self.next = next.min(fit.unwrap_or(next).max(1)).min(self.slots());
     }
 
     /// Whether the receive has filled all slots that it was offered: then there may be more.
@@ -175,6 +181,24 @@ mod tests {
             assert_eq!((batch.len(), batch.is_full()), (filled, filled == offered));
         }
         assert_eq!(batch.refill().1.len(), 8);
+    }
+
+    #[test]
+    fn a_receive_of_large_datagrams_is_offered_fewer_slots() {
+        let mut batch = RecvBatch::new(64, 65_535);
+        for (offered, len) in [(8, 60_000), (4, 60_000), (4, 4096), (8, 4096), (16, 20_000)] {
+            let metas = batch.refill().1;
+            assert_eq!(metas.len(), offered);
+            metas.iter_mut().for_each(|meta| meta.len = len);
+            batch.set_len(offered);
+        }
+        assert_eq!(batch.refill().1.len(), 13);
+        batch.set_len(0);
+        assert_eq!(
+            batch.refill().1.len(),
+            8,
+            "empty ones have no size to go by"
+        );
     }
 
     #[test]
