@@ -21,8 +21,7 @@ pub(crate) struct Inbox {
     mail: Mutex<Mail>,
     /// Something is in `mail`. Read without the lock on the datagram's path.
     has_mail: AtomicBool,
-    /// Datagrams of other threads are in `mail`: what the worker's own handlers send goes behind
-    /// them.
+    /// Datagrams are in `mail`: what the worker's own handlers send goes behind them.
     has_sends: AtomicBool,
     /// The server is shutting down. Known to all its workers at once.
     closing: Arc<AtomicBool>,
@@ -39,7 +38,7 @@ const MAX_SHARE: usize = 16 * 1024;
 pub(crate) struct Mail {
     /// Handlers to poll.
     pub(crate) ready: Vec<SlotId>,
-    /// Datagrams sent by other threads.
+    /// Datagrams sent by other threads, and on the worker's own by other code than its handlers.
     pub(crate) outbox: Outbox,
     /// The receives in other tasks that have a deadline: of each run only the last. A task may begin and drop as many as it likes while its worker is held.
     pub(crate) alarms: Alarms,

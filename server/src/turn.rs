@@ -155,7 +155,7 @@ struct Thread {
     turn: RefCell<Option<Box<Turn>>>,
     /// The context variables of other code than a worker's.
     context: RefCell<Values>,
-    /// Other code than a worker's encodes its packets here.
+    /// Code outside of a turn encodes its packets here.
     scratch: RefCell<Option<Box<BytesMut>>>,
     /// The server whose exit actions are being polled.
     exiting: Cell<usize>,

@@ -6,14 +6,13 @@ use std::time::Duration;
 use postbox_protocol::{BoxError, Protocol};
 use tokio::time::Instant;
 
-use super::Worker;
+use super::{Entered, Worker};
 use crate::client::Client;
 use crate::clock;
 use crate::dispatch::{Hand, Next};
 use crate::panics;
 use crate::requests::Requests;
 use crate::transport::Transport;
-use crate::turn;
 
 /// Where a worker is in its life.
 #[derive(Debug, Clone, Copy)]
@@ -134,6 +133,7 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
 
     /// Drops every handler that still runs.
     fn cancel_handlers(&mut self) {
+        let entered = Entered::new(self.turn.take());
         for id in self.dispatch.running().collect::<Vec<_>>() {
             let running = self.dispatch.run_mut(id);
             let client = running.peer.remote;
@@ -146,17 +146,16 @@ impl<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<T, P,
             ended.wake.into_iter().for_each(panics::wake);
             debug_assert_eq!(ended.next, Next::Forgotten, "closed postboxes are empty");
         }
+        self.turn = entered.leave();
     }
 
     /// Ends the worker, whatever its phase: nothing leaves, nobody is answered any more.
     pub(super) fn abandon(&mut self) {
-        let outer = turn::enter(self.turn.take());
         // First, so that a destructor which sends is told that it is too late.
         let mut mail = self.port.inbox.close();
         mail.outbox.abandon();
         self.close_postboxes();
         self.cancel_handlers();
-        self.turn = turn::enter(outer);
         if let Some(turn) = &mut self.turn {
             turn.outbox.abandon();
         }

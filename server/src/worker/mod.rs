@@ -102,6 +102,7 @@ struct Worker<T, P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     in_hand: Place,
     /// Those that came with it.
     behind: Behind,
+    /// Not here while it is in place on this thread, or sent from.
     turn: Option<Box<Turn>>,
     mail: Mail,
     refusals: Refusals,

@@ -8,10 +8,12 @@ use postbox_protocol::{BoxError, Protocol};
 use super::{GIVE_BACK, Worker};
 use crate::client::Client;
 use crate::client_key::ClientKey;
+use crate::error::FlushError;
 use crate::limits::MIN_OUTBOX;
+use crate::outbox::Flush;
 use crate::requests::Requests;
 use crate::transport::{Sent, Transport};
-use crate::turn::Turn;
+use crate::turn::{self, Turn};
 
 impl<T, P, F, Fut> Worker<T, P, F, Fut>
 where
@@ -22,32 +24,34 @@ where
 {
     /// Sends as much as the system takes.
     pub(super) fn send(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(mut turn) = self.turn.take() else {
+        let Some(mut own) = self.turn.take() else {
             return false;
         };
-        self.port.inbox.take_sends(&mut turn.outbox);
-        let progressed = if turn.outbox.has_work() {
-            self.send_from(&mut turn, cx)
-        } else {
-            self.ask_icmp(false);
-            false
-        };
-        self.turn = Some(turn);
+        // Loggers and wakers are the user's, and have the worker's own context.
+        let mut context = std::mem::take(&mut own.context);
+        let progressed = turn::in_context(&mut context, || self.send_from(&mut own, cx));
+        own.context = context;
+        self.turn = Some(own);
         progressed
     }
 
-    fn send_from(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> bool {
-        let outbox = &mut turn.outbox;
-        let mut room = std::mem::take(&mut turn.room);
+    fn send_from(&mut self, own: &mut Turn, cx: &mut Context<'_>) -> bool {
+        let outbox = &mut own.outbox;
+        self.port.inbox.take_sends(outbox);
+        if !outbox.has_work() {
+            self.ask_icmp(false);
+            return false;
+        }
+        let mut room = std::mem::take(&mut own.room);
         let mut progressed = false;
-        let mut completed = Vec::new();
+        let mut completed = Completed::default();
         loop {
             // Before what follows is tried: a flush is not told of what was sent after it.
             self.ask_icmp(outbox.has_completed());
             while let Some((client, flush)) = outbox.completed() {
                 // One that was dropped takes no refusal from the next.
                 if Arc::strong_count(&flush) > 1 {
-                    completed.push((flush, self.refusals.take(&client)));
+                    completed.0.push((flush, self.refusals.take(&client)));
                 }
             }
             if outbox.is_empty() {
@@ -81,11 +85,7 @@ where
         if room > 0 {
             self.port.inbox.add_room(room);
         }
-        for (flush, result) in completed {
-            flush.complete(result);
-            progressed = true;
-        }
-        progressed
+        progressed || !completed.0.is_empty()
     }
 
     /// Gives back what a burst of answers needed, once a while has passed.
@@ -108,7 +108,7 @@ where
     fn ask_icmp(&mut self, look: bool) {
         let refused = self.transport.take_refused(look);
         if refused.is_empty() {
-            return; // nearly always, three times a turn
+            return; // nearly always
         }
         for (remote, error) in refused {
             self.port.counters.send_errors.add(1);
@@ -129,5 +129,18 @@ where
     /// then nothing would end that, as the room is held by senders who do not use it.
     pub(super) fn outbox_is_full(&self) -> bool {
         self.port.inbox.room.available_permits() < MIN_OUTBOX && !self.outbox_is_empty()
+    }
+}
+
+/// The flushes that are over. They learn it at the end, when their room is given back; also where a
+/// logger panics.
+#[derive(Default)]
+struct Completed(Vec<(Arc<Flush>, Result<(), FlushError>)>);
+
+impl Drop for Completed {
+    fn drop(&mut self) {
+        for (flush, result) in self.0.drain(..) {
+            flush.complete(result);
+        }
     }
 }

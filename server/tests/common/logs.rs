@@ -1,6 +1,6 @@
 //! What the code under test logs.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber, span};
@@ -33,7 +33,7 @@ type Hook = Box<dyn Fn() + Send>;
 impl Logs {
     /// Calls this after each record, where the code under test logs.
     pub fn hook(&self, hook: impl Fn() + Send + 'static) {
-        *self.hook.lock().unwrap() = Some(Box::new(hook));
+        *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(hook));
     }
 
     /// Takes the records so far: a test takes those that it expects, any others fail it.
@@ -94,7 +94,8 @@ impl Subscriber for Logs {
         };
         list.lock().unwrap().push(record);
         self.added.notify_one();
-        if let Some(hook) = &*self.hook.lock().unwrap() {
+        let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner); // one may panic
+        if let Some(hook) = &*hook {
             hook();
         }
     }

@@ -5,6 +5,7 @@
 mod common;
 
 mod full;
+mod logging;
 mod receiving;
 mod sending;
 
