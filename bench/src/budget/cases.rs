@@ -31,11 +31,11 @@ impl Case {
     pub(crate) fn budget(self) -> u64 {
         match self {
             Self::RawOneshot => 1685,
-            Self::RawSession => 1787,
+            Self::RawSession => 1785,
             Self::RawBurstsOneshot => 1272,
             Self::RawBurstsSession => 844,
-            Self::RawIdle => 7467,
-            Self::RefusedByAdmission => 260,
+            Self::RawIdle => 7267,
+            Self::RefusedByAdmission => 262,
             Self::RefusedBeforeReceive => 859,
             Self::JsonOneshot => 8723,
             Self::JsonSession => 8854,
