@@ -40,7 +40,8 @@ pub(crate) struct Mail {
     pub(crate) ready: Vec<SlotId>,
     /// Datagrams sent by other threads, and on the worker's own by other code than its handlers.
     pub(crate) outbox: Outbox,
-    /// The receives in other tasks that have a deadline: of each run only the last. A task may begin and drop as many as it likes while its worker is held.
+    /// The receives in other tasks that have a deadline: of each run only the last. A task may begin
+    /// and drop as many as it likes while its worker is held.
     pub(crate) alarms: Alarms,
     /// Shut down, with this grace.
     pub(crate) close: Option<Duration>,

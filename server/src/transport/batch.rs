@@ -68,8 +68,8 @@ pub(crate) struct RecvBatch {
 /// kernel: all 64 of them a sixth of what an idle server takes for a datagram.
 const FEWEST: usize = 8;
 
-/// But to no more than so many bytes take, if they go on as large: of 60,000-byte datagrams 64, and
-/// their answers, would each be out of the processor's cache when they are next touched.
+/// But no more slots than datagrams as large as the last ones fill with so many bytes: 64 of 60,000
+/// bytes, and their answers, would each be out of the processor's caches when it is touched next.
 const MOST_BYTES: usize = 256 * 1024;
 
 impl RecvBatch {

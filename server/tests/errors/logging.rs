@@ -14,7 +14,8 @@ use crate::{contract, paused, pushed, pushing, refused};
 
 static VALUE: ContextVar<String> = ContextVar::new("value");
 
-/// Runs this on a runtime of its own, on the thread of the handler that calls it.
+/// Runs this on a runtime of its own, on the thread of the handler that calls it: only on the
+/// multi-thread runtime may a handler block its thread.
 fn within_a_handler(inner: impl Future<Output = ()>) {
     tokio::task::block_in_place(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -66,12 +67,89 @@ contract! {
         world.logs.hook(|| {});
         world.logs.take();
     }
+}
 
-    on memory;
+#[test]
+fn h14_a_logger_of_a_server_within_a_handler_has_none_of_its_values() {
+    run(Kind::Memory, Rt::Multi, |world| async move {
+        let inner_world = world.clone();
+        let outer = world
+            .serve(raw_server(move |client, mut requests| {
+                let world = inner_world.clone();
+                async move {
+                    requests.recv().await?;
+                    VALUE.set("the handler's".into());
+                    let seen = Arc::new(Mutex::new(None));
+                    let (see, answer) = (Arc::clone(&seen), client.clone());
+                    within_a_handler(async {
+                        let (builder, mut taken) = pushing();
+                        let inner = world.serve_alone(builder).await;
+                        let (bad, to_bad) = pushed(&world, &inner, &mut taken).await;
+                        world.network.fail_sends(bad.addr(), Some(refused));
+                        world.logs.hook(move || {
+                            *see.lock().unwrap() = VALUE.get();
+                            VALUE.set("a logger's".into());
+                            answer.try_send("from the logger".into()).unwrap();
+                        });
+                        to_bad.send("lost".into()).await.unwrap();
+                        to_bad.flush().await.unwrap_err();
+                        world.logs.hook(|| {});
+                        inner.stop().await.unwrap();
+                    });
+                    assert_eq!(*seen.lock().unwrap(), None);
+                    client.send(VALUE.get().unwrap_or_default().into()).await?;
+                    Ok(())
+                }
+            }))
+            .await;
+        let peer = world.peer(outer.addr).await;
+        assert_eq!(peer.ask("hello").await, "from the logger");
+        assert_eq!(peer.recv_text().await, "the handler's");
+        world.logs.take();
+        outer.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn v7_a_server_that_ends_in_a_logger_within_a_handler_takes_none_of_its_answers() {
+    run(Kind::Memory, Rt::Multi, |world| async move {
+        let inner_world = world.clone();
+        let outer = world
+            .serve(raw_server(move |client, mut requests| {
+                let world = inner_world.clone();
+                async move {
+                    requests.recv().await?;
+                    client.send("before".into()).await?;
+                    within_a_handler(async {
+                        let held = raw_server(|client, mut requests| async move {
+                            let _held = Destructor;
+                            client.send(requests.recv().await?).await?;
+                            pending().await
+                        });
+                        let inner = world.serve_alone(held).await;
+                        let peer = world.peer(inner.addr).await;
+                        peer.ask("hello").await;
+                        world.logs.hook(|| panic!("in a logger"));
+                        inner.serving.abort();
+                        inner.serving.await.unwrap_err();
+                        inner.handle.shutdown().await; // its worker is gone as well
+                        world.logs.hook(|| {});
+                    });
+                    client.send("after".into()).await?;
+                    Ok(())
+                }
+            }))
+            .await;
+        let peer = world.peer(outer.addr).await;
+        assert_eq!(peer.ask("hello").await, "before");
+        assert_eq!(peer.recv_text().await, "after");
+        world.logs.take();
+        outer.stop().await.unwrap();
+    });
+}
+
+paused! {
     async fn h14_what_a_logger_sets_while_answers_leave_is_the_workers(world: World) {
-        if world.rt != Rt::Current {
-            return; // seen where worker and test share a thread
-        }
         let (builder, mut taken) = pushing();
         let server = world.serve(builder).await;
         let (bad, to_bad) = pushed(&world, &server, &mut taken).await;
@@ -87,85 +165,6 @@ contract! {
         server.stop().await.unwrap();
     }
 
-    on memory;
-    async fn h14_a_logger_of_a_server_within_a_handler_has_none_of_its_values(world: World) {
-        if world.rt == Rt::Current {
-            return; // there no handler can block its thread
-        }
-        let inner_world = world.clone();
-        let outer = world.serve(raw_server(move |client, mut requests| {
-            let world = inner_world.clone();
-            async move {
-                requests.recv().await?;
-                VALUE.set("the handler's".into());
-                let seen = Arc::new(Mutex::new(None));
-                let (see, answer) = (Arc::clone(&seen), client.clone());
-                within_a_handler(async {
-                    let (builder, mut taken) = pushing();
-                    let inner = world.serve_alone(builder).await;
-                    let (bad, to_bad) = pushed(&world, &inner, &mut taken).await;
-                    world.network.fail_sends(bad.addr(), Some(refused));
-                    world.logs.hook(move || {
-                        *see.lock().unwrap() = VALUE.get();
-                        VALUE.set("a logger's".into());
-                        answer.try_send("from the logger".into()).unwrap();
-                    });
-                    to_bad.send("lost".into()).await.unwrap();
-                    to_bad.flush().await.unwrap_err();
-                    world.logs.hook(|| {});
-                    inner.stop().await.unwrap();
-                });
-                assert_eq!(*seen.lock().unwrap(), None);
-                client.send(VALUE.get().unwrap_or_default().into()).await?;
-                Ok(())
-            }
-        })).await;
-        let peer = world.peer(outer.addr).await;
-        assert_eq!(peer.ask("hello").await, "from the logger");
-        assert_eq!(peer.recv_text().await, "the handler's");
-        world.logs.take();
-        outer.stop().await.unwrap();
-    }
-
-    on memory;
-    async fn v7_a_server_that_ends_in_a_logger_within_a_handler_takes_none_of_its_answers(world: World) {
-        if world.rt == Rt::Current {
-            return;
-        }
-        let inner_world = world.clone();
-        let outer = world.serve(raw_server(move |client, mut requests| {
-            let world = inner_world.clone();
-            async move {
-                requests.recv().await?;
-                client.send("before".into()).await?;
-                within_a_handler(async {
-                    let held = raw_server(|client, mut requests| async move {
-                        let _held = Destructor;
-                        client.send(requests.recv().await?).await?;
-                        pending().await
-                    });
-                    let inner = world.serve_alone(held).await;
-                    let peer = world.peer(inner.addr).await;
-                    peer.ask("hello").await;
-                    world.logs.hook(|| panic!("in a logger"));
-                    inner.serving.abort();
-                    inner.serving.await.unwrap_err();
-                    inner.handle.shutdown().await; // its worker is gone as well
-                    world.logs.hook(|| {});
-                });
-                client.send("after".into()).await?;
-                Ok(())
-            }
-        })).await;
-        let peer = world.peer(outer.addr).await;
-        assert_eq!(peer.ask("hello").await, "before");
-        assert_eq!(peer.recv_text().await, "after");
-        world.logs.take();
-        outer.stop().await.unwrap();
-    }
-}
-
-paused! {
     async fn v7_what_a_logger_sends_leaves_behind_what_was_sent_before(world: World) {
         let (builder, mut taken) = pushing();
         let server = world.serve(builder).await;
