@@ -18,7 +18,7 @@ use postbox_client::UdpClient;
 use postbox_codec_json::JsonSerializer;
 use postbox_protocol::{BoxError, DatagramProtocol, Flip};
 use postbox_server::{
-    Client, ContextVar, Handler, RecvError, Requests, Server, Service, inherit_context,
+    Client, ContextVar, Handler, RecvError, Requests, Server, ServiceScope, inherit_context,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +45,7 @@ impl Handler for PostOffice {
     type Request = Ask;
     type Response = ();
 
-    async fn service_init(&self, _: &mut Service) -> Result<(), BoxError> {
+    async fn service_init(&self, _: &mut ServiceScope) -> Result<(), BoxError> {
         // Each new handler begins with a copy of this.
         COUNTER.set(7);
         Ok(())

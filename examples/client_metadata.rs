@@ -16,7 +16,7 @@ use std::time::Duration;
 use postbox_client::UdpClient;
 use postbox_codec_json::JsonSerializer;
 use postbox_protocol::{BoxError, DatagramProtocol, Flip};
-use postbox_server::{Client, Handler, Requests, Server, ServerHandle, Service};
+use postbox_server::{Client, Handler, Requests, Server, ServerHandle, ServiceScope};
 use serde::{Deserialize, Serialize};
 
 /// What the server says about whoever asks.
@@ -38,7 +38,7 @@ impl Handler for Mirror {
     type Request = ();
     type Response = Seen;
 
-    async fn service_init(&self, service: &mut Service) -> Result<(), BoxError> {
+    async fn service_init(&self, service: &mut ServiceScope) -> Result<(), BoxError> {
         self.server.get_or_init(|| service.handle());
         Ok(())
     }

@@ -84,7 +84,7 @@ async fn main() -> Result<(), BoxError> {
     let members = Members::default();
     let admitted = members.clone();
     let server = Server::builder(protocol(), Club { members: None })
-        .admit(move |address| admitted.contains(&address));
+        .admit(move |incoming| admitted.contains(&incoming.remote_addr()));
     serve_two_clients(server.bind("127.0.0.1:0").await?, &members).await
 }
 

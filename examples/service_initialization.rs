@@ -17,7 +17,7 @@ use std::time::Duration;
 use postbox_client::UdpClient;
 use postbox_codec_json::JsonSerializer;
 use postbox_protocol::{BoxError, DatagramProtocol};
-use postbox_server::{Client, Handler, Requests, Server, Service, Spawner};
+use postbox_server::{Client, Handler, Requests, Server, ServiceScope, Spawner};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep};
 
@@ -32,7 +32,7 @@ impl Handler for Bakery {
     type Response = String;
 
     /// Runs once per serving. Whatever is started here ends with it.
-    async fn service_init(&self, service: &mut Service) -> Result<(), BoxError> {
+    async fn service_init(&self, service: &mut ServiceScope) -> Result<(), BoxError> {
         // Exit actions run in reverse order, after the last handler has ended.
         service.on_exit(|| println!("service stopped"));
         service.on_exit_async(|| async { println!("background tasks stopped") });

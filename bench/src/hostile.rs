@@ -267,11 +267,8 @@ fn main() -> Result<(), BoxError> {
     let parsed = Arc::new(AtomicU64::new(0));
     let protocol = DatagramProtocol::new(JsonSerializer::<Answer, Ask>::new());
     // A small bound, so that what goes beyond it shows.
-    let limits = Limits {
-        total_bytes: 4 << 20,
-        ..Limits::default()
-    };
-    let most = limits.total_bytes + limits.outbox_bytes + BESIDE_BOUNDS;
+    let limits = Limits::default().total_bytes(4 << 20);
+    let most = limits.max_total_bytes() + limits.max_outbox_bytes() + BESIDE_BOUNDS;
     let builder = Server::builder(
         protocol,
         Target {

@@ -1,5 +1,5 @@
 //! Typed UDP servers: one handler for the service, one run of it for each client at a time, each
-//! client with its own bounded postbox.
+//! client with its own bounded queue.
 //!
 //! This crate moves datagrams between sockets and handlers. It knows no format: that is the
 //! protocol object's part (`postbox-protocol`, with one of the codecs `postbox-codec-json`,
@@ -57,62 +57,41 @@
 //! | several workers | yes | on Linux only (elsewhere `bind` fails); on a wildcard bind each answers a broadcast | yes |
 //! | count what the kernel dropped for want of room | yes | on Linux only | yes |
 
-// The modules, in the order of ARCHITECTURE.md.
+// The rooms, in the order of ARCHITECTURE.md. Each uses only those below it.
 
-// What the user configures, owns and shares.
-mod builder;
-mod hosts;
-mod clock;
-mod limits;
-mod server;
-mod shared;
-mod handle;
-mod blocking;
+// What the user configures, owns and runs.
+mod api;
 
-// One serving.
-mod claim;
-mod serve;
-mod service;
-mod exit;
-mod watchdog;
+// One serving, from its start to its end.
+mod serving;
 
-// The data path: in, to a handler, out.
-mod socket;
-mod endpoint;
-mod transport;
-mod worker;
-mod client_key;
-mod dispatch;
-mod port;
-mod peer;
-mod turn;
+// The data path: a worker, who gets which datagram, the runs of a handler.
+mod engine;
+
+// What the user writes, and what it is given.
 mod handler;
-mod context;
-mod requests;
-mod client;
-mod outbox;
-mod inbox;
 
-// What is told.
+// The service around the handlers: its life, its handle, what `service_init` is given.
+mod service;
+
+// How a server is configured.
+mod config;
+
+// In and out: sockets, and a network in memory.
+mod transport;
+
+// Small helpers, and the errors.
+mod support;
 mod error;
-mod panics;
-mod report;
-mod stats;
 
 // The public interface is:
-pub use blocking::BlockingServer;
-pub use builder::ServerBuilder;
-pub use client::{Client, Sending};
-pub use context::{ContextVar, InheritContext, inherit_context};
+pub use api::{BlockingServer, Server, ServerBuilder, Serving};
+pub use config::{BindAddrs, Incoming, Limits};
 pub use error::{BindError, FlushError, Panicked, RecvError, SendError, ServeError, StartError};
-pub use handle::ServerHandle;
-pub use handler::{BoxedHandler, Handler, HandlerFn, handler_fn};
-pub use hosts::Hosts;
-pub use limits::Limits;
+pub use handler::{
+    BoxedHandler, Client, ContextVar, Handler, HandlerFn, InheritContext, Recv, Requests, Sending,
+    handler_fn, inherit_context,
+};
 pub use postbox_protocol::BoxError;
-pub use requests::{Recv, Requests};
-pub use server::{Server, Serving};
-pub use service::{Outcome, Service, Spawner};
-pub use socket::SocketOptions;
-pub use stats::Stats;
-pub use transport::{Capabilities, MemoryNetwork, MemorySocket};
+pub use service::{ServerHandle, ServiceScope, ShutdownToken, Spawner, Stats, TaskResult};
+pub use transport::{Capabilities, MemoryNetwork, MemorySocket, SocketOptions};

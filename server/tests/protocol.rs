@@ -136,14 +136,14 @@ contract! {
 
     async fn p6_the_users_smaller_limit_holds_for_both_families(world: World) {
         for addr in ["127.0.0.1:0", "[::1]:0"] {
-            let limits = Limits { send_datagram: 1_200, ..Limits::default() };
+            let limits = Limits::default().send_datagram(1_200);
             check_limit(&world, echo_of_len().limits(limits), addr, 1_200).await;
         }
     }
 
     async fn p6_a_larger_limit_of_the_user_is_no_limit_at_all(world: World) {
         for (addr, most) in [("127.0.0.1:0", 65_507), ("[::1]:0", 65_527)] {
-            let limits = Limits { send_datagram: usize::MAX, ..Limits::default() };
+            let limits = Limits::default().send_datagram(usize::MAX);
             check_limit(&world, echo_of_len().limits(limits), addr, most).await;
         }
     }

@@ -66,9 +66,8 @@ impl Case {
 
     pub(crate) fn server(self) -> ServerBuilder {
         match self {
-            Self::RefusedByAdmission => {
-                echo::server(Codec::Raw, Style::Oneshot).admit(|client| client.ip() == AWAITED)
-            }
+            Self::RefusedByAdmission => echo::server(Codec::Raw, Style::Oneshot)
+                .admit(|incoming| incoming.remote_addr().ip() == AWAITED),
             Self::RefusedBeforeReceive => Server::builder_fn(
                 DatagramProtocol::new(RawSerializer),
                 |client, mut requests| async move {

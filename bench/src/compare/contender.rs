@@ -21,7 +21,7 @@ pub(super) fn all(args: &Args, codec: Codec, clients: usize, payload: usize) -> 
         style,
         multi: args.multi,
         // The default, unless more have to wait.
-        clients: (clients + 1_000).max(Limits::default().clients),
+        clients: (clients + 1_000).max(Limits::default().max_clients()),
         largest: payload.max(2048),
         offloads: args.bursts,
         no_offloads: args.no_offloads,

@@ -93,10 +93,7 @@ pub fn serve(order: &Order) -> Result<(), BoxError> {
 
 async fn serve_on_tokio(order: Order) -> Result<(), BoxError> {
     if order.peer == Peer::Postbox {
-        let limits = Limits {
-            clients: order.clients,
-            ..Limits::default()
-        };
+        let limits = Limits::default().clients(order.clients);
         let server = echo::server(order.codec, order.style)
             .limits(limits)
             .offloads(!order.no_offloads);

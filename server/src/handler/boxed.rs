@@ -5,10 +5,8 @@ use std::pin::Pin;
 
 use postbox_protocol::BoxError;
 
-use super::Handler;
-use crate::client::Client;
-use crate::requests::Requests;
-use crate::service::Service;
+use super::{Client, Handler, Requests};
+use crate::service::ServiceScope;
 
 type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
 
@@ -52,7 +50,7 @@ impl<Request, Response> fmt::Debug for BoxedHandler<Request, Response> {
 
 trait DynHandler<Request, Response>: Send + Sync {
     fn handle(&self, client: Client<Response>, requests: Requests<Request>) -> BoxFuture<'_>;
-    fn service_init<'a>(&'a self, service: &'a mut Service) -> BoxFuture<'a>;
+    fn service_init<'a>(&'a self, service: &'a mut ServiceScope) -> BoxFuture<'a>;
 }
 
 impl<H: Handler> DynHandler<H::Request, H::Response> for H {
@@ -60,7 +58,7 @@ impl<H: Handler> DynHandler<H::Request, H::Response> for H {
         Box::pin(Handler::handle(self, client, requests))
     }
 
-    fn service_init<'a>(&'a self, service: &'a mut Service) -> BoxFuture<'a> {
+    fn service_init<'a>(&'a self, service: &'a mut ServiceScope) -> BoxFuture<'a> {
         Box::pin(Handler::service_init(self, service))
     }
 }
@@ -79,7 +77,7 @@ impl<Request: Send + 'static, Response: Send + 'static> Handler
         self.handler.handle(client, requests).await
     }
 
-    async fn service_init(&self, service: &mut Service) -> Result<(), BoxError> {
+    async fn service_init(&self, service: &mut ServiceScope) -> Result<(), BoxError> {
         self.handler.service_init(service).await
     }
 }

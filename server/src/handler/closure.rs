@@ -5,9 +5,7 @@ use std::marker::PhantomData;
 
 use postbox_protocol::BoxError;
 
-use super::Handler;
-use crate::client::Client;
-use crate::requests::Requests;
+use super::{Client, Handler, Requests};
 
 /// Makes a handler of a closure.
 ///

@@ -60,6 +60,8 @@ pub(crate) struct RecvBatch {
     next: usize,
     /// And how many the last one was.
     offered: usize,
+    /// How many it could have been, for datagrams as large as the last ones.
+    most: usize,
     buffer_len: usize,
 }
 
@@ -84,6 +86,7 @@ impl RecvBatch {
             received: 0,
             next: FEWEST.min(slots),
             offered: 0,
+            most: slots,
             buffer_len,
         }
     }
@@ -158,7 +161,13 @@ impl RecvBatch {
         let next = (2 * self.received).max(self.offered / 2).max(FEWEST);
         let bytes: usize = self.metas().iter().map(|meta| meta.len).sum();
         let fit = (MOST_BYTES * self.received).checked_div(bytes);
-        self.next = next.min(fit.unwrap_or(next).max(1)).min(self.slots());
+        self.most = fit.unwrap_or(self.slots()).clamp(1, self.slots());
+        self.next = next.min(self.most);
+    }
+
+    /// Whether it holds this part, `1 / part`, of what a receive can bring of datagrams as large.
+    pub(super) fn holds_a_part(&self, part: usize) -> bool {
+        self.received * part >= self.most
     }
 
     /// Whether the receive has filled all slots that it was offered: then there may be more.

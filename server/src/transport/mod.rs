@@ -1,6 +1,7 @@
 //! How datagrams get in and out: a batch of addressed datagrams each way.
 //!
-//! A [`Transport`] is the one thing the receive loop knows about the network. There are three:
+//! An [`Endpoint`] is what a worker is bound to, and a [`Transport`], which it opens for each
+//! serving, the one thing the receive loop knows about the network. There are three of each:
 //!
 //! | transport | where | local address on a wildcard bind | truncation seen | offloads |
 //! |---|---|---|---|---|
@@ -8,16 +9,16 @@
 //! | [`plain`] | everywhere, one datagram per call | no | no | no |
 //! | [`memory`] | no socket at all: tests, simulation | yes | yes | no |
 //!
-//! Nothing here knows packets, clients or handlers. System calls that need `unsafe` are in
-//! `sys/` and nowhere else.
+//! Nothing here knows packets, clients or handlers. Sockets are opened in `socket/`. System calls
+//! that need `unsafe` are in `sys/` and nowhere else.
 
 mod batch;
+mod endpoint;
 mod memory;
-#[cfg(target_os = "linux")]
-mod mtu;
 mod plain;
 #[cfg(target_os = "linux")]
-mod runs;
+mod readiness;
+pub(crate) mod socket;
 #[cfg(target_os = "linux")]
 pub(crate) mod sys;
 #[cfg(test)]
@@ -30,11 +31,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 
 pub(crate) use batch::{Meta, RecvBatch};
-pub(crate) use memory::{MemoryEndpoint, MemoryTransport};
+pub(crate) use endpoint::Endpoint;
 pub use memory::{MemoryNetwork, MemorySocket};
-pub(crate) use plain::PlainTransport;
+pub(crate) use plain::PlainEndpoint;
+pub use socket::SocketOptions;
 #[cfg(target_os = "linux")]
-pub(crate) use udp::UdpTransport;
+pub(crate) use udp::UdpEndpoint;
+
+/// The largest UDP payload over IPv4: 65,535 - 20 (IP header) - 8 (UDP header), RFC 791 and RFC
+/// 768.
+pub(crate) const MAX_PAYLOAD_V4: usize = 65_507;
+
+/// The largest UDP payload over IPv6 without jumbograms: 65,535 - 8, RFC 8200 section 3 and RFC
+/// 768.
+pub(crate) const MAX_PAYLOAD_V6: usize = 65_527;
 
 /// How many datagrams one [`Transport::poll_send`] looks at, at most. Larger batches gain nothing
 /// measurable: the system call itself is under 3 % of the cost of 64 small datagrams.
@@ -42,12 +52,12 @@ pub(crate) const SEND_BATCH: usize = 64;
 
 /// Moves batches of datagrams between one socket and its receive loop.
 ///
-/// Both directions are polled by one task. Each keeps the waker of its own latest call.
-pub(crate) trait Transport: Send + 'static {
-    /// What this transport can tell and do.
-    const CAPABILITIES: Capabilities;
-
-    /// Fills `batch`, which it empties first, with at least one datagram.
+/// Both directions are polled by one task, and each keeps the waker of its own latest call. A
+/// transport waits for nothing but its own socket, blocks never, and does a bounded amount of work
+/// in a call. It may panic only for a bug of its own: that ends serving with an error.
+pub(crate) trait Transport: Send {
+    /// Fills `batch`, which it empties first, with at least one datagram, in the order of their
+    /// arrival.
     ///
     /// An error concerns no datagram in particular, and leaves the batch empty. Receiving may go
     /// on after it.
@@ -55,7 +65,8 @@ pub(crate) trait Transport: Send + 'static {
 
     /// Sends from the front of `datagrams`, as many as go out in one step.
     ///
-    /// Pending means that none left, since the socket's buffer is full.
+    /// Pending means that none left, since the socket's buffer is full. What failed is the first
+    /// datagram's own fault: no other keeps it from leaving, and it keeps no other.
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -108,7 +119,7 @@ pub(crate) enum Sent {
 }
 
 /// What a transport can tell and do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
     /// On a wildcard bind, tells the address that was asked, and answers from it.
@@ -119,4 +130,16 @@ pub struct Capabilities {
     pub icmp_errors: bool,
     /// Receives coalesced datagrams and sends runs of answers in one go, if switched on.
     pub offloads: bool,
+}
+
+impl Capabilities {
+    /// What two transports can both do.
+    pub(crate) fn both(self, other: Self) -> Self {
+        Self {
+            local_addr: self.local_addr && other.local_addr,
+            truncation: self.truncation && other.truncation,
+            icmp_errors: self.icmp_errors && other.icmp_errors,
+            offloads: self.offloads && other.offloads,
+        }
+    }
 }

@@ -1,19 +1,62 @@
 //! The transport of every system: tokio's own socket, one datagram per call.
 
 use std::io;
-use std::net::UdpSocket as StdSocket;
+use std::net::{SocketAddr, UdpSocket as StdSocket};
 #[cfg(target_os = "linux")]
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use socket2::Socket;
 use tokio::net::UdpSocket;
 
-use super::{Capabilities, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
+use super::socket::kernel_drops;
+use super::{
+    Capabilities, Endpoint, Meta, Outgoing, RecvBatch, SEND_BATCH, Sent, SocketOptions, Transport,
+};
+
+/// A bound UDP socket, served one datagram at a time.
+#[derive(Debug)]
+pub(crate) struct PlainEndpoint {
+    socket: Arc<Socket>,
+    local_addr: SocketAddr,
+}
+
+impl PlainEndpoint {
+    /// Takes a bound socket.
+    pub(crate) fn new(socket: Socket, local_addr: SocketAddr) -> Self {
+        Self {
+            socket: Arc::new(socket),
+            local_addr,
+        }
+    }
+}
+
+impl Endpoint for PlainEndpoint {
+    fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    fn open(&self) -> io::Result<Box<dyn Transport>> {
+        Ok(Box::new(PlainTransport::new(&self.socket)?))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    fn drops(&self) -> Option<u64> {
+        kernel_drops(&self.socket)
+    }
+
+    fn socket_options(&self) -> Option<SocketOptions> {
+        Some(SocketOptions::new(&self.socket))
+    }
+}
 
 /// A tokio UDP socket.
 #[derive(Debug)]
-pub(crate) struct PlainTransport {
+pub(super) struct PlainTransport {
     socket: UdpSocket,
     /// An error that came after some datagrams: those go first.
     error: Option<io::Error>,
@@ -21,7 +64,7 @@ pub(crate) struct PlainTransport {
 
 impl PlainTransport {
     /// Serves a duplicate of `socket`, which is bound; needs a tokio runtime with IO enabled.
-    pub(crate) fn new(socket: &Socket) -> io::Result<Self> {
+    pub(super) fn new(socket: &Socket) -> io::Result<Self> {
         let socket = StdSocket::from(socket.try_clone()?);
         socket.set_nonblocking(true)?;
         // Nobody reads their queue here. It counts against the receive buffer, so it would make the
@@ -36,13 +79,6 @@ impl PlainTransport {
 }
 
 impl Transport for PlainTransport {
-    const CAPABILITIES: Capabilities = Capabilities {
-        local_addr: false,
-        truncation: false,
-        icmp_errors: false,
-        offloads: false,
-    };
-
     fn poll_recv(&mut self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<()>> {
         batch.clear();
         if let Some(error) = self.error.take() {
@@ -55,7 +91,7 @@ impl Transport for PlainTransport {
             for (buffer, meta) in buffers.iter_mut().zip(metas) {
                 match self.socket.try_recv_from(buffer) {
                     Ok((len, remote)) => {
-                        *meta = super::Meta {
+                        *meta = Meta {
                             remote,
                             local: None,
                             len,

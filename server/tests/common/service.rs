@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use postbox_server::{
-    BoxError, Client, Handler, Requests, ServeError, Server, ServerBuilder, Service,
+    BoxError, Client, Handler, Requests, ServeError, Server, ServerBuilder, ServiceScope,
 };
 use tokio::sync::Notify;
 
@@ -21,7 +21,7 @@ struct WithInit<I, F> {
 
 impl<I, F, Fut> Handler for WithInit<I, F>
 where
-    I: for<'a> Fn(&'a mut Service) -> InitFuture<'a> + Send + Sync + 'static,
+    I: for<'a> Fn(&'a mut ServiceScope) -> InitFuture<'a> + Send + Sync + 'static,
     F: Fn(Client<Bytes>, Requests<Bytes>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
 {
@@ -38,7 +38,7 @@ where
 
     fn service_init(
         &self,
-        service: &mut Service,
+        service: &mut ServiceScope,
     ) -> impl Future<Output = Result<(), BoxError>> + Send {
         (self.init)(service)
     }
@@ -47,7 +47,7 @@ where
 /// A server of raw datagrams: `|service| Box::pin(async move { .. })`, and the handler.
 pub fn server_with_init<I, F, Fut>(init: I, handle: F) -> ServerBuilder
 where
-    I: for<'a> Fn(&'a mut Service) -> InitFuture<'a> + Send + Sync + 'static,
+    I: for<'a> Fn(&'a mut ServiceScope) -> InitFuture<'a> + Send + Sync + 'static,
     F: Fn(Client<Bytes>, Requests<Bytes>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
 {
@@ -57,7 +57,7 @@ where
 /// A server that answers each datagram with itself.
 pub fn echo_with_init<I>(init: I) -> ServerBuilder
 where
-    I: for<'a> Fn(&'a mut Service) -> InitFuture<'a> + Send + Sync + 'static,
+    I: for<'a> Fn(&'a mut ServiceScope) -> InitFuture<'a> + Send + Sync + 'static,
 {
     server_with_init(init, |client, mut requests| async move {
         client.send(requests.recv().await?).await?;

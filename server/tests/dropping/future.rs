@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
+use postbox_server::ShutdownToken;
 use postbox_server::{Client, SendError, ServeError, Spawner, StartError};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::common::service::*;
 use crate::common::*;
@@ -302,15 +302,18 @@ contract! {
         world.logs.take(); // whether it still served then
     }
 
-    async fn v10_the_cancellation_token_and_the_spawner_of_a_dropped_serving(world: World) {
-        let kept = Arc::new(OnceLock::<(CancellationToken, Spawner)>::new());
+    async fn v10_the_shutdown_token_and_the_spawner_of_a_dropped_serving(world: World) {
+        let kept = Arc::new(OnceLock::<(ShutdownToken, Spawner)>::new());
         let keep = Arc::clone(&kept);
         let server = world.serve(echo_with_init(move |service| {
-            keep.set((service.cancellation(), service.spawner())).unwrap();
+            keep.set((service.shutdown_token(), service.spawner())).unwrap();
             Box::pin(async { Ok(()) })
         })).await;
         let (token, spawner) = kept.get().unwrap();
-        let waiting = tokio::spawn(token.clone().cancelled_owned());
+        let waiting = tokio::spawn({
+            let token = token.clone();
+            async move { token.begun().await }
+        });
         server.serving.abort();
         waiting.await.unwrap();
         server.handle.shutdown().await;

@@ -8,13 +8,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use postbox_server::ShutdownToken;
 use postbox_server::{
     Client, FlushError, RecvError, Requests, SendError, ServeError, ServerBuilder, Spawner,
     StartError,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
 use crate::common::service::*;
 use crate::common::*;
@@ -58,7 +58,7 @@ fn serve_elsewhere(
 struct Left {
     journal: Journal,
     client: Arc<Mutex<Option<Client<Bytes>>>>,
-    spawner: Arc<Mutex<Option<(Spawner, CancellationToken)>>>,
+    spawner: Arc<Mutex<Option<(Spawner, ShutdownToken)>>>,
 }
 
 const NOT_RUN: &str = "an exit action was not run: no runtime is left to run it";
@@ -80,7 +80,7 @@ impl Left {
                 });
                 service.spawn(std::future::pending::<()>());
                 service.on_exit_async(move || async move { late.add("async") });
-                *init.spawner.lock().unwrap() = Some((service.spawner(), service.cancellation()));
+                *init.spawner.lock().unwrap() = Some((service.spawner(), service.shutdown_token()));
                 Box::pin(async { Ok(()) })
             },
             move |client, mut requests| {
@@ -119,7 +119,7 @@ impl Left {
         assert!(matches!(flushed, Err(FlushError::Closed)), "{flushed:?}");
         assert!(client.is_closing());
         let (spawner, token) = self.spawner.lock().unwrap().take().unwrap();
-        token.cancelled().await;
+        token.begun().await;
         let dropped = self.journal.on_drop("never run");
         spawner.spawn(async move {
             let _dropped = dropped;

@@ -17,10 +17,7 @@ const ROOM: usize = 66 * 1024;
 const LARGE: usize = 30_000;
 
 fn limits() -> Limits {
-    Limits {
-        outbox_bytes: 0,
-        ..Limits::default()
-    }
+    Limits::default().outbox_bytes(0)
 }
 
 /// Fills the outbox of a server that sends nothing. Returns how many datagrams that took.
@@ -251,7 +248,7 @@ contract! {
     async fn l1_the_outbox_holds_as_much_as_the_user_says(world: World) {
         for (asked, room) in [(0, ROOM), (ROOM + 1, ROOM + 1), (1_000_000, 1_000_000)] {
             let (builder, mut taken) = pushing();
-            let limits = Limits { outbox_bytes: asked, ..Limits::default() };
+            let limits = Limits::default().outbox_bytes(asked);
             let server = world.serve(builder.limits(limits).grace(Duration::ZERO)).await;
             let (_peer, client) = pushed(&world, &server, &mut taken).await;
             world.network.block_sends(server.addr, true);
@@ -260,6 +257,6 @@ contract! {
             server.serving.abort();
             server.handle.shutdown().await;
         }
-        assert_eq!(Limits::default().outbox_bytes, 4 * 1024 * 1024);
+        assert_eq!(Limits::default().max_outbox_bytes(), 4 * 1024 * 1024);
     }
 }

@@ -47,7 +47,7 @@ contract! {
     async fn h3_coalesced_datagrams_wait_for_a_handler_that_does_something_else(world: World) {
         let gate = Arc::new(Notify::new());
         let open = Arc::clone(&gate);
-        let limits = Limits { client_datagrams: 2, ..Limits::default() };
+        let limits = Limits::default().client_datagrams(2);
         let server = world
             .serve(raw_server(move |client, mut requests| {
                 let gate = Arc::clone(&gate);

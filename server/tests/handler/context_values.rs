@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use postbox_protocol::BoxError;
 use postbox_server::{
-    Client, ContextVar, Handler, Requests, ServeError, Server, ServerBuilder, Service,
+    Client, ContextVar, Handler, Requests, ServeError, Server, ServerBuilder, ServiceScope,
     inherit_context,
 };
 
@@ -50,7 +50,7 @@ impl Handler for Init {
     type Request = Bytes;
     type Response = Bytes;
 
-    async fn service_init(&self, _: &mut Service) -> Result<(), BoxError> {
+    async fn service_init(&self, _: &mut ServiceScope) -> Result<(), BoxError> {
         TEXT.set("first".into());
         tokio::task::yield_now().await;
         TEXT.set(text() + ", then second");
@@ -182,7 +182,7 @@ contract! {
         impl Handler for Sets {
             type Request = Bytes;
             type Response = Bytes;
-            async fn service_init(&self, _: &mut Service) -> Result<(), BoxError> {
+            async fn service_init(&self, _: &mut ServiceScope) -> Result<(), BoxError> {
                 BOMB.set(Arc::new(Bomb));
                 Ok(())
             }

@@ -237,10 +237,7 @@ fn h7_a_longer_deadline_after_a_shorter_one_and_the_other_way_round() {
 #[test]
 fn h7_the_largest_duration_means_none() {
     run_paused(|world| async move {
-        let limits = Limits {
-            idle: Some(ms(50)),
-            ..Limits::default()
-        };
+        let limits = Limits::default().idle(Some(ms(50)));
         let huge = [
             Duration::MAX,
             Duration::MAX - Duration::from_nanos(1),
@@ -325,10 +322,7 @@ fn h7_a_deadline_that_passed_unnoticed_is_not_the_next_receives() {
 #[test]
 fn h7_the_items_of_the_stream_come_before_the_idle_limit_or_time_out() {
     run_paused(|world| async move {
-        let limits = Limits {
-            idle: Some(ms(100)),
-            ..Limits::default()
-        };
+        let limits = Limits::default().idle(Some(ms(100)));
         let case = Case::new(&world, limits, |client, mut requests| async move {
             for _ in 0..2 {
                 let (begin, mut ticks) = (Instant::now(), interval(ms(7)));

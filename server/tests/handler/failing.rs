@@ -288,7 +288,7 @@ contract! {
 
     on memory, udp;
     async fn h11_a_returned_truncation_is_a_warning(world: World) {
-        let limits = Limits { receive_datagram: 10, ..Limits::default() };
+        let limits = Limits::default().receive_datagram(10);
         let server = world.serve(echo().limits(limits)).await;
         let peer = world.peer(server.addr).await;
         peer.send("longer than that").await;

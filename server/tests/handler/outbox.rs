@@ -33,10 +33,7 @@ impl Case {
                 Ok(())
             }
         });
-        let limits = Limits {
-            outbox_bytes: ROOM,
-            ..Limits::default()
-        };
+        let limits = Limits::default().outbox_bytes(ROOM);
         let server = world.serve(builder.limits(limits)).await;
         let peer = world.peer(server.addr).await;
         peer.ask("hello").await;

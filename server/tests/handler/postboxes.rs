@@ -104,7 +104,7 @@ contract! {
                         Ok(())
                     }
                 })
-                .limits(Limits { client_datagrams: BACKLOG, client_bytes: usize::MAX, ..Limits::default() }),
+                .limits(Limits::default().client_datagrams(BACKLOG).client_bytes(usize::MAX)),
             )
             .await;
         let (peer, pacer) = (world.peer(server.addr).await, world.peer(server.addr).await);

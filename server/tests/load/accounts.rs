@@ -30,15 +30,15 @@ fn everything(gate: &Arc<Semaphore>) -> ServerBuilder {
             Ok(())
         }
     })
-    .admit(|remote| remote.ip().to_string() != "127.0.0.9")
-    .limits(Limits {
-        client_datagrams: 2,
-        clients: 2,
-        total_bytes: 200,
-        receive_datagram: 100,
-        grace: std::time::Duration::ZERO,
-        ..Limits::default()
-    })
+    .admit(|incoming| incoming.remote_addr().ip().to_string() != "127.0.0.9")
+    .limits(
+        Limits::default()
+            .client_datagrams(2)
+            .clients(2)
+            .total_bytes(200)
+            .receive_datagram(100)
+            .grace(std::time::Duration::ZERO),
+    )
 }
 
 contract! {
@@ -125,7 +125,7 @@ contract! {
     async fn l7_several_workers_add_up(world: World) {
         let gate = Arc::new(Semaphore::new(0));
         let grace = std::time::Duration::ZERO;
-        let limits = Limits { client_datagrams: 2, grace, ..Limits::default() };
+        let limits = Limits::default().client_datagrams(2).grace(grace);
         let server = world.serve(everything(&gate).limits(limits).workers(3)).await;
         let mut peers = Vec::new();
         for number in 0..20 {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use postbox_server::{Client, MemoryNetwork, ServerHandle};
+use postbox_server::{Client, Incoming, MemoryNetwork, ServerHandle};
 use tokio::runtime::Runtime;
 
 use super::common::*;
@@ -56,7 +56,7 @@ contract! {
         let asked = Arc::new(AtomicUsize::new(0));
         let admit = |asked: &Arc<AtomicUsize>| {
             let asked = Arc::clone(asked);
-            move |_| {
+            move |_: &Incoming| {
                 asked.fetch_add(1, Ordering::SeqCst);
                 true
             }
@@ -97,8 +97,8 @@ contract! {
             client.send(requests.recv().await?).await?;
             Ok(())
         })
-        .admit(move |remote| {
-            seen.lock().unwrap().push(remote);
+        .admit(move |incoming| {
+            seen.lock().unwrap().push(incoming.remote_addr());
             true
         });
         let server = world.serve(builder).await;
@@ -154,7 +154,7 @@ contract! {
                 Ok(())
             }
         })
-        .admit(move |remote| Some(remote) != *ban.lock().unwrap());
+        .admit(move |incoming| Some(incoming.remote_addr()) != *ban.lock().unwrap());
         let server = world.serve(builder).await;
         let bad = world.peer(server.addr).await;
         let good = world.peer(server.addr).await;
@@ -170,7 +170,7 @@ contract! {
     }
 
     async fn l6_a_refusal_is_asked_before_the_bound_of_clients(world: World) {
-        let limits = postbox_server::Limits { clients: 0, ..Default::default() };
+        let limits = postbox_server::Limits::default().clients(0);
         let server = world.serve(echo().limits(limits).admit(|_| false)).await;
         let peer = world.peer(server.addr).await;
         peer.send("x").await;

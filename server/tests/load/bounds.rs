@@ -12,7 +12,7 @@ use crate::contract;
 contract! {
     async fn l1_a_client_queues_so_many_datagrams_and_the_newest_is_dropped(world: World) {
         let gate = Arc::new(Notify::new());
-        let limits = Limits { client_datagrams: 2, ..Limits::default() };
+        let limits = Limits::default().client_datagrams(2);
         let server = world.serve(gated(&gate).limits(limits)).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("first").await, "first");
@@ -31,7 +31,7 @@ contract! {
     async fn l1_a_client_queues_so_many_bytes_overhead_included(world: World) {
         let gate = Arc::new(Notify::new());
         // Each datagram of 10 bytes costs 42.
-        let limits = Limits { client_bytes: 2 * 42 + 41, ..Limits::default() };
+        let limits = Limits::default().client_bytes(2 * 42 + 41);
         let server = world.serve(gated(&gate).limits(limits)).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("first").await, "first");
@@ -51,7 +51,7 @@ contract! {
 
     async fn l1_all_clients_together_queue_so_many_bytes(world: World) {
         let gate = Arc::new(Notify::new());
-        let limits = Limits { total_bytes: 3 * 33, ..Limits::default() };
+        let limits = Limits::default().total_bytes(3 * 33);
         let server = world.serve(gated(&gate).limits(limits)).await;
         let mut peers = Vec::new();
         for _ in 0..4 {
@@ -78,7 +78,7 @@ contract! {
 
     async fn l1_so_many_clients_have_a_handler_and_others_are_dropped(world: World) {
         let gate = Arc::new(Notify::new());
-        let limits = Limits { clients: 2, ..Limits::default() };
+        let limits = Limits::default().clients(2);
         let server = world.serve(gated(&gate).limits(limits)).await;
         let first = world.peer(server.addr).await;
         let second = world.peer(server.addr).await;
@@ -99,7 +99,7 @@ contract! {
     }
 
     async fn l1_handlers_that_answer_at_once_do_not_count_as_waiting_clients(world: World) {
-        let limits = Limits { clients: 1, ..Limits::default() };
+        let limits = Limits::default().clients(1);
         let server = world.serve(echo().limits(limits)).await;
         for _ in 0..10 {
             let peer = world.peer(server.addr).await;
@@ -128,9 +128,9 @@ contract! {
 #[test]
 fn l1_the_defaults_are_what_the_documentation_says() {
     let limits = Limits::default();
-    assert_eq!(limits.client_datagrams, 64);
-    assert_eq!(limits.client_bytes, 256 * 1024);
-    assert_eq!(limits.clients, 65_536);
-    assert_eq!(limits.total_bytes, 64 * 1024 * 1024);
-    assert_eq!(limits.outbox_bytes, 4 * 1024 * 1024);
+    assert_eq!(limits.max_client_datagrams(), 64);
+    assert_eq!(limits.max_client_bytes(), 256 * 1024);
+    assert_eq!(limits.max_clients(), 65_536);
+    assert_eq!(limits.max_total_bytes(), 64 * 1024 * 1024);
+    assert_eq!(limits.max_outbox_bytes(), 4 * 1024 * 1024);
 }

@@ -147,10 +147,7 @@ fn l2_clients_whose_conversation_ended_leave_no_deadline_behind() {
 
 #[test]
 fn l2_clients_that_were_left_alone_leave_no_memory_behind() {
-    let limits = Limits {
-        idle: Some(Duration::from_secs(1)),
-        ..Limits::default()
-    };
+    let limits = Limits::default().idle(Some(Duration::from_secs(1)));
     let builder = raw_server(|_, mut requests| async move {
         requests.recv().await?;
         assert!(matches!(requests.recv().await, Err(RecvError::TimedOut)));
@@ -174,10 +171,7 @@ fn l2_clients_that_were_left_alone_leave_no_memory_behind() {
 #[test]
 fn l3_a_queued_datagram_takes_its_own_length_and_a_small_constant() {
     for len in [0, 10, 1_000] {
-        let limits = Limits {
-            client_bytes: usize::MAX,
-            ..Limits::default()
-        };
+        let limits = Limits::default().client_bytes(usize::MAX);
         let builder = raw_server(|_, mut requests| async move {
             requests.recv().await?;
             std::future::pending().await

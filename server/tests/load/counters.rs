@@ -38,10 +38,10 @@ contract! {
                 Ok(())
             }
         });
-        let limits = Limits { client_datagrams: 3, ..Limits::default() };
+        let limits = Limits::default().client_datagrams(3);
         let refused = world.peer_at("127.0.0.3:0".parse().unwrap(), "127.0.0.1:1".parse().unwrap()).await;
         let refuse = refused.addr();
-        let server = world.serve(builder.limits(limits).admit(move |remote| remote != refuse)).await;
+        let server = world.serve(builder.limits(limits).admit(move |incoming| incoming.remote_addr() != refuse)).await;
         let peer = world.peer(server.addr).await;
         for _ in 0..5 {
             assert_eq!(peer.ask("echo").await, "echo");

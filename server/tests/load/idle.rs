@@ -36,7 +36,7 @@ paused! {
     }
 
     async fn l8_the_idle_limit_is_the_users_to_set(world: World) {
-        let limits = Limits { idle: Some(Duration::from_secs(7)), ..Limits::default() };
+        let limits = Limits::default().idle(Some(Duration::from_secs(7)));
         let server = world.serve(second_receive().limits(limits)).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("x").await, "x");
@@ -59,7 +59,7 @@ paused! {
             client.send(format!("{}", begin.elapsed().as_secs()).into()).await?;
             Ok(())
         });
-        let limits = Limits { idle: Some(Duration::from_secs(7)), ..Limits::default() };
+        let limits = Limits::default().idle(Some(Duration::from_secs(7)));
         let server = world.serve(builder.limits(limits)).await;
         for text in ["stream", "task"] {
             let peer = world.peer(server.addr).await;
@@ -78,7 +78,7 @@ paused! {
             client.send(requests.recv_timeout(Duration::MAX).await?).await?;
             Ok(())
         });
-        let limits = Limits { idle: Some(Duration::from_secs(7)), ..Limits::default() };
+        let limits = Limits::default().idle(Some(Duration::from_secs(7)));
         let server = world.serve(builder.limits(limits)).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("x").await, "x");
@@ -89,7 +89,7 @@ paused! {
     }
 
     async fn l8_without_an_idle_limit_a_receive_waits_on(world: World) {
-        let limits = Limits { idle: None, ..Limits::default() };
+        let limits = Limits::default().idle(None);
         let builder = raw_server(|client, mut requests| async move {
             client.send(requests.recv().await?).await?;
             client.send(requests.recv().await?).await?;
@@ -104,7 +104,7 @@ paused! {
     }
 
     async fn l8_forged_first_packets_do_not_hold_the_bound_of_clients_for_ever(world: World) {
-        let limits = Limits { clients: 1, idle: Some(Duration::from_secs(10)), ..Limits::default() };
+        let limits = Limits::default().clients(1).idle(Some(Duration::from_secs(10)));
         let builder = raw_server(|client, mut requests| async move {
             client.send(requests.recv().await?).await?;
             match requests.recv().await {

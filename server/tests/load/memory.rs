@@ -38,7 +38,7 @@ contract! {
 
     async fn l3_a_queued_datagram_costs_its_length_and_a_small_constant(world: World) {
         let gate = Arc::new(Notify::new());
-        let limits = Limits { client_datagrams: 1000, ..Limits::default() };
+        let limits = Limits::default().client_datagrams(1000);
         let server = world.serve(gated(&gate).limits(limits)).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("x").await, "x");

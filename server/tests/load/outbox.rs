@@ -11,10 +11,7 @@ use crate::contract;
 
 /// The smallest outbox: 66 KiB.
 fn smallest() -> Limits {
-    Limits {
-        outbox_bytes: 0,
-        ..Limits::default()
-    }
+    Limits::default().outbox_bytes(0)
 }
 
 /// Two answers of this size do not fit into it.

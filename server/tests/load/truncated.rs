@@ -18,7 +18,7 @@ contract! {
                 client.send(answer.into()).await?;
             }
         });
-        let limits = Limits { receive_datagram: 100, ..Limits::default() };
+        let limits = Limits::default().receive_datagram(100);
         let server = world.serve(builder.limits(limits)).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask([1; 101]).await, "cut to 100", "as the first, before a handler");
@@ -41,7 +41,7 @@ contract! {
                 client.send(answer).await?;
             }
         });
-        let limits = Limits { receive_datagram: 5, ..Limits::default() };
+        let limits = Limits::default().receive_datagram(5);
         let server = world.serve(builder.limits(limits)).await;
         let peer = world.peer(server.addr).await;
         world.network.send_coalesced(peer.addr(), b"aabbcc", 2, server.addr);
@@ -67,7 +67,7 @@ contract! {
                 Ok(())
             }
         });
-        let limits = Limits { receive_datagram: 10, ..Limits::default() };
+        let limits = Limits::default().receive_datagram(10);
         let server = world.serve(builder.limits(limits)).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("first").await, "first");

@@ -90,9 +90,9 @@ contract! {
         for shutdown in [true, false] {
             let server = world.bind(echo_with_init(move |service| {
                 let (late, spawner) = (Arc::new(Notify::new()), service.spawner());
-                let (stopped, tell) = (service.cancellation(), Arc::clone(&late));
+                let (stopped, tell) = (service.shutdown_token(), Arc::clone(&late));
                 service.spawn(async move {
-                    stopped.cancelled().await;
+                    stopped.begun().await;
                     tell.notify_one();
                     Err::<(), _>("at the end")
                 });

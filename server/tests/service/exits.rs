@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use postbox_server::{FlushError, Limits, SendError, Service};
+use postbox_server::{FlushError, Limits, SendError, ServiceScope};
 use tokio::sync::Notify;
 use tracing::Level;
 
@@ -17,7 +17,7 @@ use crate::common::*;
 use crate::contract;
 
 /// An exit action for the journal.
-fn note(service: &mut Service, journal: &Journal, entry: &'static str) {
+fn note(service: &mut ServiceScope, journal: &Journal, entry: &'static str) {
     let journal = journal.clone();
     service.on_exit(move || journal.add(entry));
 }
@@ -229,7 +229,7 @@ contract! {
             Box::pin(async { Ok(()) })
         });
         let exit = Duration::from_millis(20);
-        let server = world.serve(builder.limits(Limits { exit, ..Limits::default() })).await;
+        let server = world.serve(builder.limits(Limits::default().exit(exit))).await;
         let begin = std::time::Instant::now();
         server.stop().await.unwrap();
         assert!(begin.elapsed() >= exit, "never early");
@@ -333,10 +333,7 @@ fn s2_a_background_task_that_never_yields_is_left_behind_at_the_deadline() {
             Box::pin(async { Ok(()) })
         });
         let exit = Duration::from_millis(20);
-        let limits = Limits {
-            exit,
-            ..Limits::default()
-        };
+        let limits = Limits::default().exit(exit);
         let server = world.serve(builder.limits(limits)).await;
         // A thread that is not the runtime's does the rest, so that the one that will be blocked
         // has nothing else to do, not even this test: that would never be done.

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use postbox_server::ShutdownToken;
 use postbox_server::{ServeError, ServerHandle, Spawner, StartError};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::common::service::*;
 use crate::common::*;
@@ -122,16 +122,16 @@ contract! {
         assert_eq!(journal.entries(), ["dropped"]);
     }
 
-    async fn s1_the_cancellation_token_tells_handlers_and_tasks_of_the_shutdown(world: World) {
-        let kept = Arc::new(OnceLock::<CancellationToken>::new());
+    async fn s1_the_shutdown_token_tells_handlers_and_tasks_of_the_shutdown(world: World) {
+        let kept = Arc::new(OnceLock::<ShutdownToken>::new());
         let (token, journal) = (Arc::clone(&kept), Journal::default());
         let (task, knows) = (journal.clone(), journal.clone());
         let builder = server_with_init(
             move |service| {
-                let (cancelled, task) = (service.cancellation(), task.clone());
+                let (cancelled, task) = (service.shutdown_token(), task.clone());
                 kept.set(cancelled.clone()).unwrap();
                 service.spawn(async move {
-                    cancelled.cancelled().await;
+                    cancelled.begun().await;
                     task.add("the task knows");
                 });
                 Box::pin(async { Ok(()) })
@@ -140,7 +140,7 @@ contract! {
                 let (token, task) = (token.get().unwrap().clone(), knows.clone());
                 async move {
                     client.send(requests.recv().await?).await?;
-                    token.cancelled().await;
+                    token.begun().await;
                     task.wait_for("the task knows").await; // the last exit action stops it
                     client.send("goodbye".into()).await?;
                     Ok(())
@@ -159,13 +159,13 @@ contract! {
         server.stop().await.unwrap();
     }
 
-    async fn s1_the_cancellation_token_is_cancelled_before_the_exit_actions_however_serving_ends(world: World) {
+    async fn s1_the_shutdown_token_is_cancelled_before_the_exit_actions_however_serving_ends(world: World) {
         for ends_by in ["failed init", "failed task", "shutdown", "drop"] {
             let journal = Journal::default();
             let exit = journal.clone();
             let server = world.bind(echo_with_init(move |service| {
-                let (token, exit) = (service.cancellation(), exit.clone());
-                service.on_exit(move || exit.add(format!("cancelled: {}", token.is_cancelled())));
+                let (token, exit) = (service.shutdown_token(), exit.clone());
+                service.on_exit(move || exit.add(format!("cancelled: {}", token.has_begun())));
                 let result = if ends_by == "failed init" { Err("no".into()) } else { Ok(()) };
                 if ends_by == "failed task" {
                     service.spawn(async { Err::<(), _>("no") });
@@ -188,16 +188,6 @@ contract! {
             assert_eq!(journal.entries(), ["cancelled: true"], "{ends_by}");
             let _ = serving.await;
         }
-    }
-
-    async fn s1_cancelling_ones_own_token_does_not_stop_the_server(world: World) {
-        let server = world.serve(echo_with_init(|service| {
-            service.cancellation().cancel();
-            Box::pin(async { Ok(()) })
-        })).await;
-        let peer = world.peer(server.addr).await;
-        assert_eq!(peer.ask("still").await, "still");
-        server.stop().await.unwrap();
     }
 
     async fn s1_service_init_reaches_the_servers_handle(world: World) {

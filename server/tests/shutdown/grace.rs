@@ -139,7 +139,7 @@ contract! {
         let server = world
             .serve(gives_its_client(give)
             // Small, so that what is left at the end leaves in an instant.
-            .limits(Limits { outbox_bytes: 0, ..Limits::default() }))
+            .limits(Limits::default().outbox_bytes(0)))
             .await;
         let peer = world.peer(server.addr).await;
         peer.send("x").await;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::service::{InitFuture, echo_with_init};
-use postbox_server::{Limits, RecvError, ServerBuilder, ServerHandle, Service};
+use postbox_server::{Limits, RecvError, ServerBuilder, ServerHandle, ServiceScope};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -31,12 +31,9 @@ fn told(result: Result<Bytes, RecvError>) -> Bytes {
 /// An echo server whose exit actions may take for ever.
 fn with_init<I>(init: I) -> ServerBuilder
 where
-    I: for<'a> Fn(&'a mut Service) -> InitFuture<'a> + Send + Sync + 'static,
+    I: for<'a> Fn(&'a mut ServiceScope) -> InitFuture<'a> + Send + Sync + 'static,
 {
-    let limits = Limits {
-        exit: HOUR,
-        ..Limits::default()
-    };
+    let limits = Limits::default().exit(HOUR);
     echo_with_init(init).limits(limits)
 }
 

@@ -1,8 +1,12 @@
 //! A server's end of the network in memory: what a socket is elsewhere.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::MemoryNetwork;
+use super::transport::MemoryTransport;
+use crate::transport::{Capabilities, Endpoint, Transport};
 
 /// One member of the group that shares an address.
 ///
@@ -24,18 +28,29 @@ impl MemoryEndpoint {
             member,
         }
     }
+}
 
-    /// Returns the address it is bound to.
-    pub(crate) fn local_addr(&self) -> SocketAddr {
+impl Endpoint for Arc<MemoryEndpoint> {
+    fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Returns how many datagrams were lost since its queue was full.
-    pub(crate) fn lost(&self) -> u64 {
+    fn open(&self) -> io::Result<Box<dyn Transport>> {
+        Ok(Box::new(MemoryTransport::new(Self::clone(self))))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            local_addr: true,
+            truncation: true,
+            ..Capabilities::default()
+        }
+    }
+
+    fn drops(&self) -> Option<u64> {
         let mut state = self.network.lock();
-        state
-            .inbox(self.addr, self.member)
-            .map_or(0, |inbox| inbox.lost)
+        let inbox = state.inbox(self.addr, self.member);
+        Some(inbox.map_or(0, |inbox| inbox.lost))
     }
 }
 

@@ -15,7 +15,8 @@ use std::net::SocketAddr;
 pub(crate) use endpoint::MemoryEndpoint;
 pub use network::MemoryNetwork;
 pub use socket::MemorySocket;
-pub(crate) use transport::MemoryTransport;
+#[cfg(test)]
+pub(super) use transport::MemoryTransport;
 
 /// The datagrams that wait at one address, at most; later ones are lost, as with a full socket
 /// buffer. Room for one datagram from each of 10,000 clients.

@@ -9,7 +9,7 @@ use std::task::Waker;
 
 use super::faults::Faults;
 use super::{Datagram, MemoryEndpoint, MemorySocket, QUEUE_LEN};
-use crate::limits::{MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
+use crate::transport::{MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 
 /// The first port that is handed out where the user asks for port 0: the first of the range that
 /// systems use for it.

@@ -7,19 +7,17 @@ use std::task::{Context, Poll};
 
 use super::network::{check_len, loopback};
 use super::{Datagram, MemoryEndpoint};
-use crate::transport::{
-    Capabilities, LocalAddr, Meta, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport,
-};
+use crate::transport::{LocalAddr, Meta, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
 
 /// Serves a [`MemoryEndpoint`].
 #[derive(Debug)]
-pub(crate) struct MemoryTransport {
+pub(in crate::transport) struct MemoryTransport {
     endpoint: Arc<MemoryEndpoint>,
 }
 
 impl MemoryTransport {
     /// Serves `endpoint`, which may have been served before.
-    pub(crate) fn new(endpoint: Arc<MemoryEndpoint>) -> Self {
+    pub(in crate::transport) fn new(endpoint: Arc<MemoryEndpoint>) -> Self {
         Self { endpoint }
     }
 
@@ -37,13 +35,6 @@ impl MemoryTransport {
 }
 
 impl Transport for MemoryTransport {
-    const CAPABILITIES: Capabilities = Capabilities {
-        local_addr: true,
-        truncation: true,
-        icmp_errors: false,
-        offloads: false,
-    };
-
     fn poll_recv(&mut self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<()>> {
         let MemoryEndpoint {
             network,

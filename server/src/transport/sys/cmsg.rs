@@ -292,7 +292,7 @@ mod tests {
                     let info: libc::in6_pktinfo = read(data).unwrap();
                     let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
                     assert_eq!(ip, local.reply_from.map_or(Ipv6Addr::UNSPECIFIED, v6));
-                    assert_eq!(info.ipi6_ifindex, local.interface as _);
+                    assert_eq!(info.ipi6_ifindex as u32, local.interface);
                 } else {
                     let info: libc::in_pktinfo = read(data).unwrap();
                     let ip = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());

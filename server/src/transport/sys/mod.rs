@@ -27,8 +27,8 @@ pub(crate) use icmp::next_error;
 #[cfg(test)]
 pub(crate) use options::disable_checksums;
 pub(crate) use options::{
-    MtuDiscovery, force_recv_buffer, kernel_drops, mtu_discovery, set_gro, set_mtu_discovery,
-    set_pktinfo, set_recv_errors, tells_errors, unset_recv_errors, uses_gro,
+    force_recv_buffer, kernel_drops, set_dont_fragment, set_gro, set_pktinfo, set_recv_errors,
+    tells_errors, unset_recv_errors, uses_gro,
 };
 pub(crate) use recv::{Receiver, Wanted};
 pub(crate) use send::{SendError, Sender};

@@ -83,36 +83,16 @@ pub(crate) fn force_recv_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Res
     set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
 }
 
-/// What the kernel does where an IPv4 datagram may be longer than its path takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MtuDiscovery {
-    /// Cuts it into fragments. What a socket does unless it, or the system, is told otherwise.
-    Default,
-    /// Looks up no path, and refuses only what is too long for the device.
-    Off,
-}
-
-impl MtuDiscovery {
-    fn mode(self) -> c_int {
-        match self {
-            Self::Default => libc::IP_PMTUDISC_WANT,
-            Self::Off => libc::IP_PMTUDISC_PROBE,
-        }
+/// Sends without fragments: what is longer than the device takes is refused, and the kernel neither
+/// looks up the path's MTU nor draws an identification for each datagram (RFC 6864 section 4.1).
+pub(crate) fn set_dont_fragment(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    if v6 {
+        let mode = libc::IPV6_PMTUDISC_PROBE;
+        set(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, mode)
+    } else {
+        let mode = libc::IP_PMTUDISC_PROBE;
+        set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, mode)
     }
-}
-
-/// Tells which of the two it is; an error if it is neither.
-pub(crate) fn mtu_discovery(socket: BorrowedFd<'_>) -> io::Result<MtuDiscovery> {
-    let mode = int(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER)?;
-    [MtuDiscovery::Default, MtuDiscovery::Off]
-        .into_iter()
-        .find(|one| one.mode() == mode)
-        .ok_or_else(|| io::ErrorKind::Unsupported.into())
-}
-
-/// Chooses it.
-pub(crate) fn set_mtu_discovery(socket: BorrowedFd<'_>, mode: MtuDiscovery) -> io::Result<()> {
-    set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, mode.mode())
 }
 
 /// Returns how many datagrams were dropped on arrival, mostly for want of buffer.

@@ -8,7 +8,7 @@ use super::super::Outgoing;
 use super::addr::RawAddr;
 use super::check;
 use super::cmsg::{Control, SEND_ROOM, Writer};
-use crate::limits::MAX_PAYLOAD_V4;
+use crate::transport::MAX_PAYLOAD_V4;
 
 /// The most datagrams that the kernel cuts one message into, on every kernel that can do it.
 const MAX_SEGMENTS: usize = 64;
@@ -72,29 +72,23 @@ impl Sender {
     /// Sends from the front, without waiting, and returns how many datagrams left: at least one.
     ///
     /// Runs of answers to one client, of one size up to `segment_limit` (0: none), leave as one
-    /// message each, `longest_run` of them at most. `prepare` is told how long the longest datagram
-    /// is, before any leaves.
+    /// message each.
     pub(crate) fn send(
         &mut self,
         socket: BorrowedFd<'_>,
         bytes: &[u8],
         datagrams: &[Outgoing],
         segment_limit: usize,
-        longest_run: usize,
-        prepare: impl FnOnce(usize),
     ) -> Result<usize, SendError> {
         let mut messages = 0;
-        let mut longest = 0;
         let mut rest = datagrams;
         while messages < self.headers.len() && !rest.is_empty() {
-            let run = run_len(rest, segment_limit, longest_run);
+            let run = run_len(rest, segment_limit);
             self.fill(messages, bytes, &rest[..run]);
             self.runs[messages] = run;
-            longest = longest.max(rest[0].len); // of a run, the first
             messages += 1;
             rest = &rest[run..];
         }
-        prepare(longest);
         // SAFETY: the first `messages` headers describe memory of this struct and ranges of
         // `bytes`, all alive and initialised; the kernel only reads through them.
         let sent = check(unsafe {
@@ -162,7 +156,7 @@ impl std::fmt::Debug for Sender {
 }
 
 /// Returns how many datagrams, from the front, can leave as one message.
-fn run_len(datagrams: &[Outgoing], segment_limit: usize, longest: usize) -> usize {
+fn run_len(datagrams: &[Outgoing], segment_limit: usize) -> usize {
     let [first, rest @ ..] = datagrams else {
         return 0;
     };
@@ -171,7 +165,7 @@ fn run_len(datagrams: &[Outgoing], segment_limit: usize, longest: usize) -> usiz
     }
     let mut end = first.start + first.len;
     let mut run = 1;
-    for next in rest.iter().take(longest.min(MAX_SEGMENTS) - 1) {
+    for next in rest.iter().take(MAX_SEGMENTS - 1) {
         let fits = next.len > 0
             && next.len <= first.len
             && next.start == end

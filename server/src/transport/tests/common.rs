@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::transport::{MemoryNetwork, MemorySocket, MemoryTransport, PlainTransport};
+use crate::transport::memory::MemoryTransport;
+use crate::transport::plain::PlainTransport;
+use crate::transport::{Endpoint, MemoryNetwork, MemorySocket};
 
 /// The client's side of a test.
 enum Peer {
@@ -62,14 +64,13 @@ macro_rules! on_every_transport {
         #[cfg(target_os = "linux")]
         mod udp {
             use super::*;
-            use crate::transport::UdpTransport;
-            $(#[test] fn $body() {
+                        $(#[test] fn $body() {
                 for offloads in [false, true] {
                     let socket = open("127.0.0.1:0");
                     let addr = addr_of(&socket);
                     let peers = || Peer::Socket(client("127.0.0.1"));
                     run(async {
-                        let transport = UdpTransport::new(Arc::clone(&socket), offloads).unwrap();
+                        let transport = udp(Arc::clone(&socket), offloads).unwrap();
                         super::$body(transport, addr, &peers).await
                     });
                 }
@@ -222,7 +223,7 @@ async fn the_longest_datagram_goes_both_ways(
     peers: &dyn Fn() -> Peer,
 ) {
     let peer = peers();
-    let longest = vec![5; crate::limits::MAX_PAYLOAD_V4];
+    let longest = vec![5; crate::transport::MAX_PAYLOAD_V4];
     peer.say(&longest, addr);
     let all = recv_all(&mut transport, &mut RecvBatch::new(2, 65_535), 1).await;
     assert_eq!(all[0].1, longest);

@@ -5,7 +5,8 @@ use std::io::ErrorKind;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::transport::{MemoryNetwork, MemoryTransport};
+use crate::transport::memory::MemoryTransport;
+use crate::transport::{Endpoint, MemoryNetwork};
 
 fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -137,7 +138,7 @@ fn l1_a_queue_is_bounded() {
             .send_from(addr("127.0.0.1:9"), b"x", addr("127.0.0.1:7"))
             .unwrap();
     }
-    let lost = endpoint.lost();
+    let lost = endpoint.drops().unwrap();
     assert!(lost > 0);
     let received = drain(&mut MemoryTransport::new(endpoint));
     assert_eq!(received.len() as u64 + lost, 20_000);

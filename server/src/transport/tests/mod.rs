@@ -20,10 +20,16 @@ use std::time::Duration;
 use socket2::Socket;
 
 use super::{LocalAddr, Meta, Outgoing, RecvBatch, Sent, Transport};
-use crate::socket::{SocketConfig, open_group};
+use crate::transport::socket::{SocketConfig, open_group};
 
 /// How long a test waits before it calls a datagram lost. Nothing waits for it to pass.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A transport of Linux on this socket.
+#[cfg(target_os = "linux")]
+fn udp(socket: Arc<Socket>, offloads: bool) -> io::Result<super::udp::UdpTransport> {
+    super::udp::UdpTransport::new(socket, Arc::new(offloads.into()))
+}
 
 /// Runs a test's future on a runtime of its own.
 fn run<T>(test: impl Future<Output = T>) -> T {

@@ -1,7 +1,6 @@
 //! Segmentation offload: several datagrams as one, in both directions.
 
 use super::*;
-use crate::transport::UdpTransport;
 use crate::transport::sys::disable_checksums;
 
 /// Two servers' sockets that talk to each other, both with offloads.
@@ -13,8 +12,8 @@ fn pair(addr: &str) -> (Arc<Socket>, Arc<Socket>) {
 fn across(addr: &str, payloads: &[&[u8]]) -> Vec<(Vec<u8>, usize)> {
     let (from, to) = pair(addr);
     run(async {
-        let mut sender = UdpTransport::new(from, true).unwrap();
-        let mut receiver = UdpTransport::new(Arc::clone(&to), true).unwrap();
+        let mut sender = udp(from, true).unwrap();
+        let mut receiver = udp(Arc::clone(&to), true).unwrap();
         let mut batch = RecvBatch::new(32, 65_535);
         // The first receive switches coalescing on.
         let pending = poll_fn(|cx| std::task::Poll::Ready(receiver.poll_recv(cx, &mut batch)));
@@ -50,76 +49,6 @@ fn runs_of_equal_datagrams_travel_as_one() {
     }
 }
 
-/// Asks in batches of messages of so many datagrams each, then gives answers of two bytes in steps
-/// of so many each, and returns the sizes of the messages that come back.
-fn answered(slots: usize, asked: &[&[usize]], answers: &[usize]) -> Vec<usize> {
-    let (serving, asking) = pair("127.0.0.1:0");
-    let (server, client) = (addr_of(&serving), addr_of(&asking));
-    run(async {
-        let mut serving = UdpTransport::new(serving, true).unwrap();
-        let mut asking = UdpTransport::new(asking, true).unwrap();
-        let mut batch = RecvBatch::new(slots, 65_535);
-        for transport in [&mut serving, &mut asking] {
-            // The first receive switches coalescing on.
-            let pending = poll_fn(|cx| std::task::Poll::Ready(transport.poll_recv(cx, &mut batch)));
-            assert!(pending.await.is_pending());
-        }
-        for messages in asked {
-            for count in *messages {
-                let (bytes, datagrams) = outgoing(server, None, &vec![&b"?"[..]; *count]);
-                assert!(send_all(&mut asking, &bytes, &datagrams).await.is_empty());
-            }
-            recv(&mut serving, &mut batch).await.unwrap();
-            assert_eq!(batch.len(), messages.len(), "all are there, as they left");
-        }
-        for count in answers {
-            let (bytes, datagrams) = outgoing(client, None, &vec![&b"ab"[..]; *count]);
-            assert!(send_all(&mut serving, &bytes, &datagrams).await.is_empty());
-        }
-        let (mut left, mut sizes) = (2 * answers.iter().sum::<usize>(), Vec::new());
-        while left > 0 {
-            for (meta, _) in recv_all(&mut asking, &mut batch, 1).await {
-                left -= meta.len;
-                sizes.push(meta.len);
-            }
-        }
-        sizes
-    })
-}
-
-#[test]
-fn answers_leave_as_the_datagrams_came_that_they_answer() {
-    assert_eq!(answered(8, &[&[1, 1, 1]], &[3]), [2, 2, 2], "one by one");
-    assert_eq!(answered(8, &[&[3]], &[3]), [6], "as one");
-    assert_eq!(answered(8, &[&[1, 3, 1]], &[3]), [6], "some as one");
-    assert_eq!(
-        answered(8, &[&[1, 1, 1], &[3]], &[3]),
-        [6],
-        "the last as one"
-    );
-}
-
-#[test]
-fn answers_to_what_came_alone_as_one_leave_in_two_parts_unless_it_was_there_already() {
-    assert_eq!(answered(8, &[&[16]], &[16]), [16, 16]);
-    assert_eq!(answered(8, &[&[21]], &[21]), [22, 20]);
-    assert_eq!(answered(8, &[&[15]], &[15]), [30], "too few for two");
-    assert_eq!(answered(8, &[&[16, 16]], &[32]), [64], "two came");
-    assert_eq!(answered(8, &[&[16]], &[17]), [34], "one more waits");
-    assert_eq!(
-        answered(8, &[&[16], &[16]], &[16]),
-        [32],
-        "was there already"
-    );
-}
-
-#[test]
-fn answers_leave_as_one_where_there_are_more_than_datagrams_or_the_batch_is_full() {
-    assert_eq!(answered(8, &[&[1, 1, 1]], &[4]), [8]);
-    assert_eq!(answered(8, &[&[1, 1, 1]], &[3, 3]), [2, 2, 2, 6]);
-    assert_eq!(answered(3, &[&[1, 1, 1]], &[3]), [6]);
-}
-
 #[test]
 fn empty_datagrams_and_growing_ones_travel_alone() {
     let seen = across(
@@ -153,7 +82,7 @@ fn h13_a_run_leaves_from_the_asked_address() {
     let socket = open("0.0.0.0:0");
     let port = addr_of(&socket).port();
     run(async {
-        let mut transport = UdpTransport::new(socket, true).unwrap();
+        let mut transport = udp(socket, true).unwrap();
         let client = client("127.0.0.1");
         client.send_to(b"ask", ("127.0.0.4", port)).unwrap();
         client.send_to(b"ask", ("127.0.0.5", port)).unwrap();
@@ -179,7 +108,7 @@ fn h13_a_run_leaves_from_the_asked_address() {
 fn a_client_without_offloads_gets_single_datagrams() {
     let socket = open("127.0.0.1:0");
     run(async {
-        let mut transport = UdpTransport::new(socket, true).unwrap();
+        let mut transport = udp(socket, true).unwrap();
         let client = client("127.0.0.1");
         let (bytes, datagrams) = outgoing(client.local_addr().unwrap(), None, &[&b"xyz"[..]; 10]);
         match send(&mut transport, &bytes, &datagrams).await {
@@ -196,8 +125,8 @@ fn a_client_without_offloads_gets_single_datagrams() {
 fn datagrams_that_do_not_touch_are_not_joined() {
     let (from, to) = pair("127.0.0.1:0");
     run(async {
-        let mut sender = UdpTransport::new(from, true).unwrap();
-        let mut receiver = UdpTransport::new(Arc::clone(&to), true).unwrap();
+        let mut sender = udp(from, true).unwrap();
+        let mut receiver = udp(Arc::clone(&to), true).unwrap();
         let (bytes, mut datagrams) = outgoing(addr_of(&to), None, &[b"aa", b"..", b"cc"]);
         datagrams.remove(1);
         assert!(send_all(&mut sender, &bytes, &datagrams).await.is_empty());
@@ -211,7 +140,7 @@ fn v7_where_runs_fail_datagrams_are_sent_singly() {
     let socket = open("127.0.0.1:0");
     disable_checksums(&socket).unwrap(); // the kernel refuses to cut a message without them
     run(async {
-        let mut transport = UdpTransport::new(socket, true).unwrap();
+        let mut transport = udp(socket, true).unwrap();
         let client = client("127.0.0.1");
         let to = client.local_addr().unwrap();
         for _ in 0..2 {
@@ -229,7 +158,7 @@ fn v7_where_runs_fail_datagrams_are_sent_singly() {
 fn v7_a_run_that_fails_singly_too_switches_nothing_off() {
     let socket = open("0.0.0.0:0");
     run(async {
-        let mut transport = UdpTransport::new(socket, true).unwrap();
+        let mut transport = udp(socket, true).unwrap();
         let to = client("127.0.0.1").local_addr().unwrap();
         let not_ours = Some("192.0.2.1".parse().unwrap());
         let local = LocalAddr {
@@ -249,8 +178,8 @@ fn v7_a_run_that_fails_singly_too_switches_nothing_off() {
 fn l4_a_coalesced_datagram_that_does_not_fit_is_truncated() {
     let (from, to) = pair("127.0.0.1:0");
     run(async {
-        let mut sender = UdpTransport::new(from, true).unwrap();
-        let mut receiver = UdpTransport::new(Arc::clone(&to), true).unwrap();
+        let mut sender = udp(from, true).unwrap();
+        let mut receiver = udp(Arc::clone(&to), true).unwrap();
         let mut large = RecvBatch::new(4, 65_535);
         answer(&mut sender, addr_of(&to), None, b"first").await;
         recv_all(&mut receiver, &mut large, 1).await;
@@ -258,7 +187,7 @@ fn l4_a_coalesced_datagram_that_does_not_fit_is_truncated() {
         assert!(send_all(&mut sender, &bytes, &datagrams).await.is_empty());
         drop(receiver);
         // Coalescing is on already, as after a first serving with other settings.
-        let mut again = UdpTransport::new(to, false).unwrap();
+        let mut again = udp(to, false).unwrap();
         let all = recv_all(&mut again, &mut RecvBatch::new(4, 5), 1).await;
         assert_eq!(all[0].1, b"aabbc");
         assert_eq!((all[0].0.segment, all[0].0.truncated), (2, true));

@@ -13,9 +13,7 @@ use socket2::SockRef;
 
 use super::udp_local::ask;
 use super::*;
-use crate::socket::{SocketConfig, open_group};
-use crate::transport::UdpTransport;
-use crate::transport::sys::MtuDiscovery;
+use crate::transport::socket::{SocketConfig, open_group};
 
 /// Runs `body` in a new network namespace, after the shell commands of `setup`.
 ///
@@ -85,7 +83,7 @@ fn h13_root_replies_leave_from_each_address_of_ipv6() {
             let socket = open("[::]:0");
             let port = addr_of(&socket).port();
             run(async {
-                let mut transport = UdpTransport::new(socket, false).unwrap();
+                let mut transport = udp(socket, false).unwrap();
                 let client = client("::1");
                 for ip in ["2001:db8::2", "2001:db8::1", "::1"] {
                     let asked = SocketAddr::new(ip.parse().unwrap(), port);
@@ -104,7 +102,7 @@ fn h13_root_broadcast_is_answered_from_the_interfaces_own_address() {
         let socket = open("0.0.0.0:0");
         let port = addr_of(&socket).port();
         run(async {
-            let mut transport = UdpTransport::new(socket, false).unwrap();
+            let mut transport = udp(socket, false).unwrap();
             let client = client("10.9.0.1");
             client.set_broadcast(true).unwrap();
             SockRef::from(&client).bind_device(Some(b"va")).unwrap();
@@ -132,7 +130,7 @@ fn h13_root_multicast_on_ipv6_keeps_its_interface() {
             socket.join_multicast_v6(&group, interface).unwrap();
             let port = addr_of(&socket).port();
             run(async {
-                let mut transport = UdpTransport::new(socket, false).unwrap();
+                let mut transport = udp(socket, false).unwrap();
                 let client = client("2001:db8::9");
                 SockRef::from(&client)
                     .set_multicast_if_v6(interface)
@@ -162,7 +160,7 @@ fn h13_root_link_local_keeps_its_interface() {
         let ip: Ipv6Addr = "fe80::77".parse().unwrap();
         let at = |port| std::net::SocketAddrV6::new(ip, port, 0, interface);
         run(async {
-            let mut transport = UdpTransport::new(socket, false).unwrap();
+            let mut transport = udp(socket, false).unwrap();
             let client = UdpSocket::bind(at(0)).unwrap();
             client.set_read_timeout(Some(PATIENCE)).unwrap();
             let meta = ask(&mut transport, &client, at(port).into()).await;
@@ -186,7 +184,7 @@ fn v7_root_runs_beyond_the_mtu_are_sent_singly() {
         || {
             let socket = open("127.0.0.1:0");
             run(async {
-                let mut transport = UdpTransport::new(socket, true).unwrap();
+                let mut transport = udp(socket, true).unwrap();
                 let client = client("127.0.0.1");
                 let to = client.local_addr().unwrap();
                 // In between, and after, runs that fit still travel as one.
@@ -213,7 +211,7 @@ fn v7_root_unreachable_clients_keep_no_other_from_an_answer() {
     in_namespace(test, "ip route add unreachable 198.51.100.0/24", || {
         let socket = open("0.0.0.0:0");
         run(async {
-            let mut transport = UdpTransport::new(socket, true).unwrap();
+            let mut transport = udp(socket, true).unwrap();
             let client = client("127.0.0.1");
             let to = client.local_addr().unwrap();
             let (bytes, mut datagrams) = outgoing(to, None, &[b"a", b"b", b"c", b"d"]);
@@ -262,24 +260,29 @@ fn v1_root_port_0_is_never_a_port_that_others_share() {
 }
 
 #[test]
-fn root_a_device_that_is_too_narrow_for_small_datagrams_gets_fragments() {
-    let test = "root_a_device_that_is_too_narrow_for_small_datagrams_gets_fragments";
-    in_namespace(test, "ip link set lo mtu 150", || {
-        let socket = open("127.0.0.1:0");
-        let client = client("127.0.0.1");
-        let to = client.local_addr().unwrap();
-        run(async {
-            let mut transport = UdpTransport::new(socket, false).unwrap();
-            for _ in 0..20 {
-                answer(&mut transport, to, None, &[1; 50]).await;
-                assert_eq!(hear(&client).0.len(), 50);
+fn root_without_fragments_what_is_longer_than_the_device_takes_is_refused() {
+    let test = "root_without_fragments_what_is_longer_than_the_device_takes_is_refused";
+    in_namespace(test, "ip link set lo mtu 1300", || {
+        for (ip, fits) in [("127.0.0.1", 1300 - 28), ("::1", 1300 - 48)] {
+            let addr = SocketAddr::new(ip.parse().unwrap(), 0);
+            for dont_fragment in [false, true] {
+                let config = SocketConfig {
+                    dont_fragment,
+                    ..SocketConfig::default()
+                };
+                let socket = Arc::new(open_group(addr, 1, &config).unwrap().remove(0));
+                let client = client(ip);
+                let to = client.local_addr().unwrap();
+                run(async {
+                    let mut transport = udp(socket, false).unwrap();
+                    answer(&mut transport, to, None, &vec![1; fits]).await;
+                    assert_eq!(hear(&client).0.len(), fits);
+                    let longer = vec![1; fits + 1];
+                    let (bytes, datagrams) = outgoing(to, None, &[&longer]);
+                    let failed = send_all(&mut transport, &bytes, &datagrams).await;
+                    assert_eq!(failed.len(), usize::from(dont_fragment), "{failed:?}");
+                });
             }
-            assert_eq!(transport.mtu_discovery(), MtuDiscovery::Off);
-            for _ in 0..20 {
-                answer(&mut transport, to, None, &[2; 180]).await;
-                assert_eq!(hear(&client).0.len(), 180);
-                assert_eq!(transport.mtu_discovery(), MtuDiscovery::Default, "for good");
-            }
-        });
+        }
     });
 }

@@ -7,17 +7,17 @@ use std::task::Poll;
 use socket2::{Domain, Type};
 
 use super::*;
-use crate::socket::kernel_drops;
-use crate::transport::sys::{self, MtuDiscovery};
-use crate::transport::{PlainTransport, UdpTransport};
+use crate::transport::plain::PlainTransport;
+use crate::transport::socket::kernel_drops;
+use crate::transport::sys;
+use crate::transport::{Endpoint, UdpEndpoint};
 
 #[test]
 fn l4_truncation_is_seen() {
     let socket = open("127.0.0.1:0");
     let addr = addr_of(&socket);
     run(async {
-        let mut transport = UdpTransport::new(socket, false).unwrap();
-        const { assert!(UdpTransport::CAPABILITIES.truncation) };
+        let mut transport = udp(socket, false).unwrap();
         let client = client("127.0.0.1");
         for len in [99, 100, 101, 60_000] {
             client.send_to(&vec![1; len], addr).unwrap();
@@ -36,7 +36,7 @@ fn l4_truncation_on_a_wildcard_bind_is_seen() {
     let socket = open("0.0.0.0:0");
     let port = addr_of(&socket).port();
     run(async {
-        let mut transport = UdpTransport::new(socket, false).unwrap();
+        let mut transport = udp(socket, false).unwrap();
         let client = client("127.0.0.1");
         client.send_to(&[1; 11], ("127.0.0.1", port)).unwrap();
         let all = recv_all(&mut transport, &mut RecvBatch::new(1, 10), 1).await;
@@ -60,7 +60,7 @@ fn v7_icmp_errors_are_off_unless_asked_for() {
     let socket = open("127.0.0.1:0");
     let addr = addr_of(&socket);
     run(async {
-        let mut transport = UdpTransport::new(socket, false).unwrap();
+        let mut transport = udp(socket, false).unwrap();
         let client = client("127.0.0.1");
         let closed = closed_port("127.0.0.1");
         for _ in 0..3 {
@@ -91,7 +91,7 @@ fn open_with_errors(addr: &str) -> Arc<Socket> {
 #[test]
 fn v7_an_error_of_one_client_fails_no_send_to_another() {
     run(async {
-        let mut transport = UdpTransport::new(open_with_errors("127.0.0.1:0"), false).unwrap();
+        let mut transport = udp(open_with_errors("127.0.0.1:0"), false).unwrap();
         let client = client("127.0.0.1");
         let to = client.local_addr().unwrap();
         // The system reports the closed port in place of the next send.
@@ -119,7 +119,7 @@ fn v7_icmp_errors_are_told_apart_and_leave_room_for_datagrams() {
         let socket = open_with_errors(&own.to_string());
         let addr = addr_of(&socket);
         run(async {
-            let mut transport = UdpTransport::new(socket, false).unwrap();
+            let mut transport = udp(socket, false).unwrap();
             let sender = client(ip);
             let closed = closed_port(ip);
             let mut batch = RecvBatch::new(4, 10);
@@ -185,7 +185,7 @@ fn v4_another_runtime_can_go_on_with_the_socket() {
     for payload in [b"1", b"2"] {
         client.send_to(payload, addr).unwrap();
         run(async {
-            let mut transport = UdpTransport::new(Arc::clone(&socket), true).unwrap();
+            let mut transport = udp(Arc::clone(&socket), true).unwrap();
             let all = recv_all(&mut transport, &mut RecvBatch::new(4, 65_535), 1).await;
             assert_eq!(all[0].1, payload);
         });
@@ -198,7 +198,7 @@ fn under_full_load_the_socket_is_not_watched_until_it_is_read_empty() {
     let addr = addr_of(&socket);
     let client = client("127.0.0.1");
     run(async {
-        let mut transport = UdpTransport::new(socket, true).unwrap();
+        let mut transport = udp(socket, true).unwrap();
         let mut batch = RecvBatch::new(8, 65_535);
         for _ in 0..2 {
             for i in 0..200_u8 {
@@ -233,8 +233,8 @@ fn after_several_datagrams_more_is_looked_for_before_the_runtime_tells_of_it() {
         let (socket, client) = (open("127.0.0.1:0"), open("127.0.0.1:0"));
         let to = addr_of(&socket);
         run(async {
-            let mut transport = UdpTransport::new(socket, true).unwrap();
-            let mut client = UdpTransport::new(client, coalesced).unwrap();
+            let mut transport = udp(socket, true).unwrap();
+            let mut client = udp(client, coalesced).unwrap();
             let mut batch = RecvBatch::new(64, 65_535);
             let mut poll = async || {
                 let poll = poll_fn(|cx| Poll::Ready(transport.poll_recv(cx, &mut batch))).await;
@@ -262,7 +262,7 @@ fn a_socket_that_is_often_half_full_is_not_watched_either() {
     let addr = addr_of(&socket);
     let client = client("127.0.0.1");
     run(async {
-        let mut transport = UdpTransport::new(socket, false).unwrap();
+        let mut transport = udp(socket, false).unwrap();
         let mut batch = RecvBatch::new(8, 100);
         for round in 1..=40 {
             // It waits in between.
@@ -278,7 +278,7 @@ fn a_socket_that_is_often_half_full_is_not_watched_either() {
 #[test]
 fn v10_a_runtime_that_goes_away_is_an_error() {
     let socket = open("127.0.0.1:0");
-    let mut transport = run(async { UdpTransport::new(socket, false).unwrap() });
+    let mut transport = run(async { udp(socket, false).unwrap() });
     let mut batch = RecvBatch::new(1, 10);
     let result = run(async { recv(&mut transport, &mut batch).await });
     assert!(result.is_err());
@@ -289,7 +289,7 @@ fn v5_the_port_is_free_once_transport_and_socket_are_dropped() {
     let socket = open("127.77.0.2:0");
     let addr = addr_of(&socket);
     run(async {
-        let transport = UdpTransport::new(Arc::clone(&socket), false).unwrap();
+        let transport = udp(Arc::clone(&socket), false).unwrap();
         drop(socket);
         assert!(UdpSocket::bind(addr).is_err());
         drop(transport);
@@ -326,7 +326,7 @@ fn l7_kernel_drops_are_told() {
     }
     let socket = Arc::new(socket);
     let kept = run(async {
-        let mut transport = UdpTransport::new(Arc::clone(&socket), false).unwrap();
+        let mut transport = udp(Arc::clone(&socket), false).unwrap();
         let mut batch = RecvBatch::new(100, 2000);
         recv(&mut transport, &mut batch).await.unwrap();
         let mut kept = batch.len() as u64;
@@ -339,62 +339,19 @@ fn l7_kernel_drops_are_told() {
 }
 
 #[test]
-fn small_datagrams_leave_without_path_mtu_discovery_and_longer_ones_with_it() {
-    let socket = open("0.0.0.0:0");
-    let client = client("127.0.0.1");
-    let to = client.local_addr().unwrap();
+fn offloads_that_a_kernel_refuses_are_no_capability_any_more() {
+    let (socket, other) = (open("127.0.0.1:0"), client("127.0.0.1"));
+    sys::disable_checksums(&*socket).unwrap(); // without which the kernel does not segment
+    let addr = addr_of(&socket);
+    let socket = Arc::into_inner(socket).unwrap();
+    let endpoint = UdpEndpoint::new(socket, addr, false, true);
+    assert!(endpoint.capabilities().offloads);
     run(async {
-        let mut transport = UdpTransport::new(Arc::clone(&socket), false).unwrap();
-        for (small, longer) in [(188, 189), (0, 65_507)] {
-            for round in 0..=16 {
-                answer(&mut transport, to, None, &vec![1; small]).await;
-                assert_eq!(hear(&client).0.len(), small);
-                let off = transport.mtu_discovery() == MtuDiscovery::Off;
-                assert_eq!(off, round == 16);
-            }
-            answer(&mut transport, to, None, &vec![1; longer]).await;
-            assert_eq!(hear(&client).0.len(), longer);
-            assert_eq!(transport.mtu_discovery(), MtuDiscovery::Default);
-        }
-        for _ in 0..=16 {
-            answer(&mut transport, to, None, b"small").await;
-        }
-        assert_eq!(transport.mtu_discovery(), MtuDiscovery::Off);
-        drop(transport);
-        let transport = UdpTransport::new(socket, false).unwrap();
-        let mode = transport.mtu_discovery();
-        assert_eq!(mode, MtuDiscovery::Default, "it is left as it was");
-    });
-}
-
-#[test]
-fn a_mode_of_path_mtu_discovery_that_somebody_has_chosen_stands() {
-    let socket = open("127.0.0.1:0");
-    let client = client("127.0.0.1");
-    sys::set_mtu_discovery(socket.as_fd(), MtuDiscovery::Off).unwrap();
-    run(async {
-        let mut transport = UdpTransport::new(socket, false).unwrap();
-        for len in [1, 2000].repeat(20) {
-            answer(
-                &mut transport,
-                client.local_addr().unwrap(),
-                None,
-                &vec![0; len],
-            )
-            .await;
-            assert_eq!(transport.mtu_discovery(), MtuDiscovery::Off);
-        }
-    });
-}
-
-#[test]
-fn where_icmp_errors_are_told_path_mtu_discovery_stays_as_it_is() {
-    let client = client("127.0.0.1");
-    run(async {
-        let mut transport = UdpTransport::new(open_with_errors("127.0.0.1:0"), false).unwrap();
-        for _ in 0..20 {
-            answer(&mut transport, client.local_addr().unwrap(), None, b"x").await;
-            assert_eq!(transport.mtu_discovery(), MtuDiscovery::Default);
-        }
+        let mut transport = endpoint.open().unwrap();
+        let (bytes, datagrams) = outgoing(other.local_addr().unwrap(), None, &[b"a", b"b"]);
+        let left = poll_fn(|cx| transport.poll_send(cx, &bytes, &datagrams)).await;
+        assert!(matches!(left, Sent::Left(2)), "singly");
+        assert_eq!((hear(&other).0, hear(&other).0), (b"a".into(), b"b".into()));
+        assert!(!endpoint.capabilities().offloads);
     });
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use socket2::SockRef;
 
 use super::*;
-use crate::transport::UdpTransport;
+use crate::transport::udp::UdpTransport;
 
 /// Sends one datagram to `asked` on the server's port, and has it answered from there.
 pub(super) async fn ask(transport: &mut UdpTransport, from: &UdpSocket, asked: SocketAddr) -> Meta {
@@ -27,7 +27,7 @@ fn h13_reply_leaves_from_the_asked_address() {
     let socket = open("0.0.0.0:0");
     let port = addr_of(&socket).port();
     run(async {
-        let mut transport = UdpTransport::new(socket, false).unwrap();
+        let mut transport = udp(socket, false).unwrap();
         let client = client("127.0.0.1");
         for ip in ["127.0.0.2", "127.0.0.1", "127.9.8.7"] {
             let meta = ask(&mut transport, &client, v4(ip, port)).await;
@@ -52,7 +52,7 @@ fn h13_reply_on_ipv6_leaves_from_the_asked_address() {
     let socket = open("[::]:0");
     let port = addr_of(&socket).port();
     run(async {
-        let mut transport = UdpTransport::new(socket, false).unwrap();
+        let mut transport = udp(socket, false).unwrap();
         let client = client("::1");
         let meta = ask(&mut transport, &client, v4("::1", port)).await;
         let ip = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -74,7 +74,7 @@ fn h13_on_a_specific_address_nothing_need_be_told() {
     let socket = open("127.0.0.5:0");
     let addr = addr_of(&socket);
     run(async {
-        let mut transport = UdpTransport::new(socket, false).unwrap();
+        let mut transport = udp(socket, false).unwrap();
         let client = client("127.0.0.1");
         assert_eq!(ask(&mut transport, &client, addr).await.local, None);
         assert_eq!(hear(&client).1, addr);
@@ -97,7 +97,7 @@ fn h13_v4_mapped_addresses_work() {
     let socket = dual_stack();
     let port = addr_of(&socket).port();
     run(async {
-        let mut transport = UdpTransport::new(socket, false).unwrap();
+        let mut transport = udp(socket, false).unwrap();
         let client = client("127.0.0.1");
         let meta = ask(&mut transport, &client, v4("127.0.0.3", port)).await;
         let ip = IpAddr::V6(Ipv4Addr::new(127, 0, 0, 3).to_ipv6_mapped());
@@ -125,7 +125,7 @@ fn h13_broadcast_is_answered_from_the_interfaces_own_address() {
     for socket in [open("0.0.0.0:0"), dual_stack()] {
         let port = addr_of(&socket).port();
         run(async {
-            let mut transport = UdpTransport::new(socket, false).unwrap();
+            let mut transport = udp(socket, false).unwrap();
             let client = client("127.0.0.1");
             client.set_broadcast(true).unwrap();
             let meta = ask(&mut transport, &client, v4("127.255.255.255", port)).await;
@@ -147,7 +147,7 @@ fn h13_multicast_is_answered_from_the_interfaces_own_address() {
         .unwrap();
     let port = addr_of(&socket).port();
     run(async {
-        let mut transport = UdpTransport::new(socket, false).unwrap();
+        let mut transport = udp(socket, false).unwrap();
         let client = client("127.0.0.1");
         SockRef::from(&client)
             .set_multicast_if_v4(&Ipv4Addr::LOCALHOST)
@@ -168,7 +168,8 @@ fn v9_all_but_one_socket_of_a_group_pass_over_broadcasts() {
     let socket = open("0.0.0.0:0");
     let port = addr_of(&socket).port();
     run(async {
-        let mut transport = UdpTransport::new(socket, false).unwrap().unicast_only();
+        let mut transport = udp(socket, false).unwrap();
+        transport.unicast_only = true;
         let client = client("127.0.0.1");
         client.set_broadcast(true).unwrap();
         // Alone, before, between and after others.

@@ -7,7 +7,6 @@ use tokio::sync::Notify;
 
 use super::super::*;
 use super::in_namespace;
-use crate::transport::UdpTransport;
 
 /// Tells a task that a waker was woken.
 struct Bell(Notify);
@@ -31,7 +30,7 @@ fn v7_root_a_send_that_waits_is_told_of_room_however_much_arrives() {
         let addr = addr_of(&socket);
         socket.set_send_buffer_size(1).unwrap();
         run(async {
-            let mut transport = UdpTransport::new(socket, false).unwrap();
+            let mut transport = udp(socket, false).unwrap();
             let to = "10.8.0.2:9".parse().unwrap();
             let (bytes, mut datagrams) = outgoing(to, None, &[&[0; 1000][..]; 30]);
             let bell = Arc::new(Bell(Notify::new()));
@@ -81,7 +80,7 @@ fn v7_root_sending_waits_for_room_and_goes_on() {
             let addr = addr_of(&socket);
             socket.set_send_buffer_size(1).unwrap(); // the kernel grants its smallest
             run(async {
-                let mut transport = UdpTransport::new(socket, false).unwrap();
+                let mut transport = udp(socket, false).unwrap();
                 let mut batch = RecvBatch::new(4, 100);
                 // The neighbour does not answer, so what is sent to it waits for its address.
                 let to = "10.8.0.2:9".parse().unwrap();

@@ -1,0 +1,329 @@
+//! What a user configures before binding.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use postbox_protocol::Protocol;
+use socket2::Socket;
+
+use super::Server;
+use crate::config::addresses::{self, BindAddrs, Wanted};
+use crate::config::{Admission, Incoming, Limits};
+use crate::error::BindError;
+use crate::handler::Handler;
+use crate::service::Shared;
+use crate::serving::{App, Application};
+#[cfg(target_os = "linux")]
+use crate::transport::UdpEndpoint;
+use crate::transport::socket::{MulticastGroup, SocketConfig, open_group};
+use crate::transport::{Endpoint, MemoryNetwork, PlainEndpoint};
+
+/// A server that is not bound yet. Made by [`Server::builder`].
+#[must_use = "a builder does nothing until it is bound"]
+pub struct ServerBuilder {
+    /// Makes what is served, once it is known whom it admits.
+    app: Box<dyn FnOnce(Option<Arc<Admission>>) -> Arc<dyn Application> + Send>,
+    limits: Limits,
+    workers: usize,
+    admission: Option<Arc<Admission>>,
+    plain_transport: bool,
+    offloads: bool,
+    sockets: SocketConfig,
+}
+
+impl ServerBuilder {
+    pub(crate) fn new<P, H>(protocol: P, handler: H) -> Self
+    where
+        H: Handler,
+        P: Protocol<Sent = H::Response, Received = H::Request>,
+    {
+        Self {
+            app: Box::new(|admission| {
+                Arc::new(App {
+                    protocol: Arc::new(protocol),
+                    handler: Arc::new(handler),
+                    admission,
+                })
+            }),
+            limits: Limits::default(),
+            workers: 1,
+            admission: None,
+            plain_transport: false,
+            offloads: true,
+            sockets: SocketConfig::default(),
+        }
+    }
+
+    /// Sets the server's bounds: all of them, so also an earlier [`grace`](Self::grace).
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets how long running handlers may go on at a shutdown: [`Limits::grace`], default 1 second.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.limits = self.limits.grace(grace);
+        self
+    }
+
+    /// Sets the number of workers, each with a socket of its own for each address. Default, and the
+    /// least, 1.
+    ///
+    /// More than one needs Linux; elsewhere binding a socket fails. The kernel keeps each client on
+    /// one worker.
+    ///
+    /// A multicast or broadcast address takes one worker: binding it with more fails, since each
+    /// would get every datagram. Bound to every interface the workers all get what is sent to a
+    /// broadcast address too, and one of them handles it. With
+    /// [`plain_transport`](Self::plain_transport), which cannot tell such a datagram from others,
+    /// all of them do: use one worker there if clients broadcast.
+    ///
+    /// Workers are tasks: they run in parallel, and shield their clients from handlers that block
+    /// another worker, on the multi-thread runtime. On the current-thread runtime all share one
+    /// thread.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Sets the admission check. It is asked for each datagram of a client that has no handler,
+    /// before anything is allocated for that client; a `false` drops the datagram, and is counted.
+    ///
+    /// It runs in the receive loop, so it must be quick. Where it panics, which is logged, the
+    /// datagram is refused.
+    pub fn admit(mut self, check: impl Fn(&Incoming) -> bool + Send + Sync + 'static) -> Self {
+        self.admission = Some(Arc::new(check));
+        self
+    }
+
+    /// Lets other sockets share the port (`SO_REUSEPORT`). Default: a port in use is an error,
+    /// whatever the number of workers.
+    ///
+    /// Several workers share their own port by the same means. So another program of the same user
+    /// that asks for `SO_REUSEPORT` can join them uninvited, which it cannot where there is one
+    /// worker.
+    pub fn reuse_port(mut self, reuse: bool) -> Self {
+        self.sockets.reuse_port = reuse;
+        self
+    }
+
+    /// Sets the receive buffer to ask the system for, in bytes. Default 4 MiB, since the kernel's
+    /// own default holds about 280 small datagrams. Linux grants `net.core.rmem_max` at most,
+    /// unless the process has `CAP_NET_ADMIN`; what was granted is told by
+    /// [`SocketOptions::recv_buffer_size`].
+    pub fn recv_buffer(mut self, bytes: usize) -> Self {
+        self.sockets.recv_buffer = Some(bytes);
+        self
+    }
+
+    /// Sets the send buffer to ask the system for, in bytes. Default: the system's.
+    pub fn send_buffer(mut self, bytes: usize) -> Self {
+        self.sockets.send_buffer = Some(bytes);
+        self
+    }
+
+    /// Sets the type of service (IPv4) or traffic class (IPv6) of what is sent: 0 to 255, others
+    /// make binding fail. Default: the system's, 0.
+    pub fn tos(mut self, tos: u32) -> Self {
+        self.sockets.tos = Some(tos);
+        self
+    }
+
+    /// Sets the hops that what is sent may take (TTL, or IPv6 hop limit): 1 to 255, others make
+    /// binding fail. Default: the system's, mostly 64.
+    pub fn ttl(mut self, hops: u32) -> Self {
+        self.sockets.ttl = Some(hops);
+        self
+    }
+
+    /// Joins an IPv4 multicast group, on the interface with the given address.
+    pub fn join_multicast_v4(mut self, group: Ipv4Addr, interface: Ipv4Addr) -> Self {
+        self.sockets
+            .multicast
+            .push(MulticastGroup::V4 { group, interface });
+        self
+    }
+
+    /// Joins an IPv6 multicast group, on the interface with the given index (0: the system
+    /// chooses).
+    pub fn join_multicast_v6(mut self, group: Ipv6Addr, interface: u32) -> Self {
+        self.sockets
+            .multicast
+            .push(MulticastGroup::V6 { group, interface });
+        self
+    }
+
+    /// Refuses answers that are longer than the network device takes (1,472 bytes over IPv4 on
+    /// Ethernet), instead of sending them in fragments. Default off. Linux only: elsewhere binding
+    /// fails.
+    ///
+    /// RFC 8085 section 3.2 advises against fragments. And without them the kernel does not look up
+    /// each client's path MTU, which is some 5 % of what a small answer costs.
+    pub fn dont_fragment(mut self, dont: bool) -> Self {
+        self.sockets.dont_fragment = dont;
+        self
+    }
+
+    /// Asks for ICMP errors: a client that is gone makes its next [`flush`](crate::Client::flush)
+    /// fail. Default off: unconnected sockets hear none.
+    ///
+    /// Linux only: elsewhere binding fails. The [plain transport](Self::plain_transport) hears
+    /// none, whether they are asked for or not.
+    pub fn icmp_errors(mut self, ask: bool) -> Self {
+        self.sockets.icmp_errors = ask;
+        self
+    }
+
+    /// Lets the kernel coalesce received datagrams and segment runs of equal-sized answers to one
+    /// client (`UDP_GRO`, `UDP_SEGMENT`; Linux). Default on, and off by itself where the kernel
+    /// refuses.
+    ///
+    /// It saves CPU, but a client gets the first of such answers with the last.
+    pub fn offloads(mut self, allow: bool) -> Self {
+        self.offloads = allow;
+        self
+    }
+
+    /// Uses tokio's own socket, one datagram at a time, also where batched system calls are at
+    /// hand. It cannot tell the local address on a wildcard bind, nor a truncated datagram, hears
+    /// no [ICMP errors](Self::icmp_errors), and with several [`workers`](Self::workers) on a
+    /// wildcard bind each of them answers a broadcast. Default off.
+    pub fn plain_transport(mut self, plain: bool) -> Self {
+        self.plain_transport = plain;
+        self
+    }
+
+    /// Binds one host or several. All addresses of a name are bound, but for those of a family
+    /// (IPv4 or IPv6) that this host lacks; duplicates are removed.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] names the address, or the name that has none. If one fails the others are
+    /// closed again.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, where a name has to be looked up. Addresses need none.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future binds nothing: it binds only once every name is looked up, and all at
+    /// once.
+    pub async fn bind(self, addrs: impl BindAddrs) -> Result<Server, BindError> {
+        let wanted = addresses::resolve(addrs.hosts()).await?;
+        self.bind_all(&wanted)
+    }
+
+    /// Binds every interface: all IPv4 and all IPv6 addresses of this host, each family with a
+    /// socket of its own. A family that the host lacks is skipped. Port 0 picks a free port for
+    /// each.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn bind_every_interface(self, port: u16) -> Result<Server, BindError> {
+        self.bind_all(&addresses::every_interface(port))
+    }
+
+    /// Serves sockets that the user made and bound, one worker each. They keep the options that
+    /// they have: those of this builder, and its number of workers, are for the sockets that it
+    /// opens itself. The [plain transport](Self::plain_transport) switches `IP_RECVERR` off (Linux).
+    ///
+    /// # Errors
+    ///
+    /// [`BindError::Socket`] if one of them is not bound, or cannot be made non-blocking;
+    /// [`BindError::Nothing`] if there is none.
+    pub fn from_sockets(
+        self,
+        sockets: impl IntoIterator<Item = UdpSocket>,
+    ) -> Result<Server, BindError> {
+        let mut endpoints = Vec::new();
+        for socket in sockets {
+            let adopt = || {
+                socket.set_nonblocking(true)?;
+                let addr = socket.local_addr()?;
+                if addr.port() == 0 {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidInput,
+                        "it is not bound",
+                    ));
+                }
+                Ok(addr)
+            };
+            let addr = adopt().map_err(BindError::Socket)?;
+            endpoints.push(self.endpoint(Socket::from(socket), addr, 0));
+        }
+        self.build(endpoints)
+    }
+
+    /// Serves an address of a network in memory: for tests of handlers, and for simulations.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError::Bind`] if the address is taken on that network.
+    pub fn bind_memory(
+        self,
+        network: &MemoryNetwork,
+        addr: SocketAddr,
+    ) -> Result<Server, BindError> {
+        let group = network
+            .bind(addr, self.workers)
+            .map_err(|source| BindError::Bind { addr, source })?;
+        let endpoint = |member| Arc::new(member) as Arc<dyn Endpoint>;
+        self.build(group.into_iter().map(endpoint).collect())
+    }
+
+    pub(crate) fn bind_all(self, wanted: &[Wanted]) -> Result<Server, BindError> {
+        let mut endpoints = Vec::new();
+        for addr in addresses::usable(wanted, addresses::lacks_family) {
+            endpoints.extend(self.open(addr)?);
+        }
+        self.build(endpoints)
+    }
+
+    /// Opens the sockets of one address.
+    fn open(&self, addr: SocketAddr) -> Result<Vec<Arc<dyn Endpoint>>, BindError> {
+        let opened = open_group(addr, self.workers, &self.sockets).and_then(|sockets| {
+            let endpoint = |(member, socket): (usize, Socket)| {
+                let addr = socket.local_addr()?.as_socket();
+                let addr = addr.ok_or_else(|| io::Error::other("not an IP socket"))?;
+                Ok(self.endpoint(socket, addr, member))
+            };
+            sockets.into_iter().enumerate().map(endpoint).collect()
+        });
+        opened.map_err(|source| BindError::Bind { addr, source })
+    }
+
+    /// What serves this socket, which is a member of a group.
+    fn endpoint(&self, socket: Socket, addr: SocketAddr, member: usize) -> Arc<dyn Endpoint> {
+        #[cfg(target_os = "linux")]
+        if !self.plain_transport {
+            let unicast_only = member > 0;
+            return Arc::new(UdpEndpoint::new(socket, addr, unicast_only, self.offloads));
+        }
+        let _ = member;
+        Arc::new(PlainEndpoint::new(socket, addr))
+    }
+
+    pub(crate) fn build(self, endpoints: Vec<Arc<dyn Endpoint>>) -> Result<Server, BindError> {
+        if endpoints.is_empty() {
+            return Err(BindError::Nothing);
+        }
+        let app = (self.app)(self.admission);
+        Ok(Server::new(Shared::new(self.limits, endpoints), app))
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("limits", &self.limits)
+            .field("workers", &self.workers)
+            .field("plain_transport", &self.plain_transport)
+            .field("sockets", &self.sockets)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,219 @@
+//! The server object.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use postbox_protocol::{BoxError, Protocol};
+
+use super::ServerBuilder;
+use crate::error::ServeError;
+use crate::handler::{Client, Handler, HandlerFn, Requests, handler_fn};
+use crate::service::{Phase, ServerHandle, Shared, Status};
+use crate::serving::{Application, serve};
+
+/// A UDP server: bound sockets, a protocol, a handler.
+///
+/// Made by [`Server::builder`]. It serves while [`serve_forever`](Self::serve_forever) or
+/// [`serve_until`](Self::serve_until) runs, and can serve again afterwards. Dropping it closes it,
+/// which the log tells (as a warning) if that ends a serving.
+pub struct Server {
+    shared: Arc<Shared>,
+    app: Arc<dyn Application>,
+}
+
+impl Server {
+    /// Begins to configure a server.
+    ///
+    /// The protocol is the server's side: it sends what the handler answers, and receives what it
+    /// is asked. A type mismatch of `Request` and `Response` here means that it is the client's:
+    /// `.flip()` it.
+    pub fn builder<P, H>(protocol: P, handler: H) -> ServerBuilder
+    where
+        H: Handler,
+        P: Protocol<Sent = H::Response, Received = H::Request>,
+    {
+        ServerBuilder::new(protocol, handler)
+    }
+
+    /// Begins to configure a server whose handler is a closure. Its types are those of the
+    /// protocol.
+    ///
+    /// The protocol is the server's side, as in [`builder`](Self::builder). A closure takes
+    /// whatever types it has, so one that is the client's shows only in the closure: requests that
+    /// have the answer's type, and a `send` that wants the request's. `.flip()` it then.
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use postbox_protocol::{DatagramProtocol, RawSerializer};
+    /// # use postbox_server::Server;
+    /// let echo = Server::builder_fn(
+    ///     DatagramProtocol::new(RawSerializer),
+    ///     |client, mut requests| async move {
+    ///         client.send(requests.recv().await?).await?;
+    ///         Ok(())
+    ///     },
+    /// );
+    /// # let _ = echo;
+    /// ```
+    pub fn builder_fn<P, F, Fut>(protocol: P, function: F) -> ServerBuilder
+    where
+        P: Protocol<Sent: Send + 'static, Received: Send + 'static>,
+        F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        let handler: HandlerFn<F, P::Received, P::Sent> = handler_fn(function);
+        ServerBuilder::new(protocol, handler)
+    }
+
+    pub(super) fn new(shared: Shared, app: Arc<dyn Application>) -> Self {
+        Self {
+            shared: Arc::new(shared),
+            app,
+        }
+    }
+
+    /// A handle to this server, for other tasks and threads.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle::new(Arc::clone(&self.shared))
+    }
+
+    /// Serves until [`ServerHandle::shutdown`]. Serving begins at the call: from then on a second
+    /// call answers *already running*, and a shutdown ends this one.
+    ///
+    /// The future does not keep the server open: a function that spawns it and then returns drops
+    /// its [`Server`], and so closes it at once (the log has a warning). Move the server into the
+    /// task, and keep a handle:
+    ///
+    /// ```
+    /// # use postbox_protocol::{DatagramProtocol, RawSerializer};
+    /// # use postbox_server::{BoxError, Server, ServerHandle};
+    /// # async fn example() -> Result<ServerHandle, BoxError> {
+    /// # let builder = Server::builder_fn(
+    /// #     DatagramProtocol::new(RawSerializer),
+    /// #     |_, _| async { Ok(()) },
+    /// # );
+    /// let server = builder.bind("localhost:9000").await?;
+    /// let handle = server.handle();
+    /// tokio::spawn(async move { server.serve_forever().await });
+    /// handle.started().await?;
+    /// Ok(handle) // `handle.shutdown().await` ends the serving
+    /// # }
+    /// ```
+    ///
+    /// It must run within a tokio runtime with time and I/O enabled; workers are tasks of that
+    /// runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`], if serving could not begin, or ended otherwise than by a shutdown.
+    ///
+    /// # Panics
+    ///
+    /// When it is polled outside of a tokio runtime, or in one without time or I/O.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future is a shutdown without grace: handlers are dropped, background tasks
+    /// stopped, exit actions run by a task of the runtime. Where no runtime is left the synchronous
+    /// ones run at once, and the others are logged as not run. The server can serve again.
+    #[doc(alias("serve", "run"))]
+    pub fn serve_forever(&self) -> Serving {
+        let (app, claim) = (Arc::clone(&self.app), self.shared.claim());
+        Serving {
+            future: Box::pin(async move { serve(app, claim?).await }),
+        }
+    }
+
+    /// Serves until `signal` is ready (or until [`ServerHandle::shutdown`]), then shuts down with
+    /// grace.
+    ///
+    /// ```no_run
+    /// # use postbox_server::{ServeError, Server};
+    /// # async fn example(server: Server) -> Result<(), ServeError> {
+    /// server.serve_until(tokio::signal::ctrl_c()).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`serve_forever`](Self::serve_forever).
+    ///
+    /// # Panics
+    ///
+    /// As [`serve_forever`](Self::serve_forever).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`serve_forever`](Self::serve_forever).
+    pub fn serve_until<S: Future>(
+        &self,
+        signal: S,
+    ) -> impl Future<Output = Result<(), ServeError>> + use<S> {
+        let mut serving = self.serve_forever();
+        let handle = self.handle();
+        async move {
+            let mut signal = pin!(signal);
+            let ended = poll_fn(|cx| match Pin::new(&mut serving).poll(cx) {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Pending => signal.as_mut().poll(cx).map(|_| None),
+            });
+            match ended.await {
+                Some(result) => result,
+                None => {
+                    let _ = handle.shared.request_stop();
+                    serving.await
+                }
+            }
+        }
+    }
+
+    /// Shuts down and closes the sockets, for good. See [`ServerHandle::close`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Once begun, the close is completed also if the future is dropped.
+    pub async fn close(&self) {
+        self.handle().close().await;
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.shared.addresses())
+            .finish()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let (Status { phase, closed, .. }, _) = self.shared.begin_close();
+        // Also where the task that is to serve has not run yet.
+        if !closed && matches!(phase, Phase::Called | Phase::Starting | Phase::Serving) {
+            tracing::warn!("the server was dropped while it served, so it shuts down");
+        }
+    }
+}
+
+/// The future of [`Server::serve_forever`].
+#[must_use = "a server serves while this future runs; dropping it ends serving"]
+pub struct Serving {
+    future: Pin<Box<dyn Future<Output = Result<(), ServeError>> + Send>>,
+}
+
+impl Future for Serving {
+    type Output = Result<(), ServeError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.future.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving").finish_non_exhaustive()
+    }
+}

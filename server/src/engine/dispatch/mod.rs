@@ -1,0 +1,362 @@
+//! Who gets which datagram, when a handler starts, starts again, or is forgotten.
+//!
+//! Everything that is decided about clients is decided here, by plain functions: no runtime, no
+//! sockets, no clock, no user code but the admission check. Facts come in as arguments, decisions
+//! go out as values. One worker owns one [`Dispatch`]; only the [`RunQueue`] of a run is shared with
+//! other threads.
+//!
+//! | what happens | the client has no handler | its handler waits in a receive | its handler is busy |
+//! |---|---|---|---|
+//! | a datagram arrives | [`Arrival::Start`] | [`Arrival::Deliver`] | [`Arrival::Queue`] |
+//! | ... and is refused | dropped: refused | (not asked) | (not asked) |
+//! | ... over a bound | dropped: clients | (nothing is queued) | dropped: client's bound or total |
+//! | ... and is not received by the poll that it is offered to | queued | queued | - |
+//! | the handler ends | - | forgotten | next datagram: a new run, else forgotten |
+//! | ... with the datagram still offered | discarded, forgotten | forgotten, it arrives again | - |
+//! | ... before it received anything | - | - | one datagram discarded, then as above |
+//! | the server closes | dropped: shutdown | receive answers closed | queue dropped: shutdown |
+//!
+//! A handler that waits in a receive has received before: its first datagram is there when it
+//! starts.
+
+mod queue;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::hash::Hash;
+use std::task::Waker;
+
+pub(crate) use queue::{Datagram, QueueLimits, RunQueue, Taken, Waiting};
+
+use crate::service::Totals;
+use queue::Pushed;
+use table::Table;
+
+/// A place in the worker's slab of running handlers.
+pub(crate) type SlotId = u32;
+
+/// A handler and its client, as a slot keeps them. What ends is not dropped: the next one begins in
+/// its place, in the same memory.
+pub(crate) trait Task {
+    type Client: Copy + Eq + Hash;
+    fn client(&self) -> Self::Client;
+    /// Whether this is its client.
+    fn is_of(&self, client: &Self::Client) -> bool {
+        self.client() == *client
+    }
+    /// The queue of its present run.
+    fn queue(&self) -> &RunQueue;
+    /// Whether nobody else holds the present run: no `Client`, no `Requests`. What they have done is
+    /// seen then.
+    fn is_unshared(&self) -> bool;
+    /// Begins the next run for the same client, with a queue of its own.
+    fn renew(&mut self);
+}
+
+/// Why a datagram was not handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DropReason {
+    /// The client's own queue is full.
+    ClientBound,
+    /// All queues together are full.
+    TotalBound,
+    /// Too many clients have a handler.
+    Clients,
+    /// The user's admission check said no.
+    Refused,
+    /// The server is shutting down.
+    Shutdown,
+}
+
+/// What to do with a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// No handler runs for its client: start one.
+    Start,
+    /// The handler waits for exactly this: poll it, and offer it the datagram.
+    Deliver(SlotId),
+    /// The handler is busy: the datagram has to wait.
+    Queue(SlotId),
+    /// It is dropped.
+    Drop(DropReason),
+}
+
+/// What to do after a datagram was queued.
+#[derive(Debug)]
+pub(crate) enum Queued {
+    /// Another task waits for it.
+    Wake(Waker),
+    /// It is the first in the queue: let the handler look.
+    Poll,
+    /// The handler has been told already.
+    Nothing,
+    Dropped(DropReason),
+}
+
+/// What to do after a handler ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The datagram that started the handler was not received, and is discarded.
+    pub(crate) discarded: bool,
+    pub(crate) next: Next,
+    /// A receive in another task, which must learn that the handler ended.
+    pub(crate) wake: Option<Waker>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The client is forgotten.
+    Forgotten,
+    /// More is queued: a new handler starts on it in the same slot.
+    Start,
+}
+
+struct Slot<T> {
+    task: T,
+    /// A handler runs here.
+    occupied: bool,
+    /// In the table, and counted as a waiting client.
+    listed: bool,
+}
+
+impl<T> Slot<T> {
+    fn new(task: T) -> Self {
+        Self {
+            task,
+            occupied: true,
+            listed: false,
+        }
+    }
+}
+
+/// The clients of one worker.
+pub(crate) struct Dispatch<T> {
+    table: Table,
+    /// `None` where the memory has been given back.
+    slots: Vec<Option<Slot<T>>>,
+    /// The slots without a handler. The one that was used last is used first.
+    free: Vec<SlotId>,
+    /// How many of those keep their memory.
+    kept: usize,
+    limits: QueueLimits,
+    closing: bool,
+}
+
+impl<T: Task> Dispatch<T> {
+    /// Slots whose handlers have ended keep their memory for the next ones: so many of them.
+    pub(crate) fn new(limits: QueueLimits, kept: usize) -> Self {
+        Self {
+            table: Table::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            kept,
+            limits,
+            closing: false,
+        }
+    }
+
+    /// A datagram arrived. `admit` is asked about a client that has no handler.
+    #[inline]
+    pub(crate) fn arrive(
+        &self,
+        client: &T::Client,
+        totals: &Totals,
+        admit: impl FnOnce() -> bool,
+    ) -> Arrival {
+        if self.closing {
+            return Arrival::Drop(DropReason::Shutdown);
+        }
+        match self.find(client) {
+            Some(id) => {
+                let queue = self.slot(id).task.queue();
+                if queue.waiting() == Waiting::Here && !queue.is_filled() {
+                    Arrival::Deliver(id)
+                } else {
+                    Arrival::Queue(id)
+                }
+            }
+            None if !admit() => Arrival::Drop(DropReason::Refused),
+            None if !totals.admits_client() => Arrival::Drop(DropReason::Clients),
+            None => Arrival::Start,
+        }
+    }
+
+    /// A handler starts. It enters the table only when it has to wait ([`Self::waits`]): one that
+    /// answers at once leaves no trace. `make` makes what a slot without memory holds; in another,
+    /// `begin` begins anew.
+    #[inline]
+    pub(crate) fn start(
+        &mut self,
+        make: impl FnOnce(SlotId) -> T,
+        begin: impl FnOnce(&mut T),
+    ) -> SlotId {
+        let id = self.free.pop().unwrap_or(self.slots.len() as SlotId);
+        match self.slots.get_mut(id as usize) {
+            Some(Some(slot)) => {
+                begin(&mut slot.task);
+                slot.occupied = true;
+            }
+            Some(place) => *place = Some(Slot::new(make(id))),
+            None => self.add_slot(Slot::new(make(id))),
+        }
+        id
+    }
+
+    #[cold]
+    fn add_slot(&mut self, slot: Slot<T>) {
+        if self.slots.len() == self.slots.capacity() {
+            // Not twice as many: a waiting client is to cost what it needs.
+            self.slots.reserve_exact(self.slots.len() / 8 + 64);
+        }
+        self.slots.push(Some(slot));
+    }
+
+    /// The handler was polled and has not ended.
+    #[inline]
+    pub(crate) fn waits(&mut self, id: SlotId, totals: &Totals) {
+        let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
+        if !slot.listed {
+            slot.listed = true;
+            totals.add_client();
+            let (table, slots) = (&mut self.table, &self.slots);
+            table.insert(id, |id| {
+                slots[id as usize].as_ref().expect(OCCUPIED).task.client()
+            });
+        }
+    }
+
+    /// The datagram has to wait in the queue.
+    pub(crate) fn queue(&mut self, id: SlotId, datagram: Datagram, totals: &Totals) -> Queued {
+        let queue = self.slot(id).task.queue();
+        match queue.push(datagram, self.limits, totals) {
+            Ok(Pushed::Wake(waker)) => Queued::Wake(waker),
+            Ok(Pushed::First) => Queued::Poll,
+            Ok(Pushed::Behind) => Queued::Nothing,
+            Err(reason) => Queued::Dropped(reason),
+        }
+    }
+
+    /// The handler ended: it returned, failed, panicked or was cancelled. `offered`: no receive took
+    /// the datagram that its last poll was offered. If that is not discarded, it arrives again.
+    #[inline]
+    pub(crate) fn end(&mut self, id: SlotId, offered: bool, totals: &Totals) -> Ended {
+        let task = &self.slot(id).task;
+        let queue = task.queue();
+        if !task.is_unshared() || queue.is_used() {
+            return self.end_used(id, offered, totals);
+        }
+        // The usual case: nothing was ever queued, and nobody keeps the run.
+        let discarded = offered && !queue.has_received();
+        Ended {
+            discarded,
+            next: self.forget(id, totals),
+            wake: None,
+        }
+    }
+
+    fn end_used(&mut self, id: SlotId, offered: bool, totals: &Totals) -> Ended {
+        let mut rest = self.slot(id).task.queue().end();
+        let discarded = !rest.received
+            && match rest.datagrams.pop_front() {
+                Some(datagram) => {
+                    totals.release(datagram.cost());
+                    true
+                }
+                None => offered,
+            };
+        let next = if rest.datagrams.is_empty() {
+            self.forget(id, totals)
+        } else {
+            let task = &mut self.slot_mut(id).task;
+            task.renew();
+            task.queue().refill(rest.datagrams);
+            Next::Start
+        };
+        Ended {
+            discarded,
+            next,
+            wake: rest.waker,
+        }
+    }
+
+    #[inline]
+    fn forget(&mut self, id: SlotId, totals: &Totals) -> Next {
+        let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
+        slot.occupied = false;
+        if std::mem::take(&mut slot.listed) {
+            self.table.remove(id, &slot.task.client());
+            totals.remove_client();
+        }
+        self.free.push(id);
+        if let Some(longest_ago) = self.free.len().checked_sub(self.kept + 1) {
+            self.slots[self.free[longest_ago] as usize] = None;
+        }
+        Next::Forgotten
+    }
+
+    /// The server closes: every receive answers closed, everything queued is dropped. Returns how
+    /// many datagrams that were, and the receives in other tasks, to be woken.
+    pub(crate) fn close(&mut self, totals: &Totals) -> (usize, Vec<Waker>) {
+        self.closing = true;
+        let (mut dropped, mut wake) = (0, Vec::new());
+        for slot in self.slots.iter().flatten().filter(|slot| slot.occupied) {
+            let (count, waiting) = slot.task.queue().close(totals);
+            dropped += count;
+            wake.extend(waiting);
+        }
+        (dropped, wake)
+    }
+
+    /// Whether it was closed.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    fn find(&self, client: &T::Client) -> Option<SlotId> {
+        self.table
+            .find(client, |id| self.slot(id).task.is_of(client))
+    }
+
+    fn slot(&self, id: SlotId) -> &Slot<T> {
+        self.slots[id as usize].as_ref().expect(OCCUPIED)
+    }
+
+    fn slot_mut(&mut self, id: SlotId) -> &mut Slot<T> {
+        self.slots[id as usize].as_mut().expect(OCCUPIED)
+    }
+
+    pub(crate) fn task(&self, id: SlotId) -> &T {
+        &self.slot(id).task
+    }
+
+    #[inline]
+    pub(crate) fn task_mut(&mut self, id: SlotId) -> &mut T {
+        &mut self.slot_mut(id).task
+    }
+
+    /// Whether a handler occupies this slot: a late wake-up may name one that has ended.
+    pub(crate) fn is_running(&self, id: SlotId) -> bool {
+        let slot = self.slots.get(id as usize).and_then(Option::as_ref);
+        slot.is_some_and(|slot| slot.occupied)
+    }
+
+    /// The handlers that run.
+    pub(crate) fn tasks_mut(&mut self) -> impl Iterator<Item = (SlotId, &mut T)> {
+        let slots = (0..).zip(&mut self.slots);
+        slots.filter_map(|(id, slot)| {
+            let slot = slot.as_mut().filter(|slot| slot.occupied)?;
+            Some((id, &mut slot.task))
+        })
+    }
+
+    /// The slots in which handlers run.
+    pub(crate) fn running(&self) -> impl Iterator<Item = SlotId> + '_ {
+        (0..self.slots.len() as SlotId).filter(|id| self.is_running(*id))
+    }
+}
+
+/// Slots are named by the worker only while a handler occupies them; wake-ups are checked with
+/// [`Dispatch::is_running`] first.
+const OCCUPIED: &str = "the slot of a running handler is occupied";

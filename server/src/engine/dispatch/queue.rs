@@ -1,0 +1,315 @@
+//! The queue of one run: what its client sent while the handler was busy, in order and bounded, and
+//! whether a receive of this run waits for more.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+
+use super::DropReason;
+use crate::service::Totals;
+
+/// A datagram that waits, in memory of its own size (never in the buffer it was received in).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Datagram {
+    pub(crate) bytes: Box<[u8]>,
+    pub(crate) truncated: bool,
+}
+
+/// What a queued datagram costs besides its bytes: its place in the queue and its allocation.
+pub(crate) const DATAGRAM_OVERHEAD: usize = 32;
+
+impl Datagram {
+    pub(crate) fn cost(&self) -> usize {
+        self.bytes.len() + DATAGRAM_OVERHEAD
+    }
+}
+
+/// The bounds of one client's queue.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueueLimits {
+    pub(crate) datagrams: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Whether the receive of a run waits. There is one at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Waiting {
+    No,
+    /// With the handler's own waker, and nothing is queued: its worker polls it where a datagram
+    /// comes, or at its deadline.
+    Here,
+    /// With a waker of another task, which is kept in the queue.
+    Elsewhere,
+    /// Its deadline has passed, which it has not been told yet.
+    TimedOut,
+}
+
+/// The queue of one run.
+///
+/// Nearly no run queues anything, as the datagram that starts a handler, and those that it waits
+/// for, are offered to it directly: so what needs a lock is made when it is used first.
+#[derive(Debug)]
+pub(crate) struct RunQueue {
+    waiting: AtomicU8,
+    /// A receive of this run took a datagram, or its first was dropped for want of room.
+    received: AtomicBool,
+    /// Something may be queued. Written by the worker alone.
+    filled: AtomicBool,
+    locked: OnceLock<Box<Mutex<Queue>>>,
+}
+
+impl Default for RunQueue {
+    fn default() -> Self {
+        Self {
+            waiting: AtomicU8::new(Waiting::No as u8),
+            received: AtomicBool::new(false),
+            filled: AtomicBool::new(false),
+            locked: OnceLock::new(),
+        }
+    }
+}
+
+impl RunQueue {
+    /// Locks it. No user code runs under this lock, so a poisoned one is still consistent.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Queue> {
+        let queue = self.locked.get_or_init(Box::default);
+        queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the receive of this run waits.
+    #[inline]
+    pub(crate) fn waiting(&self) -> Waiting {
+        match self.waiting.load(Ordering::Acquire) {
+            1 => Waiting::Here,
+            2 => Waiting::Elsewhere,
+            3 => Waiting::TimedOut,
+            _ => Waiting::No,
+        }
+    }
+
+    /// By the receive itself, or under the lock.
+    #[inline]
+    pub(crate) fn set_waiting(&self, waiting: Waiting) {
+        self.waiting.store(waiting as u8, Ordering::Release);
+    }
+
+    /// The deadline has passed of the receive that waits [`Here`](Waiting::Here). Returns whether it
+    /// still does: another task may have taken it over just now.
+    pub(crate) fn time_out_here(&self) -> bool {
+        let (from, to) = (Waiting::Here as u8, Waiting::TimedOut as u8);
+        self.waiting
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// A deadline has passed. Returns who waits [`Elsewhere`](Waiting::Elsewhere) and has to learn
+    /// that, if it is the present receive's.
+    pub(crate) fn time_out_elsewhere(&self) -> Option<Waker> {
+        if self.waiting() != Waiting::Elsewhere {
+            return None;
+        }
+        let mut queue = self.lock();
+        let is_its = !queue.closed && queue.armed == queue.receive;
+        let waker = is_its.then(|| queue.waker.take()).flatten()?;
+        self.set_waiting(Waiting::TimedOut);
+        Some(waker)
+    }
+
+    /// Whether a receive took a datagram.
+    #[inline]
+    pub(crate) fn has_received(&self) -> bool {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn set_received(&self) {
+        self.received.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something may be queued. Exact on the worker's thread.
+    #[inline]
+    pub(crate) fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Relaxed)
+    }
+
+    /// A receive on the worker's thread has found it empty.
+    pub(crate) fn set_empty(&self) {
+        self.filled.store(false, Ordering::Relaxed);
+    }
+
+    /// Appends a datagram, and says whom to wake.
+    pub(super) fn push(
+        &self,
+        datagram: Datagram,
+        limits: QueueLimits,
+        totals: &Totals,
+    ) -> Result<Pushed, DropReason> {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Err(DropReason::Shutdown);
+        }
+        let cost = datagram.cost();
+        let full = queue.datagrams.len() >= limits.datagrams || queue.bytes + cost > limits.bytes;
+        if full || !totals.reserve(cost) {
+            // Where nothing waits, this may be the very first: its handler has no other to discard.
+            if queue.datagrams.is_empty() {
+                self.set_received();
+            }
+            return Err(match full {
+                true => DropReason::ClientBound,
+                false => DropReason::TotalBound,
+            });
+        }
+        queue.bytes += cost;
+        queue.datagrams.push_back(datagram);
+        let waker = queue.waker.take();
+        Ok(match (waker, self.filled.swap(true, Ordering::Relaxed)) {
+            (Some(waker), _) => Pushed::Wake(waker),
+            (None, false) => Pushed::First,
+            (None, true) => Pushed::Behind,
+        })
+    }
+
+    /// The server closes: what is queued is dropped, and every receive answers closed. Returns how
+    /// many datagrams that were, and who waited for one.
+    pub(super) fn close(&self, totals: &Totals) -> (usize, Option<Waker>) {
+        let mut queue = self.lock();
+        queue.closed = true;
+        let dropped = std::mem::take(&mut queue.datagrams);
+        let costs = dropped.iter().map(Datagram::cost);
+        costs.for_each(|cost| totals.release(cost));
+        (dropped.len(), queue.waker.take())
+    }
+
+    /// The handler ended: what is left goes to the next run, and every receive of this one answers
+    /// closed.
+    pub(super) fn end(&self) -> Remainder {
+        let mut queue = self.lock();
+        queue.closed = true;
+        Remainder {
+            received: self.has_received(),
+            datagrams: std::mem::take(&mut queue.datagrams),
+            waker: queue.waker.take(),
+        }
+    }
+
+    /// Whether anything was queued, or a receive elsewhere asked. Whoever holds the only reference
+    /// to its run knows it for sure.
+    #[inline]
+    pub(crate) fn is_used(&self) -> bool {
+        self.locked.get().is_some()
+    }
+
+    /// Makes it that of a new run.
+    #[inline]
+    pub(crate) fn reset(&mut self) {
+        *self.waiting.get_mut() = Waiting::No as u8;
+        (*self.received.get_mut(), *self.filled.get_mut()) = (false, false);
+        if self.is_used() {
+            self.locked = OnceLock::new();
+        }
+    }
+
+    /// Begins with what the run before left.
+    pub(super) fn refill(&self, datagrams: VecDeque<Datagram>) {
+        if datagrams.is_empty() {
+            return;
+        }
+        self.filled.store(true, Ordering::Relaxed);
+        let mut queue = self.lock();
+        queue.bytes = datagrams.iter().map(Datagram::cost).sum();
+        queue.datagrams = datagrams;
+    }
+
+    /// How many datagrams wait, asked without a trace.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let queue = self.locked.get();
+        queue.map_or(0, |queue| queue.lock().unwrap().datagrams.len())
+    }
+}
+
+/// What a receive finds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Datagram(Datagram),
+    /// Nothing will ever come: the handler ended, or the server is shutting down.
+    Closed,
+    Empty,
+}
+
+/// What other threads may touch.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    datagrams: VecDeque<Datagram>,
+    bytes: usize,
+    closed: bool,
+    /// Who waits [`Elsewhere`](Waiting::Elsewhere).
+    waker: Option<Waker>,
+    /// The number of the last receive that waited elsewhere: what is said of one may come late.
+    receive: u32,
+    /// The one whose deadline the worker knows.
+    armed: u32,
+}
+
+impl Queue {
+    /// Takes the first datagram.
+    pub(crate) fn take(&mut self, totals: &Totals) -> Taken {
+        if self.closed {
+            return Taken::Closed;
+        }
+        let Some(datagram) = self.datagrams.pop_front() else {
+            return Taken::Empty;
+        };
+        let cost = datagram.cost();
+        self.bytes -= cost;
+        totals.release(cost);
+        Taken::Datagram(datagram)
+    }
+
+    /// A receive begins to wait elsewhere: the deadlines of those before no longer count. Returns
+    /// its number.
+    pub(crate) fn begin_receive(&mut self) -> u32 {
+        self.receive = self.receive.wrapping_add(1);
+        self.receive
+    }
+
+    /// Remembers who waits. Returns the one it replaces, to be dropped outside the lock.
+    pub(crate) fn set_waker(&mut self, waker: Waker) -> Option<Waker> {
+        self.waker.replace(waker)
+    }
+
+    /// The receive that waits elsewhere is over, and its number counts no more. Returns its waker,
+    /// to be dropped outside the lock.
+    pub(crate) fn end_receive(&mut self) -> Option<Waker> {
+        self.receive = self.receive.wrapping_add(1);
+        self.waker.take()
+    }
+
+    /// The worker has been told the deadline of this receive. Returns whether it is still the
+    /// present one.
+    pub(crate) fn arm(&mut self, receive: u32) -> bool {
+        self.armed = receive;
+        self.receive == receive
+    }
+}
+
+/// What became of a datagram that was queued.
+#[derive(Debug)]
+pub(super) enum Pushed {
+    /// A receive elsewhere waits for it.
+    Wake(Waker),
+    /// It is the first: nobody has been told that something is queued.
+    First,
+    Behind,
+}
+
+/// What an ended run leaves.
+#[derive(Debug, Default)]
+pub(super) struct Remainder {
+    pub(super) received: bool,
+    pub(super) datagrams: VecDeque<Datagram>,
+    pub(super) waker: Option<Waker>,
+}

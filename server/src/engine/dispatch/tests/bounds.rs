@@ -1,0 +1,173 @@
+//! What is dropped, and why.
+
+use super::*;
+
+/// What a queued datagram of this many bytes costs.
+const fn cost(len: usize) -> usize {
+    len + DATAGRAM_OVERHEAD
+}
+
+#[track_caller]
+fn assert_dropped(queued: &Queued, expected: DropReason) {
+    match queued {
+        Queued::Dropped(reason) => assert_eq!(*reason, expected),
+        queued => panic!("not dropped: {queued:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_queued(queued: &Queued) {
+    assert!(!matches!(queued, Queued::Dropped(_)), "{queued:?}");
+}
+
+#[test]
+fn l1_a_clients_queue_is_bounded_in_datagrams() {
+    let mut bench = Bench::bounded(2, 100_000, Totals::new(100, 100_000));
+    let (a, b) = (bench.start_busy('a'), bench.start_busy('b'));
+    assert_queued(&bench.queue(a, "1"));
+    assert_queued(&bench.queue(a, "2"));
+    assert_dropped(&bench.queue(a, "3"), DropReason::ClientBound);
+    assert_queued(&bench.queue(b, "its own bound"));
+    assert_eq!(bench.totals.datagrams(), 3);
+    assert!(matches!(bench.take(a), Taken::Datagram(_)));
+    assert_queued(&bench.queue(a, "4"));
+    assert_eq!(bench.drain(a), ["2", "4"], "the newest was dropped");
+}
+
+#[test]
+fn l1_a_clients_queue_is_bounded_in_bytes() {
+    let bound = cost(3) + cost(5);
+    let mut bench = Bench::bounded(100, bound, Totals::new(100, 100_000));
+    let a = bench.start_busy('a');
+    assert_queued(&bench.queue(a, "123"));
+    assert_dropped(&bench.queue(a, "123456"), DropReason::ClientBound);
+    assert_queued(&bench.queue(a, "12345"));
+    assert_dropped(&bench.queue(a, ""), DropReason::ClientBound);
+    assert_eq!(bench.totals.bytes(), bound);
+    assert!(matches!(bench.take(a), Taken::Datagram(_)));
+    assert_queued(&bench.queue(a, "abc"));
+    assert_eq!(bench.totals.bytes(), bound);
+    // The next handler's postbox counts what it begins with.
+    assert_eq!(bench.end(a, false), NEXT);
+    assert_dropped(&bench.queue(a, ""), DropReason::ClientBound);
+    assert_eq!(bench.drain(a), ["12345", "abc"]);
+    assert_eq!(bench.totals.bytes(), 0);
+}
+
+#[test]
+fn l1_a_discarded_datagram_gives_its_bytes_back() {
+    let bound = cost(1) + cost(2);
+    let mut bench = Bench::bounded(100, bound, Totals::new(100, bound));
+    let a = bench.start_unreceived('a', "1");
+    assert_queued(&bench.queue(a, "22"));
+    assert!(bench.end(a, false).discarded);
+    assert_eq!(bench.totals.bytes(), cost(2));
+    assert_queued(&bench.queue(a, "3"));
+    assert_eq!(bench.drain(a), ["22", "3"]);
+}
+
+#[test]
+fn h4_where_there_was_no_room_for_the_first_datagram_no_other_is_discarded_for_it() {
+    let mut bench = Bench::bounded(100, 100_000, Totals::new(100, cost(4)));
+    let b = bench.start_busy('b');
+    assert_queued(&bench.queue(b, "full"));
+    let a = bench.start('a');
+    bench.waits(a, false);
+    assert_dropped(&bench.queue(a, "one"), DropReason::TotalBound);
+    assert_eq!(bench.drain(b), ["full"]);
+    assert_queued(&bench.queue(a, "two"));
+    assert_eq!(bench.end(a, false), NEXT);
+    // The next handler has a first one again.
+    assert!(bench.end(a, false).discarded);
+}
+
+#[test]
+fn l1_all_queues_together_are_bounded_in_bytes_over_all_workers() {
+    let totals = Totals::new(100, cost(4) + cost(4));
+    let limits = QueueLimits {
+        datagrams: 100,
+        bytes: 100_000,
+    };
+    let (mut one, mut two) = (Dispatch::new(limits, KEPT), Dispatch::new(limits, KEPT));
+    for dispatch in [&mut one, &mut two] {
+        let id = dispatch.start(|_| Shared::new('a'), |_| {});
+        dispatch.waits(id, &totals);
+        assert_queued(&dispatch.queue(id, datagram("1234"), &totals));
+    }
+    assert_eq!((totals.bytes(), totals.datagrams()), (cost(4) + cost(4), 2));
+    for dispatch in [&mut one, &mut two] {
+        let queued = dispatch.queue(0, datagram(""), &totals);
+        assert_dropped(&queued, DropReason::TotalBound);
+    }
+    assert_eq!((totals.bytes(), totals.datagrams()), (cost(4) + cost(4), 2));
+    // What was dropped took nothing of the client's own bound either, and room is there for all.
+    let taken = take(one.task(0), &totals);
+    assert_eq!(taken, Taken::Datagram(datagram("1234")));
+    assert_queued(&two.queue(0, datagram("5678"), &totals));
+}
+
+#[test]
+fn l1_waiting_clients_are_bounded_over_all_workers() {
+    let totals = Totals::new(2, 100_000);
+    let limits = QueueLimits {
+        datagrams: 100,
+        bytes: 100_000,
+    };
+    let (mut one, mut two) = (Dispatch::new(limits, KEPT), Dispatch::new(limits, KEPT));
+    for (dispatch, client) in [(&mut one, 'a'), (&mut two, 'b')] {
+        assert_eq!(
+            dispatch.arrive(&client, &totals, || true),
+            Arrival::Start,
+            "one that answers at once is not counted"
+        );
+        let id = dispatch.start(|_| Shared::new(client), |_| {});
+        dispatch.waits(id, &totals);
+    }
+    let full = Arrival::Drop(DropReason::Clients);
+    assert_eq!(one.arrive(&'c', &totals, || true), full);
+    assert_eq!(two.arrive(&'c', &totals, || true), full);
+    assert_eq!(one.arrive(&'a', &totals, || true), Arrival::Queue(0));
+    let _ = two.end(0, false, &totals);
+    assert_eq!(one.arrive(&'c', &totals, || true), Arrival::Start);
+}
+
+#[test]
+fn l3_a_queued_datagram_costs_its_own_length_and_a_small_constant() {
+    let mut bench = Bench::new();
+    let a = bench.start_busy('a');
+    assert_queued(&bench.queue(a, &"x".repeat(1000)));
+    assert_queued(&bench.queue(a, ""));
+    assert_eq!(bench.totals.bytes(), 1000 + 2 * DATAGRAM_OVERHEAD);
+    // The constant covers the datagram's place in the queue.
+    assert!(size_of::<Datagram>() <= DATAGRAM_OVERHEAD);
+}
+
+#[test]
+fn l6_admission_is_asked_for_each_datagram_of_a_client_without_a_handler_and_no_other() {
+    let mut bench = Bench::bounded(100, 100_000, Totals::new(1, 100_000));
+    let ask = |bench: &Bench, client: Name, admitted: bool| {
+        let mut asked = 0;
+        let arrival = bench.dispatch.arrive(&client, &bench.totals, || {
+            asked += 1;
+            admitted
+        });
+        (arrival, asked)
+    };
+    let refused = Arrival::Drop(DropReason::Refused);
+    for _ in 0..2 {
+        assert_eq!(ask(&bench, 'a', false), (refused, 1));
+        bench.assert_empty();
+    }
+    assert_eq!(ask(&bench, 'a', true), (Arrival::Start, 1));
+    let a = bench.start_parked('a');
+    assert_eq!(ask(&bench, 'a', false), (Arrival::Deliver(a), 0));
+    bench.waits(a, false);
+    assert_eq!(ask(&bench, 'a', false), (Arrival::Queue(a), 0));
+    // A refusal is a refusal also where there would be no room.
+    assert_eq!(ask(&bench, 'b', false), (refused, 1));
+    let full = Arrival::Drop(DropReason::Clients);
+    assert_eq!(ask(&bench, 'b', true), (full, 1));
+    bench.dispatch.close(&bench.totals);
+    let closed = Arrival::Drop(DropReason::Shutdown);
+    assert_eq!(ask(&bench, 'c', true), (closed, 0));
+}

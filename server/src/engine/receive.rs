@@ -1,0 +1,262 @@
+//! How a run receives: what it is offered, what is queued, or, in time, nothing.
+
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use postbox_protocol::Protocol;
+
+use crate::engine::current::{self, Lent};
+use crate::engine::delivery::BufferSlice;
+use crate::engine::dispatch::{Taken, Waiting};
+use crate::engine::remote_queue::{After, Alarm};
+use crate::engine::run::Run;
+use crate::error::RecvError;
+use crate::handler::{Receive, Wait};
+use crate::support::panics;
+
+/// What a receive finds on its own worker's thread.
+enum Here {
+    Offered(BufferSlice, Box<[u8]>),
+    Closed,
+    TimedOut,
+    Waits,
+    /// Others have their turn first.
+    Spent,
+    /// Only the queue can tell.
+    Nothing,
+}
+
+impl<P: Protocol> Receive<P::Received> for Run<P> {
+    fn poll_recv(&self, cx: &mut Context<'_>, wait: Wait) -> Poll<Result<P::Received, RecvError>> {
+        match current::with(|lent| self.look_here(lent, cx, wait)).unwrap_or(Here::Nothing) {
+            Here::Offered(slice, buffer) => {
+                let result = self.decode(slice.bytes(&buffer), slice.truncated);
+                current::with(|lent| lent.delivery.put_back(slice, buffer));
+                Poll::Ready(result)
+            }
+            Here::Closed => Poll::Ready(Err(RecvError::Closed)),
+            Here::TimedOut => Poll::Ready(Err(RecvError::TimedOut)),
+            Here::Waits => Poll::Pending,
+            Here::Spent => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Here::Nothing => self.look_into_queue(cx, self.timeout(wait)),
+        }
+    }
+
+    fn stop_receive(&self) {
+        match self.queue.waiting() {
+            Waiting::No => {}
+            Waiting::Here | Waiting::TimedOut => self.queue.set_waiting(Waiting::No),
+            Waiting::Elsewhere => {
+                let waker = {
+                    let mut queue = self.queue.lock();
+                    self.queue.set_waiting(Waiting::No);
+                    queue.end_receive()
+                };
+                drop(waker); // foreign code
+            }
+        }
+    }
+}
+
+impl<P: Protocol> Run<P> {
+    /// How long a receive waits; `None` is for ever.
+    fn timeout(&self, wait: Wait) -> Option<Duration> {
+        match wait {
+            Wait::Idle => self.worker().limits.idle_timeout(),
+            Wait::AtMost(timeout) => Some(timeout),
+            Wait::ForEver => None,
+        }
+    }
+
+    /// Looks for what there is while this handler is being polled by its worker, on this thread.
+    #[inline]
+    fn look_here(&self, lent: &mut Lent, cx: &Context<'_>, wait: Wait) -> Here {
+        if lent.poll.run != self.address() {
+            return Here::Nothing;
+        }
+        if lent.poll.is_spent() {
+            return Here::Spent;
+        }
+        if self.worker().remote.is_closing() {
+            return Here::Closed;
+        }
+        let waiting = self.queue.waiting();
+        if waiting == Waiting::Elsewhere || self.queue.is_filled() {
+            return Here::Nothing;
+        }
+        if let Some((slice, buffer)) = lent.delivery.take() {
+            lent.poll.steps = 0; // as if it were polled for this one alone
+            self.queue.set_received();
+            self.queue.set_waiting(Waiting::No);
+            return Here::Offered(slice, buffer);
+        }
+        let timeout = self.timeout(wait);
+        if timeout == Some(Duration::ZERO) || waiting == Waiting::TimedOut {
+            self.queue.set_waiting(Waiting::No);
+            return Here::TimedOut;
+        }
+        if cx.waker().data().addr() != lent.poll.waker {
+            // Not the handler's own: it has to wait like a receive from elsewhere.
+            return Here::Nothing;
+        }
+        self.wait_here(lent, timeout);
+        Here::Waits
+    }
+
+    /// The handler's own receive has found nothing.
+    #[inline]
+    fn wait_here(&self, lent: &mut Lent, timeout: Option<Duration>) {
+        if self.queue.waiting() != Waiting::Here {
+            self.queue.set_waiting(Waiting::Here);
+            lent.poll.waits = Some(timeout);
+        }
+    }
+
+    /// Receives from the queue: in another task or thread, or where something is queued.
+    fn look_into_queue(
+        &self,
+        cx: &mut Context<'_>,
+        timeout: Option<Duration>,
+    ) -> Poll<Result<P::Received, RecvError>> {
+        let (here, own) = self.polled_here(cx);
+        if !here {
+            ready!(current::poll_proceed(cx));
+        }
+        if self.worker().remote.is_closing() {
+            return Poll::Ready(Err(RecvError::Closed));
+        }
+        let waker = cx.waker().clone(); // user code: before the lock
+        let mut queue = self.queue.lock();
+        let waiting = self.queue.waiting();
+        let result = match queue.take(&self.worker().totals) {
+            Taken::Datagram(datagram) => Ok(datagram),
+            Taken::Closed => Err(RecvError::Closed),
+            Taken::Empty if waiting == Waiting::TimedOut => Err(RecvError::TimedOut),
+            // From elsewhere, the datagram that the handler was started for may not be here yet:
+            // then the worker has to say whether there is one.
+            Taken::Empty
+                if timeout == Some(Duration::ZERO) && (here || self.queue.has_received()) =>
+            {
+                Err(RecvError::TimedOut)
+            }
+            Taken::Empty if own && waiting != Waiting::Elsewhere => {
+                drop(queue);
+                self.queue.set_empty();
+                current::with(|lent| self.wait_here(lent, timeout));
+                return Poll::Pending;
+            }
+            Taken::Empty => {
+                let began = (waiting != Waiting::Elsewhere).then(|| queue.begin_receive());
+                self.queue.set_waiting(Waiting::Elsewhere);
+                let replaced = queue.set_waker(waker);
+                drop(queue);
+                drop(replaced); // foreign code
+                if let Some(receive) = began {
+                    self.set_alarm(receive, timeout, waiting == Waiting::Here);
+                }
+                return Poll::Pending;
+            }
+        };
+        let ended = (waiting == Waiting::Elsewhere).then(|| queue.end_receive());
+        self.queue.set_waiting(Waiting::No);
+        if result.is_ok() {
+            self.queue.set_received();
+        }
+        drop(queue);
+        drop(ended); // foreign code
+        let datagram = result?;
+        let counters = &self.worker().counters;
+        counters.handed_out_elsewhere.add_shared(1);
+        Poll::Ready(self.decode(&datagram.bytes, datagram.truncated))
+    }
+
+    /// Whether the handler is being polled by its worker, on this thread, and whether with its own
+    /// waker.
+    fn polled_here(&self, cx: &Context<'_>) -> (bool, bool) {
+        let (run, waker) = (self.address(), cx.waker().data().addr());
+        current::with(|lent| {
+            let here = lent.poll.run == run;
+            (here, here && lent.poll.waker == waker)
+        })
+        .unwrap_or_default()
+    }
+
+    /// Tells the worker when a receive in another task ends. One that waited here before keeps its
+    /// deadline.
+    fn set_alarm(&self, receive: u32, timeout: Option<Duration>, waited: bool) {
+        let Some(timeout) = timeout else { return };
+        let after = if waited {
+            After::Unchanged
+        } else {
+            After::Duration(timeout)
+        };
+        let alarm = Alarm {
+            slot: self.slot,
+            receive,
+            after,
+        };
+        // If the worker has ended, the queue is closed and has woken this receive.
+        let _ = self.worker().remote.push(|requests| {
+            requests.alarms.insert(self.address(), alarm);
+        });
+    }
+
+    fn decode(&self, datagram: &[u8], truncated: bool) -> Result<P::Received, RecvError> {
+        if truncated {
+            return Err(RecvError::Truncated {
+                received: datagram.len(),
+            });
+        }
+        match panics::catch(|| self.worker().protocol.build_packet(datagram)) {
+            Ok(result) => result.map_err(RecvError::Parse),
+            Err(message) => Err(RecvError::Crashed { message }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::engine::remote_queue::Injected;
+    use crate::engine::worker_shared::Locals;
+    use crate::engine::worker_shared::tests::worker;
+    use crate::handler::Requests;
+
+    #[test]
+    fn l1_receives_that_a_task_begins_and_drops_leave_one_alarm() {
+        let worker = worker("127.0.0.1:7");
+        let remote = Arc::clone(&worker.remote);
+        let mut locals = Locals::new(worker);
+        let runs = [1, 2]
+            .map(|port| Arc::new(Run::new(locals.at(None), ([192, 0, 2, 1], port).into(), 0)));
+        let mut requests = runs.clone().map(|run| Requests::<Bytes>::new(run));
+        let mut cx = Context::from_waker(Waker::noop());
+        // Meanwhile their worker is held, and takes nothing out.
+        for requests in &mut requests {
+            for _ in 0..1000 {
+                assert!(pin!(requests.recv()).poll(&mut cx).is_pending());
+            }
+        }
+        let mut last = requests.each_mut().map(Requests::recv);
+        for receive in &mut last {
+            assert!(pin!(receive).poll(&mut cx).is_pending());
+        }
+        let mut injected = Injected::default();
+        remote.take(&mut injected);
+        assert_eq!(injected.alarms.len(), 2);
+        for run in &runs {
+            let alarm = &injected.alarms[&run.address()];
+            let mut queue = run.queue.lock();
+            assert!(queue.arm(alarm.receive), "its last receive's");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The receive loop of one socket: a batch in, each datagram to its handler, a batch out.
+//!
+//! One turn, in order: what other threads want, at most one batch of datagrams, the handlers that
+//! were woken, those whose deadline has passed, the outbox. Handlers are polled here, where their
+//! datagram is; see [`current`] for what they are lent.
+
+mod backoff;
+mod deadlines;
+mod poll;
+mod receive;
+mod remote;
+mod send;
+mod shutdown;
+mod task;
+mod timers;
+mod waker;
+
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use postbox_protocol::{BoxError, Protocol};
+use tokio::sync::oneshot;
+use tokio::task::coop;
+use tokio::time::{Instant, Sleep};
+
+use crate::config::Admission;
+use crate::engine::current::{self, Lent};
+use crate::engine::dispatch::{Dispatch, QueueLimits, SlotId};
+use crate::engine::flush::Refusals;
+use crate::engine::remote_queue::Injected;
+use crate::engine::report::Report;
+use crate::engine::watchdog::Beat;
+use crate::engine::worker_shared::{Locals, WorkerShared};
+use crate::handler::context::{Values, in_context};
+use crate::handler::{Client, Handler, Requests};
+use crate::transport::{RecvBatch, Transport};
+
+use backoff::Backoff;
+use shutdown::Phase;
+use task::HandlerTask;
+use timers::Timers;
+use waker::TaskWaker;
+
+/// Datagrams in one receive: enough to make the system call's own cost small (1 to 3 % at 64), few
+/// enough that a turn stays short.
+const RECV_BATCH: usize = 64;
+
+/// Turns before the worker lets the runtime's other tasks run.
+const TURNS: usize = 4;
+
+/// An outbox keeps the memory of a burst this long: the next batch may need it.
+const GIVE_BACK: Duration = Duration::from_secs(1);
+
+/// What a worker is made of, besides its handler.
+pub(crate) struct Setup<P> {
+    pub(crate) transport: Box<dyn Transport>,
+    pub(crate) shared: Arc<WorkerShared<P>>,
+    /// The address of the server's shared state.
+    pub(crate) server: usize,
+    pub(crate) admission: Option<Arc<Admission>>,
+    /// What `service_init` set.
+    pub(crate) context: Values,
+    pub(crate) beat: Arc<Beat>,
+    pub(crate) report: Report,
+    /// Told after the first turn.
+    pub(crate) started: oneshot::Sender<()>,
+}
+
+/// Runs one worker until the server shuts down.
+pub(crate) async fn run<P, H>(handler: Arc<H>, setup: Setup<P>)
+where
+    P: Protocol<Sent = H::Response, Received = H::Request>,
+    H: Handler,
+{
+    let make = |client, requests| handler.handle(client, requests);
+    let mut worker = Worker::new(make, setup);
+    // The handlers of one turn must not share one task's budget: the loop yields by itself.
+    coop::unconstrained(poll_fn(|cx| worker.poll(cx))).await;
+}
+
+struct Worker<P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
+    transport: Box<dyn Transport>,
+    make: F,
+    shared: Arc<WorkerShared<P>>,
+    server: usize,
+    locals: Locals<P>,
+    dispatch: Dispatch<HandlerTask<Fut, P>>,
+    /// What handlers are polled with.
+    waker: TaskWaker,
+    batch: RecvBatch,
+    /// Not here while it is lent to handlers, or sent from.
+    lent: Option<Box<Lent>>,
+    injected: Injected,
+    refusals: Refusals,
+    timers: Timers,
+    /// The handlers whose receives began to wait in this turn, for a limited time.
+    begun: Vec<(SlotId, Duration)>,
+    sleep: Pin<Box<Sleep>>,
+    /// When the outbox gives back the memory that a burst needed.
+    give_back: Option<Instant>,
+    /// Receiving pauses after repeated errors.
+    backoff: Backoff,
+    phase: Phase,
+    /// When answers left last, or nothing waited to.
+    last_left: Instant,
+    admission: Option<Arc<Admission>>,
+    /// The values of the context variables that handlers begin with.
+    initial_context: Values,
+    /// Those of what is called outside of handlers: the admission check, loggers, wakers.
+    own_context: Values,
+    report: Report,
+    beat: Arc<Beat>,
+    started: Option<oneshot::Sender<()>>,
+    _future: PhantomData<fn() -> Fut>,
+}
+
+impl<P, F, Fut> Worker<P, F, Fut>
+where
+    P: Protocol,
+    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
+    Fut: Future<Output = Result<(), BoxError>>,
+{
+    fn new(make: F, setup: Setup<P>) -> Self {
+        let shared = setup.shared;
+        let limits = QueueLimits {
+            datagrams: shared.limits.max_client_datagrams(),
+            bytes: shared.limits.max_client_bytes(),
+        };
+        let lent = Lent {
+            worker: shared.address(),
+            ..Lent::default()
+        };
+        Self {
+            transport: setup.transport,
+            make,
+            server: setup.server,
+            locals: Locals::new(Arc::clone(&shared)),
+            dispatch: Dispatch::new(limits, HandlerTask::<Fut, P>::KEPT),
+            waker: TaskWaker::new(&shared.remote),
+            batch: RecvBatch::new(RECV_BATCH, shared.limits.max_receive_datagram()),
+            lent: Some(Box::new(lent)),
+            injected: Injected::default(),
+            refusals: Refusals::default(),
+            timers: Timers::new(),
+            begun: Vec::new(),
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            give_back: None,
+            backoff: Backoff::default(),
+            phase: Phase::Serving,
+            last_left: Instant::now(),
+            admission: setup.admission,
+            initial_context: setup.context,
+            own_context: Values::none(),
+            report: setup.report,
+            beat: setup.beat,
+            started: Some(setup.started),
+            shared,
+            _future: PhantomData,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut context = std::mem::take(&mut self.own_context);
+        let polled = in_context(&mut context, || self.poll_turns(cx));
+        self.own_context = context;
+        polled
+    }
+
+    fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURNS {
+            let progressed = self.turn(cx);
+            if let Some(started) = self.started.take() {
+                let _ = started.send(());
+            }
+            if self.phase.is_over() {
+                self.abandon();
+                return Poll::Ready(());
+            }
+            if !progressed && self.sleeps(cx) {
+                return Poll::Pending;
+            }
+        }
+        // Also runs the runtime's timers and its driver, before this task's next turn.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
+        Poll::Pending
+    }
+
+    /// One turn. Returns whether anything was done.
+    fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+        self.timers.read_clock();
+        let answers_first = self.outbox_is_full();
+        let lending = current::lend(self.lent.take());
+        let mut progressed = self.take_injected();
+        progressed |= !answers_first && self.receive(cx);
+        progressed |= self.poll_woken();
+        progressed |= self.poll_expired();
+        self.lent = lending.end();
+        // No handler is polled any more. What other user code sends (a logger's) is injected.
+        progressed |= self.send(cx);
+        self.give_back_memory();
+        self.arm_deadlines();
+        progressed |= self.step_phase();
+        progressed
+    }
+
+    /// Goes to sleep unless something came up meanwhile.
+    fn sleeps(&mut self, cx: &mut Context<'_>) -> bool {
+        let alarm = [
+            self.timers.next(),
+            self.backoff.until(self.timers.now()),
+            self.give_back,
+            self.phase_deadline(),
+        ];
+        if let Some(alarm) = alarm.into_iter().flatten().min() {
+            if self.sleep.deadline() != alarm {
+                self.sleep.as_mut().reset(alarm);
+            }
+            if self.sleep.as_mut().poll(cx).is_ready() {
+                return false;
+            }
+        }
+        self.shared.remote.sleep(cx.waker())
+    }
+}
+
+impl<P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Drop for Worker<P, F, Fut> {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}

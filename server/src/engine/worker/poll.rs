@@ -1,0 +1,169 @@
+//! The life of a handler: it is polled, it waits, it ends, and the next one begins.
+
+use std::sync::Arc;
+
+use postbox_protocol::{BoxError, Protocol};
+
+use super::Worker;
+use super::task::Polled;
+use super::timers::{BEGUN, NEVER};
+use crate::engine::current::{self, HandlerPoll};
+use crate::engine::delivery::BufferSlice;
+use crate::engine::dispatch::{DropReason, Next, SlotId, Waiting};
+use crate::engine::report;
+use crate::engine::run::Run;
+use crate::handler::{Client, Requests};
+use crate::service::polling_handler;
+use crate::support::panics;
+
+impl<P, F, Fut> Worker<P, F, Fut>
+where
+    P: Protocol,
+    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
+    Fut: Future<Output = Result<(), BoxError>>,
+{
+    /// Polls the handler that was woken in a slot.
+    pub(super) fn wake(&mut self, id: SlotId) {
+        self.drive(id, false, None);
+    }
+
+    /// Polls the handler in a slot, after calling `handle` if it is a new one, and offers it a
+    /// datagram. If it ends, goes on with the next one as long as something is queued for it: a
+    /// loop, since a backlog may be long. Returns whether the datagram arrives again: its handler
+    /// had received before, and ended without it.
+    pub(super) fn drive(
+        &mut self,
+        id: SlotId,
+        mut new: bool,
+        mut offer: Option<BufferSlice>,
+    ) -> bool {
+        let mut again = false;
+        while let Some(left) = self.poll_handler(id, new, offer) {
+            let (next, discarded) = self.ended(id, left.is_some());
+            again |= left.is_some() && !discarded && !self.dispatch.is_closing();
+            if next == Next::Forgotten {
+                break;
+            }
+            (new, offer) = (true, None);
+        }
+        again
+    }
+
+    /// Polls a handler. If it ended, returns what is left of its offer.
+    fn poll_handler(
+        &mut self,
+        id: SlotId,
+        new: bool,
+        offer: Option<BufferSlice>,
+    ) -> Option<Option<BufferSlice>> {
+        let task = self.dispatch.task_mut(id);
+        self.beat.begin(task.run.remote); // the handler's code until it waits, or is gone
+        if new && !self.initial_context.is_empty() {
+            match panics::catch(|| self.initial_context.copy()) {
+                Ok(context) => task.set_context(context),
+                Err(message) => {
+                    self.panicked(id, &message);
+                    return Some(offer);
+                }
+            }
+        }
+        let poll = HandlerPoll {
+            run: task.run.address(),
+            waker: task.waker(&self.waker).address(),
+            ..HandlerPoll::default()
+        };
+        current::with(|lent| {
+            (lent.delivery.offered, lent.delivery.taken) = (offer, 0);
+            lent.poll = poll;
+        });
+        let make = |run: &Arc<Run<P>>| {
+            let (client, requests) = (Arc::clone(run), Arc::clone(run));
+            (self.make)(Client::new(client), Requests::new(requests))
+        };
+        let poll = || task.in_context(|task| task.poll(new.then_some(make), &self.waker));
+        let (polled, awaits_shutdown) = polling_handler(self.server, poll);
+        task.own_if_kept(&mut self.waker);
+        let (left, taken, waits) = current::with(|lent| {
+            lent.poll.run = 0;
+            let delivery = &mut lent.delivery;
+            (delivery.offered.take(), delivery.taken, lent.poll.waits)
+        })
+        .unwrap_or_default();
+        if taken > 0 {
+            self.shared.counters.handed_out.add(taken.into());
+        }
+        match polled {
+            Polled::Waits => {
+                self.beat.end();
+                task.set_awaits_shutdown(awaits_shutdown);
+                if let Some(timeout) = waits
+                    && task.run.queue.waiting() != Waiting::No
+                {
+                    task.deadline = NEVER;
+                    if let Some(timeout) = timeout {
+                        // The deadline of the receive before may pass before this one has its own.
+                        task.deadline = BEGUN;
+                        self.begun.push((id, timeout));
+                    }
+                }
+                self.dispatch.waits(id, &self.shared.totals);
+                if let Some(slice) = left {
+                    self.queue(id, slice, false);
+                }
+                return None;
+            }
+            Polled::Returned(result, panic) => {
+                match result {
+                    Ok(()) => self.shared.counters.returned.add(1),
+                    Err(error) => self.failed(id, error),
+                }
+                if let Err(message) = panic {
+                    let client = self.dispatch.task(id).run.remote;
+                    report::handler_panicked(client, &message);
+                }
+            }
+            Polled::Panicked(message) => self.panicked(id, &message),
+        }
+        Some(left)
+    }
+
+    fn failed(&mut self, id: SlotId, error: BoxError) {
+        self.shared.counters.failed.add(1);
+        let (closing, now) = (self.is_closing(), self.timers.now());
+        let task = self.dispatch.task_mut(id);
+        let client = task.run.remote;
+        let report = &mut self.report;
+        // Its text and its end are the user's, and the handler's.
+        let dropped = task.in_context(|_| {
+            report.handler_failed(client, &error, closing, now);
+            panics::drop_caught(error)
+        });
+        if let Err(message) = dropped {
+            report::handler_panicked(client, &message);
+        }
+    }
+
+    fn panicked(&mut self, id: SlotId, message: &str) {
+        self.shared.counters.panicked.add(1);
+        let client = self.dispatch.task(id).run.remote;
+        report::handler_panicked(client, message);
+    }
+
+    /// A handler ended. Returns what follows, and whether the datagram that it was offered is
+    /// discarded.
+    fn ended(&mut self, id: SlotId, offered: bool) -> (Next, bool) {
+        let task = self.dispatch.task_mut(id);
+        task.clear();
+        self.timers.disarm(id, &mut task.entry);
+        self.beat.end();
+        self.close_if_asked();
+        if offered && self.dispatch.is_closing() {
+            self.count_drop(DropReason::Shutdown);
+        }
+        let offered = offered && !self.dispatch.is_closing();
+        let ended = self.dispatch.end(id, offered, &self.shared.totals);
+        self.shared.counters.discarded.add(ended.discarded.into());
+        ended.wake.into_iter().for_each(panics::wake);
+        (ended.next, ended.discarded)
+    }
+}

@@ -1,0 +1,157 @@
+//! Datagrams in: a batch is received, and each datagram goes to its client's handler.
+
+use std::task::{Context, Poll};
+
+use postbox_protocol::{BoxError, Protocol};
+
+use super::Worker;
+use super::task::HandlerTask;
+use crate::config::Incoming;
+use crate::engine::current;
+use crate::engine::delivery::{BufferSlice, Segments};
+use crate::engine::dispatch::{Arrival, DropReason, Queued, SlotId};
+use crate::engine::source::may_answer;
+use crate::handler::{Client, ClientKey, Requests};
+use crate::support::panics;
+
+impl<P, F, Fut> Worker<P, F, Fut>
+where
+    P: Protocol,
+    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
+    Fut: Future<Output = Result<(), BoxError>>,
+{
+    /// Receives one batch.
+    pub(super) fn receive(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = self.timers.now();
+        if self.is_closing() || self.backoff.until(now).is_some() {
+            return false;
+        }
+        match self.transport.poll_recv(cx, &mut self.batch) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(())) => {
+                self.backoff.succeeded();
+                self.swap_buffers();
+                for index in 0..self.batch.len() {
+                    self.split(index);
+                }
+                self.swap_buffers();
+            }
+            Poll::Ready(Err(error)) => {
+                self.shared.counters.receive_errors.add(1);
+                self.report.receive_failed(self.shared.bound, &error, now);
+                self.backoff.failed(now);
+            }
+        }
+        true
+    }
+
+    /// Lends the receive buffers to the handlers, or takes them back.
+    fn swap_buffers(&mut self) {
+        current::with(|lent| std::mem::swap(&mut lent.delivery.buffers, self.batch.buffers()));
+    }
+
+    /// Takes the datagrams out of one receive buffer: several where the kernel has coalesced them.
+    fn split(&mut self, index: usize) {
+        let meta = self.batch.meta(index);
+        let client = ClientKey {
+            remote: meta.remote,
+            local: meta.local,
+        };
+        let count = meta.datagrams() as u64;
+        self.shared.counters.received.add(count);
+        if meta.truncated {
+            self.shared.counters.truncated.add(1);
+        }
+        if !may_answer(&client.remote) {
+            self.shared.counters.source.add(count);
+            return;
+        }
+        let mut segments = Segments::of(index, meta);
+        if count == 1 {
+            segments
+                .next()
+                .into_iter()
+                .for_each(|slice| self.arrive(&client, slice));
+            return;
+        }
+        current::with(|lent| lent.delivery.behind = segments);
+        // A handler may receive several of them in one poll.
+        while let Some(slice) = current::with(|lent| lent.delivery.behind.next()).flatten() {
+            self.arrive(&client, slice);
+        }
+    }
+
+    /// One datagram has arrived. It arrives again where a handler ends that received before, and did
+    /// not receive this one.
+    fn arrive(&mut self, client: &ClientKey, slice: BufferSlice) {
+        let mut admitted = false;
+        loop {
+            self.close_if_asked();
+            let again = match self.ask_dispatch(client, slice, admitted) {
+                Arrival::Start => {
+                    let local = self.locals.at(client.local);
+                    let make = |slot| HandlerTask::new(local, client.remote, slot);
+                    let begin = |task: &mut HandlerTask<_, _>| task.begin(local, client.remote);
+                    let id = self.dispatch.start(make, begin);
+                    self.drive(id, true, Some(slice))
+                }
+                Arrival::Deliver(id) => self.drive(id, false, Some(slice)),
+                Arrival::Queue(id) => return self.queue(id, slice, true),
+                Arrival::Drop(reason) => return self.count_drop(reason),
+            };
+            if !again {
+                return;
+            }
+            admitted = true;
+        }
+    }
+
+    #[inline]
+    fn ask_dispatch(&mut self, client: &ClientKey, slice: BufferSlice, admitted: bool) -> Arrival {
+        let Self {
+            admission,
+            report,
+            shared,
+            ..
+        } = self;
+        let now = self.timers.now();
+        let admit = || {
+            let Some(admission) = admission.as_deref().filter(|_| !admitted) else {
+                return true;
+            };
+            let local = shared.local_addr(client.local);
+            let incoming = Incoming::new(client.remote, local, slice.len());
+            panics::catch(|| admission(&incoming)).unwrap_or_else(|message| {
+                report.admission_panicked(client.remote, &message, now);
+                false
+            })
+        };
+        self.dispatch.arrive(client, &shared.totals, admit)
+    }
+
+    /// A datagram has to wait: it is copied out of the receive buffer into memory of its own size.
+    /// With `poll`, its handler is let look if that is the first that waits.
+    pub(super) fn queue(&mut self, id: SlotId, slice: BufferSlice, poll: bool) {
+        let Some(datagram) = current::with(|lent| lent.delivery.copy(slice)) else {
+            return;
+        };
+        match self.dispatch.queue(id, datagram, &self.shared.totals) {
+            Queued::Wake(waker) => panics::wake(waker),
+            Queued::Poll if poll => self.wake(id),
+            Queued::Poll | Queued::Nothing => {}
+            Queued::Dropped(reason) => self.count_drop(reason),
+        }
+    }
+
+    pub(super) fn count_drop(&self, reason: DropReason) {
+        let counters = &self.shared.counters;
+        match reason {
+            DropReason::ClientBound => &counters.client_bound,
+            DropReason::TotalBound => &counters.total_bound,
+            DropReason::Clients => &counters.clients_bound,
+            DropReason::Refused => &counters.refused,
+            DropReason::Shutdown => &counters.shutdown,
+        }
+        .add(1);
+    }
+}

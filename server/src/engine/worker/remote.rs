@@ -1,0 +1,87 @@
+//! What others want of this worker: wake-ups, alarms, a shutdown. Their answers are taken where
+//! answers are sent.
+
+use postbox_protocol::{BoxError, Protocol};
+
+use super::Worker;
+use crate::engine::remote_queue::Alarms;
+use crate::handler::{Client, Requests};
+
+/// Room for this many alarms is kept for the next turns.
+const KEPT_ALARMS: usize = 1024;
+
+/// The room for the next alarms.
+fn kept(mut empty: Alarms) -> Alarms {
+    empty.shrink_to(KEPT_ALARMS);
+    empty
+}
+
+impl<P, F, Fut> Worker<P, F, Fut>
+where
+    P: Protocol,
+    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
+    Fut: Future<Output = Result<(), BoxError>>,
+{
+    /// Takes what other threads have injected.
+    pub(super) fn take_injected(&mut self) -> bool {
+        if !self.shared.remote.is_filled() {
+            return false;
+        }
+        self.shared.remote.take(&mut self.injected);
+        if !self.injected.alarms.is_empty() || self.injected.close.is_some() {
+            self.timers.read_clock(); // after they were injected, so that no deadline comes early
+        }
+        if !self.injected.alarms.is_empty() {
+            let mut alarms = std::mem::take(&mut self.injected.alarms);
+            for (run, alarm) in alarms.drain() {
+                self.set_alarm(run, &alarm);
+            }
+            self.injected.alarms = kept(alarms);
+        }
+        if let Some(grace) = self.injected.close.take() {
+            self.begin_close(grace);
+        }
+        true
+    }
+
+    /// Polls the handlers that were woken before this turn: one that wakes itself has to wait.
+    pub(super) fn poll_woken(&mut self) -> bool {
+        if self.injected.ready.is_empty() {
+            return false;
+        }
+        let mut ready = std::mem::take(&mut self.injected.ready);
+        for id in ready.drain(..) {
+            if self.dispatch.is_running(id) {
+                self.wake(id);
+            }
+        }
+        self.injected.ready = ready;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::remote_queue::{After, Alarm};
+
+    #[test]
+    fn l1_after_a_crowd_of_receives_in_other_tasks_little_room_for_alarms_is_kept() {
+        let alarm = |run| {
+            let after = After::Unchanged;
+            let (slot, receive) = (0, 1);
+            (
+                run,
+                Alarm {
+                    slot,
+                    receive,
+                    after,
+                },
+            )
+        };
+        let mut alarms: Alarms = (0..100_000).map(alarm).collect();
+        alarms.clear();
+        assert!(alarms.capacity() >= 100_000);
+        assert!(kept(alarms).capacity() <= 2 * KEPT_ALARMS);
+    }
+}

@@ -1,0 +1,140 @@
+//! Datagrams out: the outbox leaves, in batches.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use postbox_protocol::{BoxError, Protocol};
+
+use super::{GIVE_BACK, Worker};
+use crate::config::MIN_OUTBOX;
+use crate::engine::current::Lent;
+use crate::engine::flush::Flush;
+use crate::error::FlushError;
+use crate::handler::{Client, ClientKey, Requests};
+use crate::transport::Sent;
+
+impl<P, F, Fut> Worker<P, F, Fut>
+where
+    P: Protocol,
+    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
+    Fut: Future<Output = Result<(), BoxError>>,
+{
+    /// Sends as much as the system takes.
+    pub(super) fn send(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(mut lent) = self.lent.take() else {
+            return false;
+        };
+        let progressed = self.send_from(&mut lent, cx);
+        self.lent = Some(lent);
+        progressed
+    }
+
+    fn send_from(&mut self, lent: &mut Lent, cx: &mut Context<'_>) -> bool {
+        let outbox = &mut lent.outbox;
+        self.shared.remote.take_sends(outbox);
+        if !outbox.has_work() {
+            self.ask_icmp(false);
+            return false;
+        }
+        let mut room = 0;
+        let mut progressed = false;
+        let mut completed = Completed::default();
+        loop {
+            // Before what follows is tried: a flush is not told of what was sent after it.
+            self.ask_icmp(outbox.has_completed());
+            while let Some((client, flush)) = outbox.completed() {
+                // One that was dropped takes no refusal from the next.
+                if Arc::strong_count(&flush) > 1 {
+                    completed.0.push((flush, self.refusals.take(&client)));
+                }
+            }
+            if outbox.is_empty() {
+                break;
+            }
+            let (bytes, datagrams) = outbox.waiting();
+            let first = datagrams[0];
+            let gone = match self.transport.poll_send(cx, bytes, datagrams) {
+                Poll::Pending => break,
+                Poll::Ready(Sent::Left(count)) => {
+                    self.shared.counters.sent.add(count as u64);
+                    count
+                }
+                Poll::Ready(Sent::Failed(error)) => {
+                    self.shared.counters.send_errors.add(1);
+                    self.report
+                        .send_failed(first.remote, &error, self.timers.now());
+                    let client = ClientKey {
+                        remote: first.remote,
+                        local: first.local,
+                    };
+                    self.refusals.keep(client, error);
+                    1
+                }
+            };
+            room += outbox.advance(gone);
+            self.last_left = self.timers.now();
+            progressed = true;
+        }
+        outbox.compact();
+        if room > 0 {
+            self.shared.remote.add_room(room);
+        }
+        progressed || !completed.0.is_empty()
+    }
+
+    /// Gives back what a burst of answers needed, once a while has passed.
+    pub(super) fn give_back_memory(&mut self) {
+        let now = self.timers.now();
+        let Some(lent) = &mut self.lent else { return };
+        match self.give_back {
+            Some(at) if at > now => {}
+            Some(_) => {
+                lent.outbox.shrink();
+                self.shared.remote.shrink();
+                self.give_back = None;
+            }
+            None if lent.outbox.is_large() => self.give_back = Some(now + GIVE_BACK),
+            None => {}
+        }
+    }
+
+    /// Keeps what ICMP said for its clients. `look`: one of them is about to be told.
+    fn ask_icmp(&mut self, look: bool) {
+        let refused = self.transport.take_refused(look);
+        if refused.is_empty() {
+            return; // nearly always
+        }
+        for (remote, error) in refused {
+            self.shared.counters.send_errors.add(1);
+            self.report.send_failed(remote, &error, self.timers.now());
+            self.refusals.keep_icmp(remote, error);
+        }
+    }
+
+    /// Whether everything that was sent has left.
+    pub(super) fn outbox_is_empty(&self) -> bool {
+        !self
+            .lent
+            .as_ref()
+            .is_some_and(|lent| lent.outbox.has_work())
+    }
+
+    /// Whether another of the largest answers would have to wait. Not while nothing waits to leave:
+    /// then nothing would end that, as the room is held by senders who do not use it.
+    pub(super) fn outbox_is_full(&self) -> bool {
+        self.shared.remote.room.available_permits() < MIN_OUTBOX && !self.outbox_is_empty()
+    }
+}
+
+/// The flushes that are over. They learn it at the end, when their room is given back; also where a
+/// logger panics.
+#[derive(Default)]
+struct Completed(Vec<(Arc<Flush>, Result<(), FlushError>)>);
+
+impl Drop for Completed {
+    fn drop(&mut self) {
+        for (flush, result) in self.0.drain(..) {
+            flush.complete(result);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! How a worker ends: receives answer closed, handlers get their grace, what was sent leaves.
+
+use std::time::Duration;
+
+use postbox_protocol::{BoxError, Protocol};
+use tokio::time::Instant;
+
+use super::Worker;
+use crate::engine::current;
+use crate::engine::dispatch::Next;
+use crate::handler::{Client, Requests};
+use crate::support::{clock, panics};
+
+/// Where a worker is in its life.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Phase {
+    Serving,
+    /// Running handlers may go on until this instant.
+    Closing(Instant),
+    /// All handlers have ended; what was sent leaves. Others may send until this instant.
+    Draining(Instant),
+    /// Nobody can send any more; the rest leaves, as long as the system takes it.
+    Emptying,
+    Over,
+}
+
+/// How long a worker waits for the system to take what was sent before it closed. A socket that
+/// does not take a datagram within a second is not going to.
+const DRAIN: Duration = Duration::from_secs(1);
+
+impl Phase {
+    pub(super) fn is_over(self) -> bool {
+        matches!(self, Self::Over)
+    }
+}
+
+impl<P, F, Fut> Worker<P, F, Fut>
+where
+    P: Protocol,
+    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
+    Fut: Future<Output = Result<(), BoxError>>,
+{
+    /// The server shuts down: tells every receive, and lets each handler act on it.
+    pub(super) fn begin_close(&mut self, grace: Duration) {
+        if !matches!(self.phase, Phase::Serving) {
+            return;
+        }
+        self.phase = Phase::Closing(clock::deadline(self.timers.now(), grace));
+        self.close_queues();
+        for id in self.dispatch.running().collect::<Vec<_>>() {
+            if self.dispatch.is_running(id) {
+                self.wake(id);
+            }
+        }
+    }
+
+    /// Moves on to the next phase when this one is done. Returns whether it did.
+    pub(super) fn step_phase(&mut self) -> bool {
+        match self.phase {
+            Phase::Serving | Phase::Over => false,
+            Phase::Closing(end) => {
+                if self.timers.now() < end && self.waits_for_handlers() {
+                    return false;
+                }
+                self.cancel_handlers();
+                self.last_left = self.timers.now();
+                self.phase = Phase::Draining(self.last_left + DRAIN);
+                true
+            }
+            Phase::Draining(end) => {
+                let done = self.outbox_is_empty() && !self.shared.remote.is_filled();
+                if !done && self.timers.now() < end {
+                    return false;
+                }
+                // Closed before the last look: whatever a send has accepted leaves.
+                let mut rest = self.shared.remote.close();
+                if let Some(lent) = &mut self.lent {
+                    lent.outbox.append(&mut rest.outbox);
+                }
+                self.phase = Phase::Emptying;
+                true
+            }
+            Phase::Emptying => {
+                let stuck = self.timers.now() >= self.last_left + DRAIN;
+                if !stuck && !self.outbox_is_empty() {
+                    return false;
+                }
+                self.phase = Phase::Over;
+                true
+            }
+        }
+    }
+
+    /// When the present phase ends at the latest.
+    pub(super) fn phase_deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Closing(at) | Phase::Draining(at) => Some(at),
+            Phase::Emptying => Some(self.last_left + DRAIN),
+            Phase::Serving | Phase::Over => None,
+        }
+    }
+
+    /// Whether a handler still runs that does not itself wait for this shutdown to end.
+    fn waits_for_handlers(&self) -> bool {
+        let mut ids = self.dispatch.running();
+        ids.any(|id| !self.dispatch.task(id).awaits_shutdown())
+    }
+}
+
+impl<P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<P, F, Fut> {
+    /// A shutdown has begun, perhaps in the middle of a turn: nothing is queued or started any
+    /// more. The grace begins when it is injected.
+    pub(super) fn close_if_asked(&mut self) {
+        if self.is_closing() && !self.dispatch.is_closing() {
+            self.close_queues();
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.shared.remote.is_closing()
+    }
+
+    /// Drops and counts what is queued; every receive answers closed.
+    fn close_queues(&mut self) {
+        let (dropped, wake) = self.dispatch.close(&self.shared.totals);
+        self.shared.counters.shutdown.add(dropped as u64);
+        wake.into_iter().for_each(panics::wake);
+    }
+
+    /// Drops every handler that still runs.
+    fn cancel_handlers(&mut self) {
+        let lending = current::lend(self.lent.take());
+        for id in self.dispatch.running().collect::<Vec<_>>() {
+            let task = self.dispatch.task_mut(id);
+            self.shared.counters.cancelled.add(1);
+            self.beat.begin(task.run.remote);
+            task.clear();
+            self.timers.disarm(id, &mut task.entry);
+            self.beat.end();
+            let ended = self.dispatch.end(id, false, &self.shared.totals);
+            ended.wake.into_iter().for_each(panics::wake);
+            debug_assert_eq!(ended.next, Next::Forgotten, "closed queues are empty");
+        }
+        self.lent = lending.end();
+    }
+
+    /// Ends the worker, whatever its phase: nothing leaves, nobody is answered any more.
+    pub(super) fn abandon(&mut self) {
+        // First, so that a destructor which sends is told that it is too late.
+        self.shared.remote.close().outbox.abandon();
+        self.close_queues();
+        self.cancel_handlers();
+        if let Some(lent) = &mut self.lent {
+            lent.outbox.abandon();
+        }
+    }
+}

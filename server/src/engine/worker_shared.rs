@@ -1,0 +1,154 @@
+//! What the runs of a worker have in common.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::Limits;
+use crate::engine::remote_queue::RemoteQueue;
+use crate::service::{Counters, Totals};
+use crate::transport::LocalAddr;
+
+/// What a worker shares with all runs of its handler.
+#[derive(Debug)]
+pub(crate) struct WorkerShared<P> {
+    pub(crate) protocol: Arc<P>,
+    pub(crate) remote: Arc<RemoteQueue>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) totals: Arc<Totals>,
+    pub(crate) limits: Arc<Limits>,
+    /// The address that the socket is bound to.
+    pub(crate) bound: SocketAddr,
+}
+
+impl<P> WorkerShared<P> {
+    /// What tells it from others while it lives.
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// What tells the server's sockets apart, over all servings.
+    pub(crate) fn socket(&self) -> usize {
+        Arc::as_ptr(&self.counters).addr()
+    }
+
+    /// The address that a client has asked, where the transport can tell.
+    pub(crate) fn local_addr(&self, asked: Option<LocalAddr>) -> Option<SocketAddr> {
+        match asked {
+            Some(local) => {
+                let mut addr = SocketAddr::new(local.asked, self.bound.port());
+                if let SocketAddr::V6(addr) = &mut addr {
+                    addr.set_scope_id(local.interface); // where it means nothing without
+                }
+                Some(addr)
+            }
+            None if self.bound.ip().is_unspecified() => None,
+            None => Some(self.bound),
+        }
+    }
+}
+
+/// An address of a worker's socket, as its clients ask for it: one for all of them, since it would
+/// be a seventh of what a waiting client costs.
+#[derive(Debug)]
+pub(crate) struct Local<P> {
+    /// Where it was asked, on a wildcard bind.
+    pub(crate) addr: Option<LocalAddr>,
+    pub(crate) worker: Arc<WorkerShared<P>>,
+}
+
+/// The addresses of one worker's socket that were asked last.
+#[derive(Debug)]
+pub(crate) struct Locals<P> {
+    worker: Arc<WorkerShared<P>>,
+    /// The last one first.
+    known: Vec<Arc<Local<P>>>,
+}
+
+impl<P> Locals<P> {
+    /// Hosts have few; but a whole network may be routed to one.
+    const KNOWN: usize = 8;
+
+    pub(crate) fn new(worker: Arc<WorkerShared<P>>) -> Self {
+        let known = Vec::new();
+        Self { worker, known }
+    }
+
+    #[inline]
+    pub(crate) fn at(&mut self, addr: Option<LocalAddr>) -> &Arc<Local<P>> {
+        if self.known.first().is_none_or(|last| last.addr != addr) {
+            self.bring_forward(addr);
+        }
+        &self.known[0]
+    }
+
+    #[cold]
+    fn bring_forward(&mut self, addr: Option<LocalAddr>) {
+        match self.known.iter().position(|local| local.addr == addr) {
+            Some(at) => self.known.swap(0, at),
+            None => {
+                let worker = Arc::clone(&self.worker);
+                self.known.truncate(Self::KNOWN - 1);
+                self.known.insert(0, Arc::new(Local { addr, worker }));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use postbox_protocol::{DatagramProtocol, RawSerializer};
+
+    use super::*;
+
+    /// A worker of raw datagrams that does not run.
+    pub(crate) fn worker(bound: &str) -> Arc<WorkerShared<DatagramProtocol<RawSerializer>>> {
+        Arc::new(WorkerShared {
+            protocol: Arc::new(DatagramProtocol::new(RawSerializer)),
+            remote: Arc::new(RemoteQueue::new(0, Arc::default())),
+            counters: Arc::default(),
+            totals: Arc::new(Totals::new(0, 0)),
+            limits: Arc::default(),
+            bound: bound.parse().unwrap(),
+        })
+    }
+
+    pub(crate) fn asked(ip: [u8; 4]) -> Option<LocalAddr> {
+        Some(LocalAddr {
+            asked: ip.into(),
+            reply_from: Some(ip.into()),
+            interface: 0,
+        })
+    }
+
+    #[test]
+    fn l2_clients_share_the_address_that_they_asked_and_few_are_kept() {
+        let mut locals = Locals::new(worker("0.0.0.0:7"));
+        let one = Arc::clone(locals.at(asked([10, 0, 0, 1])));
+        for last in 2..=255 {
+            assert_eq!(
+                locals.at(asked([10, 0, 0, last])).addr,
+                asked([10, 0, 0, last])
+            );
+            assert!(
+                Arc::ptr_eq(locals.at(asked([10, 0, 0, 1])), &one),
+                "asked again and again"
+            );
+        }
+        assert_eq!(locals.known.len(), Locals::<()>::KNOWN);
+    }
+
+    #[test]
+    fn h13_the_local_address_keeps_the_interface_that_it_means_nothing_without() {
+        let asked: std::net::Ipv6Addr = "fe80::1".parse().unwrap();
+        let local = LocalAddr {
+            asked: asked.into(),
+            reply_from: Some(asked.into()),
+            interface: 3,
+        };
+        let told = worker("[::]:7").local_addr(Some(local));
+        assert_eq!(told, Some("[fe80::1%3]:7".parse().unwrap()));
+        let told = worker("[fe80::1%3]:7").local_addr(None);
+        assert_eq!(told, Some("[fe80::1%3]:7".parse().unwrap()));
+        assert_eq!(worker("[::]:7").local_addr(None), None);
+    }
+}

@@ -1,0 +1,227 @@
+//! The client of a handler: who it is, and how to answer it.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use super::ClientKey;
+use crate::error::{FlushError, SendError};
+
+/// One client of the server: a server socket, the local address that was asked, a remote address.
+///
+/// Cheap to clone, and usable from any task or thread, also after the handler that it was given to
+/// has ended: keep it to push packets later, while this serving lasts. After a shutdown it answers
+/// closed for good; where the server serves again, its next handlers are given new ones. Two are
+/// equal, and hash the same, exactly when they are the same client.
+pub struct Client<Response> {
+    run: Arc<dyn Answer<Response>>,
+}
+
+impl<Response> Client<Response> {
+    pub(crate) fn new(run: Arc<dyn Answer<Response>>) -> Self {
+        Self { run }
+    }
+
+    /// The address that the client sends from.
+    pub fn remote_addr(&self) -> SocketAddr {
+        self.run.identity().1.remote
+    }
+
+    /// The address of this server that the client asked: the one that it wrote on its datagrams,
+    /// also on a wildcard bind. It may be a broadcast or multicast address, and then answers leave
+    /// from the interface's own. `None` on a wildcard bind where the transport cannot tell.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.run.local_addr()
+    }
+
+    /// Whether the serving that it came from is shutting down, or has ended: then receives answer
+    /// closed, and sends will soon.
+    pub fn is_closing(&self) -> bool {
+        self.run.is_closing()
+    }
+
+    /// Encodes a packet and hands it to the worker, which sends it with its next batch. Ready at
+    /// once, unless the outbox is full: then it waits its turn. A handler that sends and receives
+    /// on and on is also made to pause now and then, so that others get theirs.
+    ///
+    /// A send that completed before another began leaves first, from whatever threads.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] speaks of this packet only: it cannot be encoded, is too large for one
+    /// datagram, or the server has ended. What the network says later is told by
+    /// [`flush`](Self::flush).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready sends nothing.
+    pub fn send(&self, packet: Response) -> Sending<'_, Response> {
+        Sending {
+            client: self,
+            step: Step::Offer(Some(Packet::Typed(packet))),
+        }
+    }
+
+    /// Like [`send`](Self::send), for a datagram that is already encoded: encode once, push to
+    /// many.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::TooLarge`], or [`SendError::Closed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready sends nothing.
+    pub fn send_datagram(&self, datagram: impl AsRef<[u8]>) -> Sending<'_, Response> {
+        let packet = Packet::Encoded(datagram.as_ref().into());
+        Sending {
+            client: self,
+            step: Step::Offer(Some(packet)),
+        }
+    }
+
+    /// Sends without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`SendError::Full`] where that would wait. The packet is lost
+    /// then.
+    pub fn try_send(&self, packet: Response) -> Result<(), SendError> {
+        match self.run.offer(Packet::Typed(packet)) {
+            Offer::Sent => Ok(()),
+            Offer::Failed(error) => Err(error),
+            Offer::Full(_) => Err(SendError::Full),
+        }
+    }
+
+    /// Waits until everything that was sent before has left.
+    ///
+    /// # Errors
+    ///
+    /// [`FlushError::Io`] if the system refused a datagram to this client since its last flush;
+    /// [`FlushError::Closed`] if the server ended first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing: what was sent leaves all the same.
+    pub async fn flush(&self) -> Result<(), FlushError> {
+        Arc::clone(&self.run).flush().await
+    }
+}
+
+impl<Response> Clone for Client<Response> {
+    fn clone(&self) -> Self {
+        Self {
+            run: Arc::clone(&self.run),
+        }
+    }
+}
+
+impl<Response> PartialEq for Client<Response> {
+    fn eq(&self, other: &Self) -> bool {
+        self.run.identity() == other.run.identity()
+    }
+}
+
+impl<Response> Eq for Client<Response> {}
+
+impl<Response> Hash for Client<Response> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.run.identity().hash(state);
+    }
+}
+
+impl<Response> fmt::Debug for Client<Response> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("remote_addr", &self.remote_addr())
+            .field("local_addr", &self.local_addr())
+            .finish()
+    }
+}
+
+/// The future of [`Client::send`] and [`Client::send_datagram`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Sending<'a, Response> {
+    client: &'a Client<Response>,
+    step: Step<Response>,
+}
+
+enum Step<Response> {
+    /// There until it is accepted, refused, or has to wait.
+    Offer(Option<Packet<Response>>),
+    /// For room in the outbox. Boxed, since it is rare and a handler pays for its size.
+    Wait(BoxFuture<Result<(), SendError>>),
+}
+
+// Nothing in it is ever pinned in place.
+impl<Response> Unpin for Sending<'_, Response> {}
+
+impl<Response> fmt::Debug for Sending<'_, Response> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending")
+            .field("client", self.client)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<Response> Future for Sending<'_, Response> {
+    type Output = Result<(), SendError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let run = &this.client.run;
+        if let Step::Offer(packet) = &mut this.step {
+            match ready!(run.poll_offer(cx, packet)) {
+                Offer::Sent => return Poll::Ready(Ok(())),
+                Offer::Failed(error) => return Poll::Ready(Err(error)),
+                Offer::Full(datagram) => {
+                    this.step = Step::Wait(Arc::clone(run).send_when_room(datagram))
+                }
+            }
+        }
+        match &mut this.step {
+            Step::Wait(waiting) => waiting.as_mut().poll(cx),
+            Step::Offer(_) => Poll::Pending,
+        }
+    }
+}
+
+/// What is to be sent.
+pub(crate) enum Packet<Response> {
+    Typed(Response),
+    Encoded(Box<[u8]>),
+}
+
+/// What became of a packet.
+pub(crate) enum Offer {
+    Sent,
+    Failed(SendError),
+    /// The outbox is full. Here is the encoded datagram.
+    Full(Box<[u8]>),
+}
+
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The half of a handler run that answers: encode only.
+pub(crate) trait Answer<Response>: Send + Sync {
+    /// Encodes a packet, and sends it if there is room.
+    fn offer(&self, packet: Packet<Response>) -> Offer;
+    /// The same, unless the handler or task that is polled here has to make a pause first: then the
+    /// packet stays where it is.
+    fn poll_offer(
+        &self,
+        cx: &mut Context<'_>,
+        packet: &mut Option<Packet<Response>>,
+    ) -> Poll<Offer>;
+    /// Waits for room, in the order of the calls, and then sends.
+    fn send_when_room(self: Arc<Self>, datagram: Box<[u8]>) -> BoxFuture<Result<(), SendError>>;
+    fn flush(self: Arc<Self>) -> BoxFuture<Result<(), FlushError>>;
+    /// The socket, and which of its clients.
+    fn identity(&self) -> (usize, ClientKey);
+    fn local_addr(&self) -> Option<SocketAddr>;
+    fn is_closing(&self) -> bool;
+}

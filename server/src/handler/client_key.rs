@@ -1,0 +1,125 @@
+//! Which client a datagram comes from.
+
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::transport::LocalAddr;
+
+/// What tells the clients of one socket apart: the remote address, and the local one that was
+/// asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientKey {
+    pub(crate) remote: SocketAddr,
+    /// The local address that was asked, on a wildcard bind.
+    pub(crate) local: Option<LocalAddr>,
+}
+
+impl ClientKey {
+    /// Whether it is the client with these addresses. Where answers leave from is how it is
+    /// reached, not who it is: a broadcast may come by several interfaces.
+    #[inline]
+    pub(crate) fn is(&self, remote: &SocketAddr, local: &Option<LocalAddr>) -> bool {
+        let asked_the_same = match (&self.local, local) {
+            (None, None) => true,
+            (Some(one), Some(other)) => {
+                one.asked == other.asked && one.interface == other.interface
+            }
+            _ => false,
+        };
+        asked_the_same && self.remote == *remote
+    }
+}
+
+impl PartialEq for ClientKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(&other.remote, &other.local)
+    }
+}
+
+impl Eq for ClientKey {}
+
+impl Hash for ClientKey {
+    /// In few words: the hasher multiplies for each, and each waits for the one before.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash(&self.remote.ip(), self.remote.port().into(), state);
+        if let Some(local) = &self.local {
+            hash(&local.asked, local.interface, state);
+        }
+    }
+}
+
+#[inline]
+fn hash(ip: &IpAddr, rest: u32, state: &mut impl Hasher) {
+    match ip {
+        IpAddr::V4(ip) => state.write_u64(u64::from(ip.to_bits()) << 32 | u64::from(rest)),
+        IpAddr::V6(ip) => {
+            state.write_u128(ip.to_bits());
+            state.write_u32(rest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h10_each_part_of_what_a_client_is_makes_another_client_and_another_hash() {
+        let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
+        let key = |remote: &str, asked: Option<&str>, reply_from: &str, interface| ClientKey {
+            remote: remote.parse().unwrap(),
+            local: asked.map(|asked| LocalAddr {
+                asked: asked.parse().unwrap(),
+                reply_from: Some(reply_from.parse().unwrap()),
+                interface,
+            }),
+        };
+        let others = [
+            key("10.9.0.7:9", None, "::", 0),
+            key("10.9.0.8:9", None, "::", 0),
+            key("10.9.0.7:8", None, "::", 0),
+            key("10.9.0.7:9", Some("10.9.0.1"), "::", 0),
+            key("10.9.0.7:9", Some("10.9.0.2"), "::", 0),
+            key("[fe80::7]:9", None, "::", 0),
+            key("[fe80::8]:9", None, "::", 0),
+            key("[fe80::7]:8", None, "::", 0),
+            key("[fe80::7]:9", Some("fe80::1"), "::", 0),
+            key("[fe80::7]:9", Some("fe80::1"), "::", 1),
+            key("[fe80::7]:9", Some("fe80::2"), "::", 0),
+        ];
+        for (i, one) in others.iter().enumerate() {
+            for (j, other) in others.iter().enumerate() {
+                assert_eq!(one == other, i == j, "{one:?} {other:?}");
+                assert_eq!(hasher.hash_one(one) == hasher.hash_one(other), i == j);
+            }
+        }
+        let reached_otherwise = key("[fe80::7]:9", Some("fe80::1"), "fe80::3", 1);
+        assert_eq!(reached_otherwise, others[9]);
+        assert_eq!(
+            hasher.hash_one(reached_otherwise),
+            hasher.hash_one(others[9])
+        );
+        // A scope tells two hosts of one address apart, if not their hashes.
+        assert_ne!(key("[fe80::7%1]:9", None, "::", 0), others[5]);
+    }
+
+    #[test]
+    fn h10_where_answers_leave_from_makes_no_other_client() {
+        let asked = IpAddr::from([10, 9, 0, 255]);
+        let key = |asked, own: [u8; 4], interface| ClientKey {
+            remote: "10.9.0.7:9".parse().unwrap(),
+            local: Some(LocalAddr {
+                asked,
+                reply_from: Some(own.into()),
+                interface,
+            }),
+        };
+        let hasher = ahash::RandomState::new();
+        let (one, two) = (key(asked, [10, 9, 0, 1], 0), key(asked, [10, 9, 0, 2], 0));
+        assert_eq!(one, two);
+        assert_eq!(hasher.hash_one(one), hasher.hash_one(two));
+        assert_ne!(one, key(asked, [10, 9, 0, 1], 1));
+        assert_ne!(one, key(IpAddr::from([10, 9, 0, 1]), [10, 9, 0, 1], 0));
+    }
+}

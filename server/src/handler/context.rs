@@ -1,0 +1,298 @@
+//! Context variables: values that everything a handler calls can see, and no other client.
+//!
+//! The counterpart of Python's `contextvars`, for handlers: set a value at the top of `handle`, and
+//! any function below reads it without a parameter.
+//!
+//! ```
+//! use postbox_server::ContextVar;
+//! use std::net::SocketAddr;
+//!
+//! static CLIENT: ContextVar<SocketAddr> = ContextVar::new("client");
+//!
+//! fn log(message: &str) {
+//!     match CLIENT.get() {
+//!         Some(client) => println!("from {client}: {message}"),
+//!         None => println!("{message}"),
+//!     }
+//! }
+//! # log("outside of any handler, nothing is set");
+//! ```
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::iter;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::support::log::Text;
+use crate::support::panics;
+
+/// A variable with a value of its own in each handler. Declare it as a `static`.
+///
+/// Each new handler starts with clones of the values that `service_init` set. A value set in a
+/// handler lasts as long as that handler, and is seen by everything it calls and by the destructors
+/// of what it drops. Spawned tasks see nothing unless they are wrapped in [`inherit_context`].
+pub struct ContextVar<T> {
+    // A name is also a size: two statics without one might share an address, which is the key.
+    name: &'static str,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T: Clone + Send + 'static> ContextVar<T> {
+    /// A variable. The name is for people.
+    pub const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            value: PhantomData,
+        }
+    }
+
+    /// The value in force here, or `None` where none was set.
+    pub fn get(&'static self) -> Option<T> {
+        // Cloning is user code: it must not run while the thread-local is borrowed.
+        struct Taken(usize, Option<Box<dyn Value>>);
+        impl Drop for Taken {
+            fn drop(&mut self) {
+                let value = self.1.take();
+                let left = with_current(|values| values.give_back(self.0, value));
+                drop(left); // also user code
+            }
+        }
+        let taken = Taken(self.key(), with_current(|values| values.take(self.key()))?);
+        taken.1.as_ref()?.as_any().downcast_ref::<T>().cloned()
+    }
+
+    /// Sets the value for everything that follows in this handler (or in this task, where
+    /// [`inherit_context`] wraps it). Returns the former value.
+    ///
+    /// Elsewhere, the value holds for the current thread; in what a worker calls outside of
+    /// handlers (the admission check, a log's subscriber), for that worker, and no handler sees it.
+    pub fn set(&'static self, value: T) -> Option<T> {
+        let former = with_current(|values| values.set(self.key(), Box::new(value)))??;
+        former.into_any().downcast::<T>().ok().map(|value| *value)
+    }
+
+    fn key(&'static self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}
+
+impl<T> fmt::Debug for ContextVar<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ContextVar").field(&self.name).finish()
+    }
+}
+
+/// Wraps a future so that it runs with a copy of the context that is in force now: what a task
+/// spawned by a handler needs to see that handler's values.
+///
+/// ```
+/// # use postbox_server::{ContextVar, inherit_context};
+/// # static REQUEST: ContextVar<u32> = ContextVar::new("request");
+/// # async fn handler() {
+/// REQUEST.set(7);
+/// tokio::spawn(inherit_context(async {
+///     assert_eq!(REQUEST.get(), Some(7));
+/// }));
+/// # }
+/// ```
+pub fn inherit_context<F: Future>(future: F) -> InheritContext<F> {
+    InheritContext {
+        values: Values::copy_of_current(),
+        future: Some(Box::pin(future)),
+    }
+}
+
+/// The future of [`inherit_context`].
+pub struct InheritContext<F> {
+    values: Values,
+    /// Always there until the drop.
+    future: Option<Pin<Box<F>>>,
+}
+
+impl<F> fmt::Debug for InheritContext<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InheritContext")
+            .field("values", &self.values)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: Future> Future for InheritContext<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.get_mut();
+        let Some(future) = &mut this.future else {
+            return Poll::Pending;
+        };
+        in_context(&mut this.values, || future.as_mut().poll(cx))
+    }
+}
+
+impl<F> Drop for InheritContext<F> {
+    fn drop(&mut self) {
+        // The future's destructors see its context too.
+        let future = self.future.take();
+        in_context(&mut self.values, || drop(future));
+    }
+}
+
+/// A value of any type that can be copied for another handler.
+trait Value: Send {
+    fn copy(&self) -> Box<dyn Value>;
+    fn as_any(&self) -> &dyn Any;
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<T: Clone + Send + 'static> Value for T {
+    fn copy(&self) -> Box<dyn Value> {
+        Box::new(self.clone())
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// The values of a context. Most handlers set none: then it is one null pointer.
+#[derive(Default)]
+pub(crate) struct Values(Option<Box<Map>>);
+
+/// By the address of the variable. A value is out of its place for the time of a clone.
+type Map = BTreeMap<usize, Option<Box<dyn Value>>>;
+
+impl Values {
+    pub(crate) const fn none() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Drops every value: user code. What of it panics does so with these messages.
+    pub(crate) fn into_dropped(mut self) -> impl Iterator<Item = String> {
+        let mut values = self.0.take();
+        iter::from_fn(move || values.as_mut()?.pop_first())
+            .filter_map(|(_, value)| panics::drop_caught(value).err())
+    }
+
+    /// Clones every value: user code.
+    pub(crate) fn copy(&self) -> Self {
+        Self(self.0.as_ref().map(|map| {
+            let copy = |(key, value): (&usize, &Option<Box<dyn Value>>)| {
+                (*key, value.as_ref().map(|value| (**value).copy()))
+            };
+            Box::new(map.iter().map(copy).collect())
+        }))
+    }
+
+    fn copy_of_current() -> Self {
+        let current = with_current(std::mem::take).unwrap_or_default();
+        let mut restore = RestoreCurrent(current);
+        let copy = restore.0.copy();
+        restore.put_back();
+        copy
+    }
+
+    /// Takes a value out, for the time of a clone.
+    fn take(&mut self, key: usize) -> Option<Box<dyn Value>> {
+        self.0.as_mut()?.get_mut(&key)?.take()
+    }
+
+    /// Puts a value back in its place. Returns it if the clone itself has set the variable.
+    fn give_back(&mut self, key: usize, value: Option<Box<dyn Value>>) -> Option<Box<dyn Value>> {
+        match self.0.as_mut().and_then(|map| map.get_mut(&key)) {
+            Some(place @ None) => {
+                *place = value;
+                None
+            }
+            _ => value,
+        }
+    }
+
+    fn set(&mut self, key: usize, value: Box<dyn Value>) -> Option<Box<dyn Value>> {
+        self.0
+            .get_or_insert_default()
+            .insert(key, Some(value))
+            .flatten()
+    }
+}
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Values")
+            .field(&self.0.as_ref().map_or(0, |map| map.len()))
+            .finish()
+    }
+}
+
+impl Drop for Values {
+    #[inline]
+    fn drop(&mut self) {
+        if self.is_empty() {
+            return;
+        }
+        for message in std::mem::take(self).into_dropped() {
+            tracing::error!(
+                "a context variable panicked when dropped: {}",
+                Text(&message)
+            );
+        }
+    }
+}
+
+thread_local! {
+    /// The values in force on this thread.
+    static CURRENT: RefCell<Values> = const { RefCell::new(Values::none()) };
+}
+
+/// Calls `step`, which is no user code, with the values in force. Not where the thread ends.
+fn with_current<T>(step: impl FnOnce(&mut Values) -> T) -> Option<T> {
+    let step = |current: &RefCell<Values>| Some(step(&mut *current.try_borrow_mut().ok()?));
+    CURRENT.try_with(step).ok()?
+}
+
+/// Puts `values` in force, in exchange for those that are.
+#[inline]
+pub(crate) fn swap(values: &mut Values) {
+    with_current(|current| std::mem::swap(current, values));
+}
+
+/// Runs `code` with `values` in force, and leaves in `values` what became of them.
+pub(crate) fn in_context<T>(values: &mut Values, code: impl FnOnce() -> T) -> T {
+    struct Restore<'a>(&'a mut Values);
+    impl Drop for Restore<'_> {
+        fn drop(&mut self) {
+            swap(self.0);
+        }
+    }
+    swap(values);
+    let _restore = Restore(values);
+    code()
+}
+
+/// Puts the current context back also when a clone panics.
+struct RestoreCurrent(Values);
+
+impl RestoreCurrent {
+    fn put_back(&mut self) {
+        let values = std::mem::take(&mut self.0);
+        let replaced = with_current(|current| std::mem::replace(current, values));
+        drop(replaced); // what a clone has set: user code
+    }
+}
+
+impl Drop for RestoreCurrent {
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            self.put_back();
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What a handler receives from its client.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_core::Stream;
+
+use crate::error::RecvError;
+
+/// The requests of one client, in the order in which they arrived, for one run of its handler.
+///
+/// The first is there when the handler starts, and is parsed when it is received. What the client
+/// sends meanwhile waits in its bounded queue. A `Requests` that is kept after its handler has
+/// ended only ever answers [`RecvError::Closed`].
+///
+/// It is also a [`Stream`] of `Result<Request, RecvError>`. It goes on after errors, also after
+/// *timed out*, and ends where `recv` would answer closed.
+pub struct Requests<Request> {
+    run: Arc<dyn Receive<Request>>,
+}
+
+impl<Request> Requests<Request> {
+    pub(crate) fn new(run: Arc<dyn Receive<Request>>) -> Self {
+        Self { run }
+    }
+
+    /// Receives and parses the next request, waiting for it at most the idle limit
+    /// ([`Limits::idle`](crate::Limits::idle), 5 minutes by default).
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`] says what was wrong with this datagram, or that none came. The handler may go
+    /// on receiving after each, except after [`RecvError::Closed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready loses no datagram.
+    pub fn recv(&mut self) -> Recv<'_, Request> {
+        self.begin(Wait::Idle)
+    }
+
+    /// Receives and parses the next request, waiting for it at most `timeout`.
+    ///
+    /// The timeout does not matter for a datagram that is there already. Zero answers
+    /// [`RecvError::TimedOut`] at once if nothing is queued; [`Duration::MAX`] waits for ever. The
+    /// answer never comes early, and late by at most 2 milliseconds and one turn of the worker.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready loses no datagram.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Recv<'_, Request> {
+        self.begin(match timeout {
+            Duration::MAX => Wait::ForEver,
+            timeout => Wait::AtMost(timeout),
+        })
+    }
+
+    fn begin(&mut self, wait: Wait) -> Recv<'_, Request> {
+        let began = false;
+        Recv {
+            requests: self,
+            wait,
+            began,
+        }
+    }
+}
+
+impl<Request> Drop for Requests<Request> {
+    fn drop(&mut self) {
+        self.run.stop_receive(); // the stream's
+    }
+}
+
+impl<Request> fmt::Debug for Requests<Request> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests").finish_non_exhaustive()
+    }
+}
+
+impl<Request> Stream for Requests<Request> {
+    type Item = Result<Request, RecvError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match ready!(self.run.poll_recv(cx, Wait::Idle)) {
+            Err(RecvError::Closed) => Poll::Ready(None),
+            result => Poll::Ready(Some(result)),
+        }
+    }
+}
+
+/// The future of [`Requests::recv`] and [`Requests::recv_timeout`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Recv<'a, Request> {
+    requests: &'a mut Requests<Request>,
+    wait: Wait,
+    /// It was polled.
+    began: bool,
+}
+
+impl<Request> fmt::Debug for Recv<'_, Request> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recv")
+            .field("wait", &self.wait)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<Request> Future for Recv<'_, Request> {
+    type Output = Result<Request, RecvError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let run = &this.requests.run;
+        if !std::mem::replace(&mut this.began, true) {
+            run.stop_receive(); // the stream's: two cannot wait
+        }
+        run.poll_recv(cx, this.wait)
+    }
+}
+
+impl<Request> Drop for Recv<'_, Request> {
+    fn drop(&mut self) {
+        if self.began {
+            self.requests.run.stop_receive();
+        }
+    }
+}
+
+/// How long a receive is willing to wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wait {
+    /// As long as a client may be silent: the server's limit.
+    Idle,
+    AtMost(Duration),
+    ForEver,
+}
+
+/// The half of a handler run that receives: decode only.
+///
+/// There is one receive of a run at a time. That it waits is known to the run, and lasts until it is
+/// ready or stopped, over any number of polls.
+pub(crate) trait Receive<Request>: Send + Sync {
+    /// Polls the receive, and begins one if none waits.
+    fn poll_recv(&self, cx: &mut Context<'_>, wait: Wait) -> Poll<Result<Request, RecvError>>;
+    /// The receive that waits, if one does, was dropped.
+    fn stop_receive(&self);
+}

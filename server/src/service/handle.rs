@@ -1,0 +1,165 @@
+//! A server's handle: what other tasks and threads can ask of it.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use super::exit::is_exiting;
+use super::{Phase, Shared, Stats, Status};
+use crate::error::StartError;
+use crate::transport::{Capabilities, SocketOptions};
+
+/// Controls a server from anywhere. Cheap to clone.
+///
+/// Its futures need no particular runtime.
+#[derive(Clone)]
+pub struct ServerHandle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl ServerHandle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Stops serving, and returns when it has ended; at once if the server is not serving. So a
+    /// serving that a task is yet to begin goes on: wait for [`started`](Self::started) first.
+    ///
+    /// From its start every receive answers closed, and what is queued is dropped and counted.
+    /// Running handlers get the grace period ([`Limits::grace`](crate::Limits::grace)), then they
+    /// are dropped. What was sent leaves. Then the exit actions run. The sockets stay open: the
+    /// server can serve again, and then first handles what the kernel kept.
+    ///
+    /// Safe to call from any task, any number of times at once, also from a handler (it does not
+    /// hold up the end that it waits for, and is dropped there) and from an exit action (returns at
+    /// once). The serving future has to be polled on or dropped meanwhile: one that is merely kept
+    /// never ends, and is waited for, unless it was never polled at all.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once begun, the shutdown goes on if the future is dropped.
+    pub async fn shutdown(&self) {
+        if is_exiting(self.shared.address()) {
+            return;
+        }
+        if let Some(serving) = self.shared.request_stop() {
+            self.ended(serving).await;
+        }
+    }
+
+    /// Shuts down, then closes the sockets, for good. When it returns the ports can be bound again,
+    /// whatever clients, requests and handles still live. Any number of calls do no more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once begun, the close is completed also if the future is dropped.
+    pub async fn close(&self) {
+        if let (_, Some(serving)) = self.shared.begin_close() {
+            self.ended(serving).await;
+        }
+    }
+
+    /// Waits until a serving has ended, by its number, and those before.
+    async fn ended(&self, serving: u64) {
+        let server = self.shared.address();
+        if is_exiting(server) {
+            return; // an exit action would wait for itself
+        }
+        let mut state = self.shared.state.subscribe();
+        let mut ended = pin!(state.wait_for(|state| state.has_ended(serving)));
+        poll_fn(|cx| {
+            // A handler that waits for its own server must not be waited for.
+            if POLLED.get().0 == server {
+                POLLED.set((server, true));
+            }
+            ended.as_mut().poll(cx).map(drop)
+        })
+        .await;
+    }
+
+    /// Waits until datagrams are being handled. If serving has not been called yet, waits for that
+    /// too.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if serving ended or failed before that, or the server is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn started(&self) -> Result<(), StartError> {
+        // The present serving, or the last one, which has ended, or the first one to come.
+        let serving = self.shared.status().begun.max(1);
+        let mut state = self.shared.state.subscribe();
+        let settled = state.wait_for(|state| {
+            let Status { phase, closed, .. } = state.status;
+            let ended = state.status.begun >= serving && state.has_ended(serving);
+            closed || phase == Phase::Serving || ended
+        });
+        match settled.await.map(|state| state.status) {
+            Ok(status) if status.closed => Err(StartError::Closed),
+            Ok(status) if status.phase == Phase::Serving => Ok(()),
+            _ => Err(StartError::Ended),
+        }
+    }
+
+    /// Whether the sockets are open.
+    pub fn is_listening(&self) -> bool {
+        !self.shared.status().closed
+    }
+
+    /// Whether the sockets are open and datagrams are being handled.
+    pub fn is_serving(&self) -> bool {
+        let status = self.shared.status();
+        status.phase == Phase::Serving && !status.closed
+    }
+
+    /// The addresses that the server is bound to, in the order asked for; empty once it is closed.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.shared.addresses()
+    }
+
+    /// The counters of all workers and servings so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// What this server's transport can tell and do now: whether it knows the local address on a
+    /// wildcard bind, sees truncation, and so on. What the kernel has refused, it cannot.
+    pub fn capabilities(&self) -> Capabilities {
+        self.shared.capabilities()
+    }
+
+    /// The options of the server's sockets, one for each worker's socket; empty once it is closed.
+    ///
+    /// They can be read and set. The sockets themselves stay the server's: nobody else receives
+    /// from them, sends with them or closes them.
+    pub fn sockets(&self) -> Vec<SocketOptions> {
+        self.shared.socket_options()
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle")
+            .field("addresses", &self.addresses())
+            .finish()
+    }
+}
+
+thread_local! {
+    /// The server whose handler is being polled on this thread, or 0, and whether that handler waits
+    /// for it to end.
+    static POLLED: Cell<(usize, bool)> = const { Cell::new((0, false)) };
+}
+
+/// Polls a handler of `server`. Returns whether it waits for its own server to end.
+pub(crate) fn polling_handler<T>(server: usize, poll: impl FnOnce() -> T) -> (T, bool) {
+    let outer = POLLED.replace((server, false)); // a handler may itself run another server
+    let result = poll();
+    let (_, awaits) = POLLED.replace(outer);
+    (result, awaits)
+}

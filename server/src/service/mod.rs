@@ -1,0 +1,20 @@
+//! The service around the handlers: its life, its handle, what `service_init` is given.
+
+mod bounds;
+mod exit;
+mod handle;
+mod scope;
+mod shared;
+mod stats;
+mod tasks;
+
+pub(crate) use bounds::Totals;
+pub(crate) use exit::ExitActions;
+pub use handle::ServerHandle;
+pub(crate) use handle::polling_handler;
+pub use scope::{ServiceScope, ShutdownToken};
+pub(crate) use shared::{Claim, Phase, Shared, Status, Worker};
+pub(crate) use stats::Counters;
+pub use stats::Stats;
+pub use tasks::{Spawner, TaskResult};
+pub(crate) use tasks::{Tasks, log_failed};

@@ -1,0 +1,136 @@
+//! What `service_init` is given: background tasks and exit actions, for one serving.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::ServerHandle;
+use super::exit::{ExitAction, ExitActions};
+use super::tasks::{Spawner, TaskResult, Tasks};
+
+/// The scope of one serving: everything that is started here ends with it.
+///
+/// ```
+/// # use postbox_server::{BoxError, Client, Handler, Requests, ServiceScope};
+/// # use std::time::Duration;
+/// struct Game;
+///
+/// impl Handler for Game {
+///     type Request = String;
+///     type Response = String;
+///
+///     async fn service_init(&self, service: &mut ServiceScope) -> Result<(), BoxError> {
+///         service.on_exit(|| println!("service stopped"));
+///         service.spawn(async {
+///             loop {
+///                 tokio::time::sleep(Duration::from_secs(1)).await;
+///                 // ... something each second
+///             }
+///         });
+///         Ok(())
+///     }
+/// #   async fn handle(
+/// #       &self,
+/// #       _: Client<String>,
+/// #       _: Requests<String>,
+/// #   ) -> Result<(), BoxError> { Ok(()) }
+/// }
+/// ```
+pub struct ServiceScope {
+    handle: ServerHandle,
+    tasks: Arc<Tasks>,
+    exits: Arc<ExitActions>,
+    stops_tasks: bool,
+}
+
+impl ServiceScope {
+    pub(crate) fn new(handle: ServerHandle, tasks: Arc<Tasks>, exits: Arc<ExitActions>) -> Self {
+        Self {
+            handle,
+            tasks,
+            exits,
+            stops_tasks: false,
+        }
+    }
+
+    /// Starts a background task. If it fails or panics, serving ends with its error.
+    ///
+    /// All background tasks are stopped by an exit action, at the place of the first `spawn` or
+    /// [`spawner`](Self::spawner): exit actions registered before run after the tasks have ended.
+    pub fn spawn<F>(&mut self, task: F)
+    where
+        F: Future<Output: TaskResult> + Send + 'static,
+    {
+        self.spawner().spawn(task);
+    }
+
+    /// What starts background tasks later: keep it for the handlers.
+    pub fn spawner(&mut self) -> Spawner {
+        if !self.stops_tasks {
+            self.stops_tasks = true;
+            let stop = ExitAction::Stop(Arc::clone(&self.tasks));
+            self.exits.push(stop);
+        }
+        Spawner::new(Arc::clone(&self.tasks))
+    }
+
+    /// Tells tasks and handlers that want to end well when the server begins to shut down.
+    pub fn shutdown_token(&self) -> ShutdownToken {
+        ShutdownToken(self.tasks.cancellation.clone())
+    }
+
+    /// Registers an exit action. Exit actions run when serving stops, after the last handler has
+    /// ended, in reverse order. One that fails or panics is logged, and the others still run.
+    pub fn on_exit<R: TaskResult>(&mut self, action: impl FnOnce() -> R + Send + 'static) {
+        let action = ExitAction::Sync(Box::new(move || action().into_result()));
+        self.exits.push(action);
+    }
+
+    /// Registers an exit action that waits for something. All exit actions together have
+    /// [`Limits::exit`](crate::Limits::exit), 10 seconds by default.
+    pub fn on_exit_async<F>(&mut self, action: impl FnOnce() -> F + Send + 'static)
+    where
+        F: Future<Output: TaskResult> + Send + 'static,
+    {
+        let action = ExitAction::Async(Box::new(move || {
+            let action = action();
+            Box::pin(async move { action.await.into_result() })
+        }));
+        self.exits.push(action);
+    }
+
+    /// The server's handle.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+}
+
+impl fmt::Debug for ServiceScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceScope")
+            .field("exits", &self.exits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells when the shutdown of one serving begins. Cheap to clone; made by
+/// [`ServiceScope::shutdown_token`].
+#[derive(Debug, Clone)]
+pub struct ShutdownToken(CancellationToken);
+
+impl ShutdownToken {
+    /// Waits until the shutdown begins.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn begun(&self) {
+        self.0.cancelled().await;
+    }
+
+    /// Whether the shutdown has begun.
+    pub fn has_begun(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}

@@ -1,0 +1,344 @@
+//! What a server shares with its handles and with its servings: where it is in its life.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+
+use super::{Counters, Stats, Totals};
+use crate::config::Limits;
+use crate::error::ServeError;
+use crate::transport::{Capabilities, Endpoint, SocketOptions};
+
+/// What a server shares with its handles and with its servings.
+pub(crate) struct Shared {
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) totals: Arc<Totals>,
+    /// No user code runs under its lock.
+    pub(crate) state: watch::Sender<State>,
+    /// Of all workers, also after their endpoints were closed.
+    counters: Vec<Arc<Counters>>,
+}
+
+/// What changes over a server's life. Whoever waits for a change is told.
+pub(crate) struct State {
+    pub(crate) status: Status,
+    /// The servings that have begun and not ended, by number. There are several while earlier ones,
+    /// whose futures were dropped, are still being cleaned up.
+    open: Vec<u64>,
+    workers: Vec<Worker>,
+    drops_when_closed: Option<u64>,
+    capabilities_when_closed: Capabilities,
+    /// Of the present serving.
+    stop: Stop,
+}
+
+/// What one worker is bound to, and its counters. Both outlive servings.
+#[derive(Clone)]
+pub(crate) struct Worker {
+    pub(crate) endpoint: Arc<dyn Endpoint>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// Tells one serving to stop.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop {
+    token: CancellationToken,
+    /// The same, for those who ask at each datagram.
+    pub(crate) closing: Arc<AtomicBool>,
+    /// The one warning of this serving that a handler used what is closed has been logged.
+    pub(crate) closed_told: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// From now on every receive answers closed; the rest follows.
+    pub(crate) fn request(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.token.cancel();
+    }
+
+    pub(crate) fn is_requested(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// Waits until it was requested.
+    pub(crate) fn requested(&self) -> WaitForCancellationFuture<'_> {
+        self.token.cancelled()
+    }
+
+    /// What is cancelled when it is requested.
+    pub(crate) fn child_token(&self) -> CancellationToken {
+        self.token.child_token()
+    }
+}
+
+/// Where a server is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) phase: Phase,
+    /// How many servings have begun.
+    pub(crate) begun: u64,
+    /// The sockets are closed, or will be when the present serving ends.
+    pub(crate) closed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Idle,
+    /// Serving was called, and its future was not polled yet.
+    Called,
+    /// Datagrams are not handled yet.
+    Starting,
+    Serving,
+    /// The server shuts down.
+    Ending,
+    /// The serving future was dropped, and what it leaves is being cleaned up.
+    Dropped,
+}
+
+/// The right to serve, which one call of `serve_forever` has at a time. Given back when dropped.
+pub(crate) struct Claim {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) stop: Stop,
+    /// The servings are numbered from 1.
+    pub(crate) number: u64,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let end = |state: &mut State| state.end(self.number);
+        self.shared.state.send_if_modified(end);
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(limits: Limits, endpoints: Vec<Arc<dyn Endpoint>>) -> Self {
+        let workers: Vec<_> = endpoints
+            .into_iter()
+            .map(|endpoint| Worker {
+                endpoint,
+                counters: Arc::default(),
+            })
+            .collect();
+        let counters = workers
+            .iter()
+            .map(|one| Arc::clone(&one.counters))
+            .collect();
+        let status = Status {
+            phase: Phase::Idle,
+            begun: 0,
+            closed: false,
+        };
+        Self {
+            totals: Arc::new(Totals::new(limits.max_clients(), limits.max_total_bytes())),
+            limits: Arc::new(limits),
+            state: watch::Sender::new(State {
+                status,
+                open: Vec::new(),
+                workers,
+                drops_when_closed: None,
+                capabilities_when_closed: Capabilities::default(),
+                stop: Stop::default(),
+            }),
+            counters,
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.state.borrow().status
+    }
+
+    /// What tells this server from others while it lives.
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Empty once the server is closed.
+    pub(crate) fn workers(&self) -> Vec<Worker> {
+        self.state.borrow().workers.clone()
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let state = self.state.borrow();
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        if state.status.closed {
+            return addresses;
+        }
+        for worker in &state.workers {
+            let addr = worker.endpoint.local_addr();
+            if !addresses.contains(&addr) {
+                addresses.push(addr);
+            }
+        }
+        addresses
+    }
+
+    /// Those of each socket, which they do not keep open.
+    pub(crate) fn socket_options(&self) -> Vec<SocketOptions> {
+        self.state.borrow().socket_options().collect()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        self.counters
+            .iter()
+            .for_each(|counters| counters.add_to(&mut stats));
+        stats.queued = self.totals.datagrams() as u64;
+        stats.queued_bytes = self.totals.bytes() as u64;
+        stats.waiting_clients = self.totals.clients() as u64;
+        let state = self.state.borrow();
+        stats.kernel_drops = state.drops().or(state.drops_when_closed);
+        stats
+    }
+
+    /// What the transports of this server can tell and do now, all of them.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        let state = self.state.borrow();
+        let capabilities = state.capabilities();
+        capabilities.unwrap_or(state.capabilities_when_closed)
+    }
+
+    /// A serving begins, if none runs.
+    pub(crate) fn claim(self: &Arc<Self>) -> Result<Claim, ServeError> {
+        let mut result = Err(ServeError::AlreadyRunning);
+        self.state.send_if_modified(|state| {
+            let status = &mut state.status;
+            if status.closed {
+                result = Err(ServeError::Closed);
+            } else if matches!(status.phase, Phase::Idle | Phase::Dropped) {
+                status.phase = Phase::Called;
+                status.begun += 1;
+                state.open.push(status.begun);
+                state.stop = Stop::default();
+                result = Ok(Claim {
+                    shared: Arc::clone(self),
+                    stop: state.stop.clone(),
+                    number: status.begun,
+                });
+            }
+            result.is_ok()
+        });
+        result
+    }
+
+    /// The future of this serving is polled for the first time. Returns whether it is to go on: a
+    /// shutdown may have ended it already.
+    pub(crate) fn set_starting(&self, number: u64) -> bool {
+        self.state.send_if_modified(|state| {
+            let status = &mut state.status;
+            let goes_on = status.phase == Phase::Called && status.begun == number;
+            if goes_on {
+                status.phase = Phase::Starting;
+            }
+            goes_on
+        })
+    }
+
+    /// Datagrams are handled from now on, unless the server shuts down already.
+    pub(crate) fn set_serving(&self) {
+        self.state.send_if_modified(|state| {
+            let starting = state.status.phase == Phase::Starting;
+            if starting {
+                state.status.phase = Phase::Serving;
+            }
+            starting
+        });
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.state.send_modify(|state| state.status.phase = phase);
+    }
+
+    /// Asks the present serving to stop. Returns its number, if there is one.
+    pub(crate) fn request_stop(&self) -> Option<u64> {
+        let mut asked = None;
+        self.state.send_if_modified(|state| {
+            let Status { phase, begun, .. } = state.status;
+            if phase != Phase::Idle {
+                asked = Some((begun, state.stop.clone()));
+            }
+            match phase {
+                Phase::Idle | Phase::Ending | Phase::Dropped => false,
+                // Nothing has begun, and nobody may ever poll it.
+                Phase::Called => state.end(begun),
+                Phase::Starting | Phase::Serving => {
+                    state.status.phase = Phase::Ending;
+                    true
+                }
+            }
+        });
+        let (serving, stop) = asked?;
+        stop.request(); // wakes others: not under the lock
+        Some(serving)
+    }
+
+    /// From now on the server is closed: its sockets are closed now, or when its serving ends.
+    /// Returns where it was before, and the number of the serving that is to end.
+    pub(crate) fn begin_close(&self) -> (Status, Option<u64>) {
+        let mut before = self.status();
+        self.state.send_if_modified(|state| {
+            before = state.status;
+            if state.status.phase == Phase::Idle {
+                state.close_endpoints();
+            }
+            !std::mem::replace(&mut state.status.closed, true)
+        });
+        (before, self.request_stop())
+    }
+}
+
+impl State {
+    /// Whether this serving has ended, and all before.
+    pub(crate) fn has_ended(&self, number: u64) -> bool {
+        self.open.first().is_none_or(|first| *first > number)
+    }
+
+    /// A serving has ended, and everything that it started. Returns whether it had not before.
+    fn end(&mut self, number: u64) -> bool {
+        let before = self.open.len();
+        self.open.retain(|open| *open != number);
+        if self.open.len() == before {
+            return false;
+        }
+        if self.open.is_empty() {
+            self.status.phase = Phase::Idle;
+            if self.status.closed {
+                self.close_endpoints();
+            }
+        } else if number == self.status.begun {
+            self.status.phase = Phase::Dropped; // an earlier one is still being cleaned up
+        }
+        true
+    }
+
+    fn socket_options(&self) -> impl Iterator<Item = SocketOptions> {
+        let options = |worker: &Worker| worker.endpoint.socket_options();
+        self.workers.iter().filter_map(options)
+    }
+
+    fn drops(&self) -> Option<u64> {
+        let drops = self.workers.iter().filter_map(|one| one.endpoint.drops());
+        drops.reduce(|a, b| a + b)
+    }
+
+    fn capabilities(&self) -> Option<Capabilities> {
+        let all = self.workers.iter().map(|one| one.endpoint.capabilities());
+        all.reduce(Capabilities::both)
+    }
+
+    /// Closes the sockets. The system calls of others that are under way on them end first, so that
+    /// the ports are free then.
+    fn close_endpoints(&mut self) {
+        self.drops_when_closed = self.drops().or(self.drops_when_closed);
+        if let Some(capabilities) = self.capabilities() {
+            self.capabilities_when_closed = capabilities;
+        }
+        let sockets: Vec<_> = self.socket_options().collect();
+        self.workers.clear();
+        while sockets.iter().any(SocketOptions::is_open) {
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Background tasks: they end with the serving that started them.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use postbox_protocol::BoxError;
+use tokio::runtime;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::support::log::Chain;
+use crate::support::panics;
+
+/// What a background task or an exit action may return: nothing, a result, or never anything.
+pub trait TaskResult: sealed::Sealed {
+    #[doc(hidden)]
+    fn into_result(self) -> Result<(), BoxError>;
+}
+
+mod sealed {
+    #[expect(unnameable_types, reason = "sealed")]
+    pub trait Sealed {}
+    impl Sealed for () {}
+    impl<E> Sealed for Result<(), E> {}
+    impl Sealed for super::Never {}
+}
+
+/// What a task that never ends answers. The type `!` has no name of its own yet.
+type Never = <fn() -> ! as Returns>::Output;
+
+#[doc(hidden)]
+#[expect(unnameable_types, reason = "only there to name a type")]
+pub trait Returns {
+    type Output;
+}
+
+impl<T> Returns for fn() -> T {
+    type Output = T;
+}
+
+impl TaskResult for Never {
+    fn into_result(self) -> Result<(), BoxError> {
+        self
+    }
+}
+
+impl TaskResult for () {
+    fn into_result(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl<E: Into<BoxError>> TaskResult for Result<(), E> {
+    fn into_result(self) -> Result<(), BoxError> {
+        self.map_err(Into::into)
+    }
+}
+
+/// Starts background tasks of one serving, from anywhere. After serving has stopped it starts
+/// nothing.
+#[derive(Debug, Clone)]
+pub struct Spawner {
+    tasks: Arc<Tasks>,
+    keep_serving: bool,
+}
+
+impl Spawner {
+    pub(super) fn new(tasks: Arc<Tasks>) -> Self {
+        Self {
+            tasks,
+            keep_serving: false,
+        }
+    }
+
+    /// Starts a background task. If it fails or panics, serving ends with its error, or goes on if
+    /// this spawner is [`keep_serving`](Self::keep_serving).
+    pub fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output: TaskResult> + Send + 'static,
+    {
+        self.tasks.spawn(
+            Box::pin(async move { task.await.into_result() }),
+            self.keep_serving,
+        );
+    }
+
+    /// A spawner whose tasks may fail: that is logged, and serving goes on.
+    #[must_use]
+    pub fn keep_serving(&self) -> Self {
+        Self {
+            keep_serving: true,
+            ..self.clone()
+        }
+    }
+}
+
+type BoxTask = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+/// The background tasks of one serving.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    running: TaskTracker,
+    stopped: CancellationToken,
+    runtime: runtime::Handle,
+    failures: mpsc::UnboundedSender<BoxError>,
+    /// For the user.
+    pub(super) cancellation: CancellationToken,
+}
+
+impl Tasks {
+    /// The tasks, and where their failures arrive.
+    pub(crate) fn new(
+        cancellation: CancellationToken,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<BoxError>) {
+        let (failures, failed) = mpsc::unbounded_channel();
+        let tasks = Self {
+            running: TaskTracker::new(),
+            stopped: CancellationToken::new(),
+            runtime: runtime::Handle::current(),
+            failures,
+            cancellation,
+        };
+        (Arc::new(tasks), failed)
+    }
+
+    fn spawn(&self, mut task: BoxTask, keep_serving: bool) {
+        let (stopped, failures) = (self.stopped.clone(), self.failures.clone());
+        let task = async move {
+            let mut stopped = pin!(stopped.cancelled());
+            let result = poll_fn(|cx| {
+                if stopped.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Ok(()));
+                }
+                panics::catch(|| task.as_mut().poll(cx))
+                    .unwrap_or_else(|message| Poll::Ready(Err(panics::error(message))))
+            });
+            let result = result.await;
+            let dropped = panics::drop_caught(task).map_err(panics::error);
+            match result.and(dropped) {
+                Ok(()) => {}
+                Err(error) if keep_serving => log_failed(&error),
+                // What ends serving is told by its result, what comes later by the log.
+                Err(error) => failures.send(error).unwrap_or_else(|e| log_failed(&e.0)),
+            }
+        };
+        self.running.spawn_on(task, &self.runtime);
+    }
+
+    /// Asks all tasks to end where they wait. None starts any more.
+    pub(crate) fn begin_stop(&self) {
+        self.stopped.cancel();
+        self.running.close();
+    }
+
+    /// Stops all tasks and waits until they are gone.
+    pub(crate) async fn stop(&self) {
+        self.begin_stop();
+        self.running.wait().await;
+    }
+}
+
+/// A background task failed, and that does not end serving.
+pub(crate) fn log_failed(error: &BoxError) {
+    tracing::error!("a background task failed: {}", Chain(&**error));
+}

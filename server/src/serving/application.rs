@@ -1,0 +1,78 @@
+//! A protocol and a handler, their types forgotten.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use postbox_protocol::{BoxError, Protocol};
+use tokio::sync::oneshot;
+
+use crate::config::Admission;
+use crate::engine::{self, Beat, RemoteQueue, Report, Setup, WorkerShared};
+use crate::handler::Handler;
+use crate::handler::context::Values;
+use crate::service::{ServiceScope, Shared, Worker};
+
+/// What a server serves: a protocol and a handler, their types forgotten.
+pub(crate) trait Application: Send + Sync {
+    fn service_init<'a>(
+        &'a self,
+        scope: &'a mut ServiceScope,
+    ) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
+
+    /// Makes the worker of one endpoint. Needs the runtime that it will run on.
+    fn worker(&self, worker: &Worker, plan: WorkerPlan) -> io::Result<WorkerFuture>;
+}
+
+pub(crate) type WorkerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a worker needs besides its endpoint.
+pub(crate) struct WorkerPlan {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) remote: Arc<RemoteQueue>,
+    pub(crate) context: Values,
+    pub(crate) beat: Arc<Beat>,
+    pub(crate) report: Report,
+    pub(crate) started: oneshot::Sender<()>,
+}
+
+pub(crate) struct App<P, H> {
+    pub(crate) protocol: Arc<P>,
+    pub(crate) handler: Arc<H>,
+    pub(crate) admission: Option<Arc<Admission>>,
+}
+
+impl<P, H> Application for App<P, H>
+where
+    H: Handler,
+    P: Protocol<Sent = H::Response, Received = H::Request>,
+{
+    fn service_init<'a>(
+        &'a self,
+        scope: &'a mut ServiceScope,
+    ) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>> {
+        Box::pin(self.handler.service_init(scope))
+    }
+
+    fn worker(&self, worker: &Worker, plan: WorkerPlan) -> io::Result<WorkerFuture> {
+        let shared = WorkerShared {
+            protocol: Arc::clone(&self.protocol),
+            remote: plan.remote,
+            counters: Arc::clone(&worker.counters),
+            totals: Arc::clone(&plan.shared.totals),
+            limits: Arc::clone(&plan.shared.limits),
+            bound: worker.endpoint.local_addr(),
+        };
+        let setup = Setup {
+            transport: worker.endpoint.open()?,
+            shared: Arc::new(shared),
+            server: plan.shared.address(),
+            admission: self.admission.clone(),
+            context: plan.context,
+            beat: plan.beat,
+            report: plan.report,
+            started: plan.started,
+        };
+        Ok(Box::pin(engine::run(Arc::clone(&self.handler), setup)))
+    }
+}

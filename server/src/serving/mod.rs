@@ -1,0 +1,7 @@
+//! One serving, from its start to its end.
+
+mod application;
+mod serve;
+
+pub(crate) use application::{App, Application};
+pub(crate) use serve::serve;

@@ -1,0 +1,298 @@
+//! One serving: service initialization, workers, drain, exit actions.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use postbox_protocol::BoxError;
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::application::{Application, WorkerFuture, WorkerPlan};
+use crate::config::MIN_OUTBOX;
+use crate::engine::{Beat, RemoteQueue, Report, Watchdog};
+use crate::error::ServeError;
+use crate::handler::context::{Values, in_context};
+use crate::service::{
+    Claim, ExitActions, Phase, ServerHandle, ServiceScope, Shared, Tasks, log_failed,
+};
+use crate::support::panics;
+
+/// What comes last, in this order. Every worker has a share in it: where no runtime is left to see
+/// to the end, the exit actions still wait for the last handler to be dropped.
+struct Ending {
+    exits: Arc<ExitActions>,
+    claim: Claim,
+}
+
+/// Serves, from service initialization to the last exit action.
+pub(crate) async fn serve(app: Arc<dyn Application>, claim: Claim) -> Result<(), ServeError> {
+    let shared = Arc::clone(&claim.shared);
+    if !shared.set_starting(claim.number) {
+        return match shared.status().closed {
+            true => Err(ServeError::Closed),
+            false => Ok(()),
+        };
+    }
+    // An earlier serving that was dropped may still be cleaning up.
+    let earlier = claim.number - 1;
+    let closed = {
+        let mut state = shared.state.subscribe();
+        let ended = state.wait_for(|state| state.has_ended(earlier)).await;
+        ended.is_ok_and(|state| state.status.closed)
+    };
+    if closed {
+        return Err(ServeError::Closed);
+    }
+
+    // A runtime without time is told of by a panic: here, where nothing has begun, and not in each
+    // worker.
+    drop(tokio::time::sleep(Duration::ZERO));
+    let (tasks, mut failures) = Tasks::new(claim.stop.child_token());
+    let ending = Arc::new(Ending {
+        exits: Arc::new(ExitActions::new(shared.address())),
+        claim,
+    });
+    let handle = ServerHandle::new(Arc::clone(&shared));
+    let mut serving = Serving {
+        runtime: runtime::Handle::current(),
+        started: Some(Started {
+            workers: JoinSet::new(),
+            remotes: Vec::new(),
+            watchdog: None,
+            scope: ServiceScope::new(handle, tasks, Arc::clone(&ending.exits)),
+            app,
+            ending,
+        }),
+    };
+    let Some(started) = &mut serving.started else {
+        return Ok(());
+    };
+    let result = started.serve(&shared, &mut failures).await;
+    failures.close(); // what fails from now on did not end serving: it is logged
+    while let Some(error) = failures.recv().await {
+        log_failed(&error);
+    }
+    let stopped = started.stop_workers(&shared).await;
+    started.ending.exits.run(shared.limits.exit_timeout()).await;
+    serving.started = None;
+    result.and(stopped)
+}
+
+/// A serving that has begun. Dropping it before its end is a shutdown without grace.
+struct Serving {
+    runtime: runtime::Handle,
+    started: Option<Started>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if let Some(started) = self.started.take() {
+            started.ending.claim.shared.set_phase(Phase::Dropped);
+            started.ending.claim.stop.request();
+            // On a runtime that is gone, this drops the future, and with it all that is left.
+            self.runtime.spawn(started.clean_up());
+        }
+    }
+}
+
+/// Everything that a serving has started.
+struct Started {
+    workers: JoinSet<()>,
+    remotes: Vec<Arc<RemoteQueue>>,
+    watchdog: Option<Watchdog>,
+    scope: ServiceScope,
+    app: Arc<dyn Application>,
+    ending: Arc<Ending>,
+}
+
+impl Started {
+    /// Serves until a shutdown, or until something fails.
+    async fn serve(
+        &mut self,
+        shared: &Arc<Shared>,
+        failures: &mut mpsc::UnboundedReceiver<BoxError>,
+    ) -> Result<(), ServeError> {
+        let Some(context) = self.init(failures).await? else {
+            return Ok(());
+        };
+        let started = self.start_workers(shared, &context)?;
+        drop(context);
+        self.run(started, failures).await
+    }
+
+    /// Runs `service_init`. Returns the context that it set, or `None` if a shutdown cancelled it.
+    async fn init(
+        &mut self,
+        failures: &mut mpsc::UnboundedReceiver<BoxError>,
+    ) -> Result<Option<Values>, ServeError> {
+        let stop = &self.ending.claim.stop;
+        if stop.is_requested() {
+            return Ok(None);
+        }
+        let mut context = Values::none();
+        let mut stopped = pin!(stop.requested());
+        let (app, scope) = (&self.app, &mut self.scope);
+        let begin = || in_context(&mut context, move || app.service_init(scope));
+        let mut init = match panics::catch(begin) {
+            Ok(init) => Some(init),
+            Err(message) => return Err(init_panicked(message)),
+        };
+        let result = poll_fn(|cx| {
+            if stopped.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(None));
+            }
+            if let Poll::Ready(Some(error)) = failures.poll_recv(cx) {
+                return Poll::Ready(Err(ServeError::BackgroundTask(error)));
+            }
+            let Some(init) = &mut init else {
+                return Poll::Pending;
+            };
+            match panics::catch(|| in_context(&mut context, || init.as_mut().poll(cx))) {
+                Ok(Poll::Pending) => Poll::Pending,
+                Ok(Poll::Ready(Ok(()))) => Poll::Ready(Ok(Some(()))),
+                Ok(Poll::Ready(Err(error))) => Poll::Ready(Err(ServeError::ServiceInit(error))),
+                Err(message) => Poll::Ready(Err(init_panicked(message))),
+            }
+        })
+        .await;
+        let dropped = panics::catch(|| in_context(&mut context, || drop(init.take())));
+        let dropped = dropped.map_err(init_panicked);
+        let done = result.and_then(|done| dropped.map(|()| done))?;
+        Ok(done.map(|()| context))
+    }
+
+    /// Starts a worker for each socket.
+    fn start_workers(
+        &mut self,
+        shared: &Arc<Shared>,
+        context: &Values,
+    ) -> Result<Vec<oneshot::Receiver<()>>, ServeError> {
+        let (mut beats, mut ready, mut futures) = (Vec::new(), Vec::new(), Vec::new());
+        for worker in shared.workers() {
+            let (started, has_started) = oneshot::channel();
+            let beat = Arc::new(Beat::default());
+            let stop = &self.ending.claim.stop;
+            let outbox_bytes = shared.limits.max_outbox_bytes().max(MIN_OUTBOX);
+            let remote = Arc::new(RemoteQueue::new(outbox_bytes, Arc::clone(&stop.closing)));
+            let context = panics::catch(|| context.copy()).map_err(init_panicked)?;
+            let plan = WorkerPlan {
+                shared: Arc::clone(shared),
+                remote: Arc::clone(&remote),
+                context,
+                beat: Arc::clone(&beat),
+                report: Report::new(Arc::clone(&stop.closed_told)),
+                started,
+            };
+            let future = self.app.worker(&worker, plan);
+            let future = future.map_err(|source| ServeError::Socket {
+                addr: worker.endpoint.local_addr(),
+                source,
+            })?;
+            futures.push(future);
+            beats.push(beat);
+            ready.push(has_started);
+            self.remotes.push(remote);
+        }
+        for future in futures {
+            self.workers.spawn(WorkerTask {
+                future,
+                _ending: Arc::clone(&self.ending),
+            });
+        }
+        self.watchdog = Some(Watchdog::start(beats));
+        Ok(ready)
+    }
+
+    /// Sees to it that all workers run, until a shutdown or until something fails.
+    async fn run(
+        &mut self,
+        started: Vec<oneshot::Receiver<()>>,
+        failures: &mut mpsc::UnboundedReceiver<BoxError>,
+    ) -> Result<(), ServeError> {
+        let Claim { shared, stop, .. } = &self.ending.claim;
+        let workers = &mut self.workers;
+        let mut stopped = pin!(stop.requested());
+        let mut all_started = pin!(async {
+            for started in started {
+                if started.await.is_err() {
+                    std::future::pending().await // that worker died, which its task tells
+                }
+            }
+        });
+        let mut starting = true;
+        poll_fn(|cx| {
+            // First: what a shutdown makes fail has not ended serving.
+            if stopped.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Poll::Ready(Some(error)) = failures.poll_recv(cx) {
+                return Poll::Ready(Err(ServeError::BackgroundTask(error)));
+            }
+            if let Poll::Ready(Some(died)) = workers.poll_join_next(cx) {
+                return Poll::Ready(Err(worker_died(died)));
+            }
+            if starting && all_started.as_mut().poll(cx).is_ready() {
+                starting = false;
+                shared.set_serving();
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Shuts the workers down, with grace.
+    async fn stop_workers(&mut self, shared: &Shared) -> Result<(), ServeError> {
+        shared.set_phase(Phase::Ending);
+        self.ending.claim.stop.request();
+        for remote in &self.remotes {
+            let grace = shared.limits.grace_period();
+            let _ = remote.push(|injected| injected.close = Some(grace));
+        }
+        let mut result = Ok(());
+        while let Some(ended) = self.workers.join_next().await {
+            if ended.is_err() {
+                result = Err(worker_died(ended));
+            }
+        }
+        self.watchdog = None;
+        result
+    }
+
+    /// Ends a serving whose future was dropped: no grace, but in order.
+    async fn clean_up(mut self) {
+        self.workers.shutdown().await;
+        let limit = self.ending.claim.shared.limits.exit_timeout();
+        self.ending.exits.run(limit).await;
+    }
+}
+
+/// A worker, and its share in the ending: the handlers are dropped first.
+struct WorkerTask {
+    future: WorkerFuture,
+    _ending: Arc<Ending>,
+}
+
+impl Future for WorkerTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.future.as_mut().poll(cx)
+    }
+}
+
+fn init_panicked(message: String) -> ServeError {
+    ServeError::ServiceInit(panics::error(message))
+}
+
+fn worker_died(ended: Result<(), tokio::task::JoinError>) -> ServeError {
+    let message = match ended.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(()) => String::from("it ended by itself"),
+        Err(Ok(payload)) => panics::message(payload),
+        Err(Err(_cancelled)) => return ServeError::RuntimeGone,
+    };
+    ServeError::WorkerDied { message }
+}

@@ -1,0 +1,5 @@
+//! Small helpers that know nothing of servers: clocks, panics of user code, lines of the log.
+
+pub(crate) mod clock;
+pub(crate) mod log;
+pub(crate) mod panics;
