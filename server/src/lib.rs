@@ -86,11 +86,11 @@ mod error;
 
 // The public interface is:
 pub use api::{BlockingServer, Server, ServerBuilder, Serving};
-pub use config::{BindAddrs, Incoming, Limits};
+pub use config::{BindAddrs, Limits};
 pub use error::{BindError, FlushError, Panicked, RecvError, SendError, ServeError, StartError};
 pub use handler::{
-    BoxedHandler, Client, ContextVar, Handler, HandlerFn, InheritContext, Recv, Requests, Sending,
-    handler_fn, inherit_context,
+    BoxedHandler, Client, ContextVar, Handler, HandlerFn, Incoming, InheritContext, Recv, Requests,
+    Sending, handler_fn, inherit_context,
 };
 pub use postbox_protocol::BoxError;
 pub use service::{ServerHandle, ServiceScope, ShutdownToken, Spawner, Stats, TaskResult};

@@ -10,10 +10,10 @@ use postbox_protocol::Protocol;
 use socket2::Socket;
 
 use super::Server;
+use crate::config::Limits;
 use crate::config::addresses::{self, BindAddrs, Wanted};
-use crate::config::{Admission, Incoming, Limits};
 use crate::error::BindError;
-use crate::handler::Handler;
+use crate::handler::{Admission, Handler, Incoming};
 use crate::service::Shared;
 use crate::serving::{App, Application};
 #[cfg(target_os = "linux")]
@@ -94,7 +94,7 @@ impl ServerBuilder {
     ///
     /// It runs in the receive loop, so it must be quick. Where it panics, which is logged, the
     /// datagram is refused.
-    pub fn admit(mut self, check: impl Fn(&Incoming) -> bool + Send + Sync + 'static) -> Self {
+    pub fn admit(mut self, check: impl Fn(&Incoming<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.admission = Some(Arc::new(check));
         self
     }

@@ -11,7 +11,7 @@ use tokio::sync::TryAcquireError;
 
 use crate::engine::current;
 use crate::engine::flush::{Flush, Flushing};
-use crate::engine::outbox::OUTGOING_OVERHEAD;
+use crate::engine::outbox::{OUTGOING_OVERHEAD, Outbox};
 use crate::engine::run::Run;
 use crate::error::{FlushError, SendError};
 use crate::handler::{Answer, BoxFuture, ClientKey, Offer, Packet};
@@ -19,8 +19,27 @@ use crate::support::panics;
 use crate::transport::{MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 
 impl<P: Protocol> Answer<P::Sent> for Run<P> {
-    fn offer(&self, packet: Packet<P::Sent>) -> Offer {
-        self.offer_with(packet, current::take_scratch())
+    #[inline]
+    fn offer(&self, packet: &mut Option<Packet<P::Sent>>) -> Offer {
+        let mut scratch = current::take_scratch();
+        let encoded = self.encode(packet, &mut scratch);
+        if let Err(error) = encoded.and_then(|()| self.check_len(scratch.len())) {
+            current::give_back_scratch(scratch);
+            return Offer::Failed(error);
+        }
+        match self.worker().remote.room.try_acquire_many(cost(&scratch)) {
+            Ok(permit) => permit.forget(),
+            Err(TryAcquireError::NoPermits) => {
+                let datagram = scratch[..].into();
+                current::give_back_scratch(scratch);
+                return Offer::Full(datagram);
+            }
+            Err(TryAcquireError::Closed) => return Offer::Failed(SendError::Closed),
+        }
+        match self.push(scratch) {
+            Ok(()) => Offer::Sent,
+            Err(error) => Offer::Failed(error),
+        }
     }
 
     fn poll_offer(
@@ -28,11 +47,8 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
         cx: &mut Context<'_>,
         packet: &mut Option<Packet<P::Sent>>,
     ) -> Poll<Offer> {
-        let scratch = ready!(current::poll_scratch(cx));
-        match packet.take() {
-            Some(packet) => Poll::Ready(self.offer_with(packet, scratch)),
-            None => Poll::Pending, // polled again after it was ready, which no executor does
-        }
+        ready!(current::poll_proceed(cx));
+        Poll::Ready(self.offer(packet))
     }
 
     fn send_when_room(self: Arc<Self>, datagram: Box<[u8]>) -> BoxFuture<Result<(), SendError>> {
@@ -42,7 +58,7 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
                 Ok(permit) => permit.forget(),
                 Err(_closed) => return Err(SendError::Closed),
             }
-            self.push(&datagram)
+            self.push(Box::new(BytesMut::from(&datagram[..])))
         })
     }
 
@@ -65,7 +81,7 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
-        self.worker().local_addr(self.client().local)
+        self.client().local_addr(self.worker().bound)
     }
 
     fn is_closing(&self) -> bool {
@@ -79,26 +95,19 @@ fn cost(datagram: &[u8]) -> u32 {
 }
 
 impl<P: Protocol> Run<P> {
-    /// Encodes a packet in this empty buffer, and sends it if there is room.
     #[inline]
-    fn offer_with(&self, packet: Packet<P::Sent>, mut scratch: Box<BytesMut>) -> Offer {
-        let encoded = self.encode(packet, &mut scratch);
-        let offer = match encoded.and_then(|()| self.check_len(scratch.len())) {
-            Ok(()) => self.send_if_room(&scratch),
-            Err(error) => Offer::Failed(error),
-        };
-        current::give_back_scratch(scratch);
-        offer
-    }
-
-    #[inline]
-    fn encode(&self, packet: Packet<P::Sent>, datagram: &mut BytesMut) -> Result<(), SendError> {
-        let packet = match packet {
-            Packet::Typed(packet) => packet,
-            Packet::Encoded(encoded) => {
+    fn encode(
+        &self,
+        packet: &mut Option<Packet<P::Sent>>,
+        datagram: &mut BytesMut,
+    ) -> Result<(), SendError> {
+        let packet = match packet.take() {
+            Some(Packet::Typed(packet)) => packet,
+            Some(Packet::Encoded(encoded)) => {
                 datagram.extend_from_slice(&encoded);
                 return Ok(());
             }
+            None => return Err(SendError::Closed), // polled after it was ready, as nobody does
         };
         match panics::catch(|| self.worker().protocol.make_datagram(packet, datagram)) {
             Ok(made) => made.map_err(SendError::Make),
@@ -120,37 +129,23 @@ impl<P: Protocol> Run<P> {
         Ok(())
     }
 
-    #[inline]
-    fn send_if_room(&self, datagram: &[u8]) -> Offer {
-        match self.worker().remote.room.try_acquire_many(cost(datagram)) {
-            Ok(permit) => permit.forget(),
-            Err(TryAcquireError::NoPermits) => return Offer::Full(datagram.into()),
-            Err(TryAcquireError::Closed) => return Offer::Failed(SendError::Closed),
-        }
-        match self.push(datagram) {
-            Ok(()) => Offer::Sent,
-            Err(error) => Offer::Failed(error),
-        }
-    }
-
     /// Pushes a datagram for which there is room: on the worker's own thread right into its outbox,
     /// behind what other threads have sent so far.
     #[inline]
-    fn push(&self, datagram: &[u8]) -> Result<(), SendError> {
+    fn push(&self, datagram: Box<BytesMut>) -> Result<(), SendError> {
         let remote = &self.worker().remote;
-        let pushed = current::with(|lent| {
-            let own = lent.worker == self.worker().address();
-            if own {
-                remote.take_sends(&mut lent.outbox);
-                lent.outbox.push(&self.client(), datagram);
+        let push = |outbox: &mut Outbox, datagram: &[u8]| {
+            remote.take_sends(outbox);
+            outbox.push(&self.client(), datagram);
+        };
+        match current::send(self.worker().address(), datagram, push) {
+            None => Ok(()),
+            Some(datagram) => {
+                let pushed =
+                    remote.push(|injected| injected.outbox.push(&self.client(), &datagram));
+                current::give_back_scratch(datagram);
+                pushed.map_err(|_| SendError::Closed)
             }
-            own
-        });
-        if pushed == Some(true) {
-            return Ok(());
         }
-        remote
-            .push(|injected| injected.outbox.push(&self.client(), datagram))
-            .map_err(|_| SendError::Closed)
     }
 }

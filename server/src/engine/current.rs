@@ -8,7 +8,7 @@
 
 use std::cell::RefCell;
 use std::pin::pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -135,13 +135,6 @@ pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
     }
 }
 
-/// The same, with an empty buffer to encode a packet in.
-#[inline]
-pub(crate) fn poll_scratch(cx: &mut Context<'_>) -> Poll<Box<BytesMut>> {
-    ready!(poll_proceed(cx));
-    Poll::Ready(take_scratch())
-}
-
 /// A scratch buffer that has grown beyond this is not kept: some times the largest datagram, as
 /// what compresses or encodes it again writes behind it.
 const KEPT_SCRATCH: usize = 256 * 1024;
@@ -156,11 +149,38 @@ pub(crate) fn take_scratch() -> Box<BytesMut> {
 /// The packet in this buffer is done with. A serializer may have kept a part of it: then it is
 /// simply a new one.
 #[inline]
-pub(crate) fn give_back_scratch(mut scratch: Box<BytesMut>) {
-    scratch.clear();
-    if scratch.capacity() <= KEPT_SCRATCH {
-        let _ = THREAD.try_with(|thread| thread.scratch.replace(Some(scratch)));
+pub(crate) fn give_back_scratch(scratch: Box<BytesMut>) {
+    let _ = THREAD.try_with(|thread| thread.give_back_scratch(scratch));
+}
+
+impl Thread {
+    #[inline]
+    fn give_back_scratch(&self, mut scratch: Box<BytesMut>) {
+        scratch.clear();
+        if scratch.capacity() <= KEPT_SCRATCH {
+            self.scratch.replace(Some(scratch));
+        }
     }
+}
+
+/// Hands the packet in this buffer to the outbox of `worker` and gives the buffer back, if that
+/// worker polls on this thread. Returns the buffer if it does not.
+#[inline]
+pub(crate) fn send(
+    worker: usize,
+    scratch: Box<BytesMut>,
+    push: impl FnOnce(&mut Outbox, &[u8]),
+) -> Option<Box<BytesMut>> {
+    let mut scratch = Some(scratch);
+    let _ = THREAD.try_with(|thread| {
+        let mut lent = thread.lent.try_borrow_mut().ok()?;
+        let outbox = &mut lent.as_mut().filter(|lent| lent.worker == worker)?.outbox;
+        let packet = scratch.take()?;
+        push(outbox, &packet);
+        thread.give_back_scratch(packet);
+        Some(())
+    });
+    scratch
 }
 
 #[cfg(test)]

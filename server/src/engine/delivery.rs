@@ -21,6 +21,17 @@ pub(crate) struct BufferSlice {
 }
 
 impl BufferSlice {
+    /// The one datagram that was received in this buffer.
+    #[inline]
+    pub(crate) fn whole(buffer: usize, meta: &Meta) -> Self {
+        Self {
+            buffer: short(buffer),
+            start: 0,
+            end: short(meta.len),
+            truncated: meta.truncated,
+        }
+    }
+
     /// The datagram's length in bytes.
     #[inline]
     pub(crate) fn len(self) -> usize {
@@ -34,7 +45,7 @@ impl BufferSlice {
     }
 }
 
-/// The datagrams of one receive buffer, one after the other: nearly always it is one.
+/// The datagrams of one receive buffer that the kernel has coalesced, one after the other.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Segments {
     buffer: u16,
@@ -157,10 +168,12 @@ mod tests {
 
     /// The datagrams of one receive: what each holds, and whether it was cut.
     fn datagrams<'a>(meta: &Meta, buffer: &'a [u8]) -> Vec<(&'a [u8], bool)> {
-        let segments = Segments::of(0, meta);
-        segments
-            .map(|slice| (slice.bytes(buffer), slice.truncated))
-            .collect()
+        let of = |slice: BufferSlice| (slice.bytes(buffer), slice.truncated);
+        if meta.is_coalesced() {
+            Segments::of(0, meta).map(of).collect()
+        } else {
+            vec![of(BufferSlice::whole(0, meta))]
+        }
     }
 
     #[test]

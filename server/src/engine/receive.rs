@@ -27,7 +27,15 @@ enum Here {
 }
 
 impl<P: Protocol> Receive<P::Received> for Run<P> {
-    fn poll_recv(&self, cx: &mut Context<'_>, wait: Wait) -> Poll<Result<P::Received, RecvError>> {
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        wait: Wait,
+        begins: bool,
+    ) -> Poll<Result<P::Received, RecvError>> {
+        if begins && self.queue.waiting() != Waiting::No {
+            self.stop_receive();
+        }
         match current::with(|lent| self.look_here(lent, cx, wait)).unwrap_or(Here::Nothing) {
             Here::Offered(slice, buffer) => {
                 let result = self.decode(slice.bytes(&buffer), slice.truncated);

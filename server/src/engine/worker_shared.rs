@@ -30,21 +30,6 @@ impl<P> WorkerShared<P> {
     pub(crate) fn socket(&self) -> usize {
         Arc::as_ptr(&self.counters).addr()
     }
-
-    /// The address that a client has asked, where the transport can tell.
-    pub(crate) fn local_addr(&self, asked: Option<LocalAddr>) -> Option<SocketAddr> {
-        match asked {
-            Some(local) => {
-                let mut addr = SocketAddr::new(local.asked, self.bound.port());
-                if let SocketAddr::V6(addr) = &mut addr {
-                    addr.set_scope_id(local.interface); // where it means nothing without
-                }
-                Some(addr)
-            }
-            None if self.bound.ip().is_unspecified() => None,
-            None => Some(self.bound),
-        }
-    }
 }
 
 /// An address of a worker's socket, as its clients ask for it: one for all of them, since it would
@@ -135,20 +120,5 @@ pub(crate) mod tests {
             );
         }
         assert_eq!(locals.known.len(), Locals::<()>::KNOWN);
-    }
-
-    #[test]
-    fn h13_the_local_address_keeps_the_interface_that_it_means_nothing_without() {
-        let asked: std::net::Ipv6Addr = "fe80::1".parse().unwrap();
-        let local = LocalAddr {
-            asked: asked.into(),
-            reply_from: Some(asked.into()),
-            interface: 3,
-        };
-        let told = worker("[::]:7").local_addr(Some(local));
-        assert_eq!(told, Some("[fe80::1%3]:7".parse().unwrap()));
-        let told = worker("[fe80::1%3]:7").local_addr(None);
-        assert_eq!(told, Some("[fe80::1%3]:7".parse().unwrap()));
-        assert_eq!(worker("[::]:7").local_addr(None), None);
     }
 }

@@ -90,7 +90,7 @@ impl<Response> Client<Response> {
     /// As [`send`](Self::send), and [`SendError::Full`] where that would wait. The packet is lost
     /// then.
     pub fn try_send(&self, packet: Response) -> Result<(), SendError> {
-        match self.run.offer(Packet::Typed(packet)) {
+        match self.run.offer(&mut Some(Packet::Typed(packet))) {
             Offer::Sent => Ok(()),
             Offer::Failed(error) => Err(error),
             Offer::Full(_) => Err(SendError::Full),
@@ -208,8 +208,8 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The half of a handler run that answers: encode only.
 pub(crate) trait Answer<Response>: Send + Sync {
-    /// Encodes a packet, and sends it if there is room.
-    fn offer(&self, packet: Packet<Response>) -> Offer;
+    /// Takes and encodes a packet, and sends it if there is room.
+    fn offer(&self, packet: &mut Option<Packet<Response>>) -> Offer;
     /// The same, unless the handler or task that is polled here has to make a pause first: then the
     /// packet stays where it is.
     fn poll_offer(

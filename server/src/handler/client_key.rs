@@ -30,6 +30,24 @@ impl ClientKey {
     }
 }
 
+impl ClientKey {
+    /// The address that the client has asked, of a socket that is bound to this one. `None` where
+    /// the transport cannot tell.
+    pub(crate) fn local_addr(&self, bound: SocketAddr) -> Option<SocketAddr> {
+        match &self.local {
+            Some(local) => {
+                let mut addr = SocketAddr::new(local.asked, bound.port());
+                if let SocketAddr::V6(addr) = &mut addr {
+                    addr.set_scope_id(local.interface); // where it means nothing without
+                }
+                Some(addr)
+            }
+            None if bound.ip().is_unspecified() => None,
+            None => Some(bound),
+        }
+    }
+}
+
 impl PartialEq for ClientKey {
     fn eq(&self, other: &Self) -> bool {
         self.is(&other.remote, &other.local)
@@ -121,5 +139,22 @@ mod tests {
         assert_eq!(hasher.hash_one(one), hasher.hash_one(two));
         assert_ne!(one, key(asked, [10, 9, 0, 1], 1));
         assert_ne!(one, key(IpAddr::from([10, 9, 0, 1]), [10, 9, 0, 1], 0));
+    }
+
+    #[test]
+    fn h13_the_local_address_keeps_the_interface_that_it_means_nothing_without() {
+        let told = |bound: &str, asked: Option<&str>| {
+            let local = asked.map(|asked| LocalAddr {
+                asked: asked.parse().unwrap(),
+                reply_from: None,
+                interface: 3,
+            });
+            let remote = "[fe80::2%3]:9".parse().unwrap();
+            let told = ClientKey { remote, local }.local_addr(bound.parse().unwrap());
+            told.map(|addr| addr.to_string())
+        };
+        assert_eq!(told("[::]:7", Some("fe80::1")).unwrap(), "[fe80::1%3]:7");
+        assert_eq!(told("[fe80::1%3]:7", None).unwrap(), "[fe80::1%3]:7");
+        assert_eq!(told("[::]:7", None), None);
     }
 }

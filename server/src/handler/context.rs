@@ -194,8 +194,7 @@ impl Values {
     }
 
     fn copy_of_current() -> Self {
-        let current = with_current(std::mem::take).unwrap_or_default();
-        let mut restore = RestoreCurrent(current);
+        let mut restore = RestoreCurrent(take());
         let copy = restore.0.copy();
         restore.put_back();
         copy
@@ -261,8 +260,19 @@ fn with_current<T>(step: impl FnOnce(&mut Values) -> T) -> Option<T> {
 
 /// Puts `values` in force, in exchange for those that are.
 #[inline]
-pub(crate) fn swap(values: &mut Values) {
+fn swap(values: &mut Values) {
     with_current(|current| std::mem::swap(current, values));
+}
+
+/// Whether no values are in force.
+#[inline]
+pub(crate) fn none_in_force() -> bool {
+    with_current(|current| current.is_empty()).unwrap_or(true)
+}
+
+/// Puts no values in force. Returns those that were.
+pub(crate) fn take() -> Values {
+    with_current(std::mem::take).unwrap_or_default()
 }
 
 /// Runs `code` with `values` in force, and leaves in `values` what became of them.

@@ -4,6 +4,7 @@
 //! It knows the engine by two traits alone, which a run of a handler implements there: [`Receive`]
 //! and [`Answer`].
 
+mod admission;
 mod boxed;
 mod client;
 mod client_key;
@@ -12,6 +13,8 @@ pub(crate) mod context;
 mod requests;
 mod r#trait;
 
+pub(crate) use admission::Admission;
+pub use admission::Incoming;
 pub use boxed::BoxedHandler;
 pub(crate) use client::{Answer, BoxFuture, Offer, Packet};
 pub use client::{Client, Sending};

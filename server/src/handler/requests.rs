@@ -88,7 +88,7 @@ impl<Request> Stream for Requests<Request> {
     type Item = Result<Request, RecvError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match ready!(self.run.poll_recv(cx, Wait::Idle)) {
+        match ready!(self.run.poll_recv(cx, Wait::Idle, false)) {
             Err(RecvError::Closed) => Poll::Ready(None),
             result => Poll::Ready(Some(result)),
         }
@@ -100,7 +100,7 @@ impl<Request> Stream for Requests<Request> {
 pub struct Recv<'a, Request> {
     requests: &'a mut Requests<Request>,
     wait: Wait,
-    /// It was polled.
+    /// It waits, as far as it knows.
     began: bool,
 }
 
@@ -117,11 +117,9 @@ impl<Request> Future for Recv<'_, Request> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let run = &this.requests.run;
-        if !std::mem::replace(&mut this.began, true) {
-            run.stop_receive(); // the stream's: two cannot wait
-        }
-        run.poll_recv(cx, this.wait)
+        let result = this.requests.run.poll_recv(cx, this.wait, !this.began);
+        this.began = result.is_pending();
+        result
     }
 }
 
@@ -147,8 +145,14 @@ pub(crate) enum Wait {
 /// There is one receive of a run at a time. That it waits is known to the run, and lasts until it is
 /// ready or stopped, over any number of polls.
 pub(crate) trait Receive<Request>: Send + Sync {
-    /// Polls the receive, and begins one if none waits.
-    fn poll_recv(&self, cx: &mut Context<'_>, wait: Wait) -> Poll<Result<Request, RecvError>>;
+    /// Polls the receive that waits, and begins one if none does, or if this `begins` another: then
+    /// the one that waits is over.
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        wait: Wait,
+        begins: bool,
+    ) -> Poll<Result<Request, RecvError>>;
     /// The receive that waits, if one does, was dropped.
     fn stop_receive(&self);
 }

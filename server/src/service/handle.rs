@@ -72,8 +72,8 @@ impl ServerHandle {
         let mut ended = pin!(state.wait_for(|state| state.has_ended(serving)));
         poll_fn(|cx| {
             // A handler that waits for its own server must not be waited for.
-            if POLLED.get().0 == server {
-                POLLED.set((server, true));
+            if POLLING.get() == server {
+                AWAITS.set(true);
             }
             ended.as_mut().poll(cx).map(drop)
         })
@@ -151,15 +151,27 @@ impl fmt::Debug for ServerHandle {
 }
 
 thread_local! {
-    /// The server whose handler is being polled on this thread, or 0, and whether that handler waits
-    /// for it to end.
-    static POLLED: Cell<(usize, bool)> = const { Cell::new((0, false)) };
+    /// The server whose handlers are polled on this thread, or 0.
+    static POLLING: Cell<usize> = const { Cell::new(0) };
+    /// The handler that is polled waits for that server to end.
+    static AWAITS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Polls a handler of `server`. Returns whether it waits for its own server to end.
-pub(crate) fn polling_handler<T>(server: usize, poll: impl FnOnce() -> T) -> (T, bool) {
-    let outer = POLLED.replace((server, false)); // a handler may itself run another server
-    let result = poll();
-    let (_, awaits) = POLLED.replace(outer);
-    (result, awaits)
+/// Runs `code`, which polls handlers of `server`. They may themselves run another server.
+pub(crate) fn polling_handlers<T>(server: usize, code: impl FnOnce() -> T) -> T {
+    struct Restore(usize, bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            POLLING.set(self.0);
+            AWAITS.set(self.1);
+        }
+    }
+    let _restore = Restore(POLLING.replace(server), AWAITS.get());
+    code()
+}
+
+/// Whether the handler that has been polled waits for its own server to end; asked once for each.
+#[inline]
+pub(crate) fn take_awaits_shutdown() -> bool {
+    AWAITS.replace(false)
 }

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use postbox_protocol::{BoxError, Protocol};
 use tokio::sync::oneshot;
 
-use crate::config::Admission;
 use crate::engine::{self, Beat, RemoteQueue, Report, Setup, WorkerShared};
-use crate::handler::Handler;
 use crate::handler::context::Values;
+use crate::handler::{Admission, Handler};
 use crate::service::{ServiceScope, Shared, Worker};
 
 /// What a server serves: a protocol and a handler, their types forgotten.

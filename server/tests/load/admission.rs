@@ -56,7 +56,7 @@ contract! {
         let asked = Arc::new(AtomicUsize::new(0));
         let admit = |asked: &Arc<AtomicUsize>| {
             let asked = Arc::clone(asked);
-            move |_: &Incoming| {
+            move |_: &Incoming<'_>| {
                 asked.fetch_add(1, Ordering::SeqCst);
                 true
             }

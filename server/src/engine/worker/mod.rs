@@ -27,7 +27,6 @@ use tokio::sync::oneshot;
 use tokio::task::coop;
 use tokio::time::{Instant, Sleep};
 
-use crate::config::Admission;
 use crate::engine::current::{self, Lent};
 use crate::engine::dispatch::{Dispatch, QueueLimits, SlotId};
 use crate::engine::flush::Refusals;
@@ -36,7 +35,8 @@ use crate::engine::report::Report;
 use crate::engine::watchdog::Beat;
 use crate::engine::worker_shared::{Locals, WorkerShared};
 use crate::handler::context::{Values, in_context};
-use crate::handler::{Client, Handler, Requests};
+use crate::handler::{Admission, Client, Handler, Requests};
+use crate::service::polling_handlers;
 use crate::transport::{RecvBatch, Transport};
 
 use backoff::Backoff;
@@ -165,7 +165,10 @@ where
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut context = std::mem::take(&mut self.own_context);
-        let polled = in_context(&mut context, || self.poll_turns(cx));
+        let server = self.server;
+        let polled = in_context(&mut context, || {
+            polling_handlers(server, || self.poll_turns(cx))
+        });
         self.own_context = context;
         polled
     }

@@ -13,7 +13,7 @@ use crate::engine::dispatch::{DropReason, Next, SlotId, Waiting};
 use crate::engine::report;
 use crate::engine::run::Run;
 use crate::handler::{Client, Requests};
-use crate::service::polling_handler;
+use crate::service::take_awaits_shutdown;
 use crate::support::panics;
 
 impl<P, F, Fut> Worker<P, F, Fut>
@@ -80,8 +80,8 @@ where
             let (client, requests) = (Arc::clone(run), Arc::clone(run));
             (self.make)(Client::new(client), Requests::new(requests))
         };
-        let poll = || task.in_context(|task| task.poll(new.then_some(make), &self.waker));
-        let (polled, awaits_shutdown) = polling_handler(self.server, poll);
+        let polled = task.in_context(|task| task.poll(new.then_some(make), &self.waker));
+        let awaits_shutdown = take_awaits_shutdown();
         task.own_if_kept(&mut self.waker);
         let (left, taken, waits) = current::with(|lent| {
             lent.poll.run = 0;

@@ -6,12 +6,11 @@ use postbox_protocol::{BoxError, Protocol};
 
 use super::Worker;
 use super::task::HandlerTask;
-use crate::config::Incoming;
 use crate::engine::current;
 use crate::engine::delivery::{BufferSlice, Segments};
 use crate::engine::dispatch::{Arrival, DropReason, Queued, SlotId};
 use crate::engine::source::may_answer;
-use crate::handler::{Client, ClientKey, Requests};
+use crate::handler::{Client, ClientKey, Incoming, Requests};
 use crate::support::panics;
 
 impl<P, F, Fut> Worker<P, F, Fut>
@@ -66,48 +65,26 @@ where
             self.shared.counters.source.add(count);
             return;
         }
-        let mut segments = Segments::of(index, meta);
-        if count == 1 {
-            segments
-                .next()
-                .into_iter()
-                .for_each(|slice| self.arrive(&client, slice));
-            return;
+        if meta.is_coalesced() {
+            self.arrive_all(&client, Segments::of(index, meta));
+        } else {
+            self.arrive(&client, BufferSlice::whole(index, meta));
         }
+    }
+
+    /// Several datagrams have arrived as one. A handler may receive several of them in one poll.
+    #[inline(never)]
+    fn arrive_all(&mut self, client: &ClientKey, segments: Segments) {
         current::with(|lent| lent.delivery.behind = segments);
-        // A handler may receive several of them in one poll.
         while let Some(slice) = current::with(|lent| lent.delivery.behind.next()).flatten() {
-            self.arrive(&client, slice);
+            self.arrive(client, slice);
         }
     }
 
-    /// One datagram has arrived. It arrives again where a handler ends that received before, and did
-    /// not receive this one.
-    fn arrive(&mut self, client: &ClientKey, slice: BufferSlice) {
-        let mut admitted = false;
-        loop {
-            self.close_if_asked();
-            let again = match self.ask_dispatch(client, slice, admitted) {
-                Arrival::Start => {
-                    let local = self.locals.at(client.local);
-                    let make = |slot| HandlerTask::new(local, client.remote, slot);
-                    let begin = |task: &mut HandlerTask<_, _>| task.begin(local, client.remote);
-                    let id = self.dispatch.start(make, begin);
-                    self.drive(id, true, Some(slice))
-                }
-                Arrival::Deliver(id) => self.drive(id, false, Some(slice)),
-                Arrival::Queue(id) => return self.queue(id, slice, true),
-                Arrival::Drop(reason) => return self.count_drop(reason),
-            };
-            if !again {
-                return;
-            }
-            admitted = true;
-        }
-    }
-
+    /// One datagram has arrived.
     #[inline]
-    fn ask_dispatch(&mut self, client: &ClientKey, slice: BufferSlice, admitted: bool) -> Arrival {
+    fn arrive(&mut self, client: &ClientKey, slice: BufferSlice) {
+        self.close_if_asked();
         let Self {
             admission,
             report,
@@ -116,17 +93,41 @@ where
         } = self;
         let now = self.timers.now();
         let admit = || {
-            let Some(admission) = admission.as_deref().filter(|_| !admitted) else {
+            let Some(admission) = admission else {
                 return true;
             };
-            let local = shared.local_addr(client.local);
-            let incoming = Incoming::new(client.remote, local, slice.len());
+            let incoming = Incoming::new(client, &shared.bound, slice.len());
             panics::catch(|| admission(&incoming)).unwrap_or_else(|message| {
                 report.admission_panicked(client.remote, &message, now);
                 false
             })
         };
-        self.dispatch.arrive(client, &shared.totals, admit)
+        match self.dispatch.arrive(client, &shared.totals, admit) {
+            Arrival::Drop(reason) => self.count_drop(reason),
+            arrival => self.deliver(client, slice, arrival),
+        }
+    }
+
+    /// Brings a datagram to its client's handler.
+    #[inline(never)]
+    fn deliver(&mut self, client: &ClientKey, slice: BufferSlice, arrival: Arrival) {
+        let again = match arrival {
+            Arrival::Start => {
+                let local = self.locals.at(client.local);
+                let make = |slot| HandlerTask::new(local, client.remote, slot);
+                let begin = |task: &mut HandlerTask<_, _>| task.begin(local, client.remote);
+                let id = self.dispatch.start(make, begin);
+                self.drive(id, true, Some(slice))
+            }
+            Arrival::Deliver(id) => self.drive(id, false, Some(slice)),
+            Arrival::Queue(id) => return self.queue(id, slice, true),
+            Arrival::Drop(reason) => return self.count_drop(reason),
+        };
+        if again {
+            // It was admitted, and the next handler, which has received nothing, takes or discards it.
+            let arrival = self.dispatch.arrive(client, &self.shared.totals, || true);
+            self.deliver(client, slice, arrival);
+        }
     }
 
     /// A datagram has to wait: it is copied out of the receive buffer into memory of its own size.

@@ -15,7 +15,7 @@ use crate::engine::report;
 use crate::engine::run::Run;
 use crate::engine::worker_shared::Local;
 use crate::handler::ClientKey;
-use crate::handler::context::{Values, in_context};
+use crate::handler::context::{self, Values, in_context};
 use crate::support::panics;
 
 /// A handler, or the place of one. The future does not move; its memory is used again.
@@ -121,15 +121,30 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> HandlerTask<Fut, P
     /// Runs what belongs to the handler with its context variables in force.
     #[inline]
     pub(super) fn in_context<T>(&mut self, code: impl FnOnce(&mut Self) -> T) -> T {
-        let mut context = match &mut self.extras {
-            Some(extras) => std::mem::take(&mut extras.context),
-            None => Values::none(), // most handlers set nothing
-        };
+        // Most handlers set nothing, and then there is nothing to put in force.
+        if self.extras.is_none() && context::none_in_force() {
+            let result = code(self);
+            if !context::none_in_force() {
+                self.keep_context(context::take());
+            }
+            return result;
+        }
+        self.in_own_context(code)
+    }
+
+    fn in_own_context<T>(&mut self, code: impl FnOnce(&mut Self) -> T) -> T {
+        let extras = self.extras.as_mut();
+        let mut context = extras.map_or(Values::none(), |one| std::mem::take(&mut one.context));
         let result = in_context(&mut context, || code(self));
+        self.keep_context(context);
+        result
+    }
+
+    #[cold]
+    fn keep_context(&mut self, context: Values) {
         if !context.is_empty() {
             self.extras().context = context;
         }
-        result
     }
 
     /// What the handler is woken by: a waker of its own, or the one that it is lent.
