@@ -11,7 +11,7 @@ use crate::drain::Drain;
 use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::stream::Wait;
-use crate::{ConnectError, RecvError, SendError};
+use crate::{ConnectError, UdpRecvError, UdpSendError};
 
 /// A client of one UDP server: sends `Sent` to it, and receives `Received` from it.
 ///
@@ -105,13 +105,13 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
     ///
     /// # Errors
     ///
-    /// [`SendError`] speaks of this packet only. That nobody listens at the server's address is
+    /// [`UdpSendError`] speaks of this packet only. That nobody listens at the server's address is
     /// learnt later, and told by a receive.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future before it is ready sends nothing.
-    pub async fn send(&self, packet: Sent) -> Result<(), SendError> {
+    pub async fn send(&self, packet: Sent) -> Result<(), UdpSendError> {
         self.shared.send(packet, self.send_limit).await
     }
 
@@ -119,23 +119,23 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
     ///
     /// # Errors
     ///
-    /// [`RecvError`] says what was wrong with this datagram. One can go on receiving.
+    /// [`UdpRecvError`] says what was wrong with this datagram. One can go on receiving.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future before it is ready loses no datagram.
-    pub async fn recv(&self) -> Result<Received, RecvError> {
+    pub async fn recv(&self) -> Result<Received, UdpRecvError> {
         self.shared.recv().await
     }
 
     /// Receives and decodes the next packet, waiting for it at most `limit`.
     ///
-    /// Zero answers [`RecvError::TimedOut`] at once if nothing has arrived, and delivers if
+    /// Zero answers [`UdpRecvError::TimedOut`] at once if nothing has arrived, and delivers if
     /// something has; [`Duration::MAX`] waits for ever. The answer never comes early.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`RecvError::TimedOut`].
+    /// As [`recv`](Self::recv), and [`UdpRecvError::TimedOut`].
     ///
     /// # Panics
     ///
@@ -144,13 +144,13 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
     /// # Cancel safety
     ///
     /// Dropping the future before it is ready loses no datagram.
-    pub async fn recv_timeout(&self, limit: Duration) -> Result<Received, RecvError> {
+    pub async fn recv_timeout(&self, limit: Duration) -> Result<Received, UdpRecvError> {
         match limit {
-            Duration::ZERO => self.try_recv().unwrap_or(Err(RecvError::TimedOut)),
+            Duration::ZERO => self.try_recv().unwrap_or(Err(UdpRecvError::TimedOut)),
             Duration::MAX => self.recv().await,
             _ => match timeout(limit, self.recv()).await {
                 Ok(result) => result,
-                Err(_) => Err(RecvError::TimedOut),
+                Err(_) => Err(UdpRecvError::TimedOut),
             },
         }
     }
@@ -160,7 +160,7 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
     /// # Errors
     ///
     /// As [`recv`](Self::recv).
-    pub fn try_recv(&self) -> Option<Result<Received, RecvError>> {
+    pub fn try_recv(&self) -> Option<Result<Received, UdpRecvError>> {
         self.shared.try_recv()
     }
 

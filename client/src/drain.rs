@@ -1,7 +1,7 @@
 use std::fmt;
 use std::iter::FusedIterator;
 
-use crate::{RecvError, UdpClient};
+use crate::{UdpClient, UdpRecvError};
 
 /// The iterator of [`UdpClient::drain`].
 #[must_use = "iterators do nothing unless consumed"]
@@ -20,7 +20,7 @@ impl<'a, Sent, Received> Drain<'a, Sent, Received> {
 }
 
 impl<Sent: 'static, Received: 'static> Iterator for Drain<'_, Sent, Received> {
-    type Item = Result<Received, RecvError>;
+    type Item = Result<Received, UdpRecvError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {
@@ -28,7 +28,7 @@ impl<Sent: 'static, Received: 'static> Iterator for Drain<'_, Sent, Received> {
         }
         let next = self.client.try_recv();
         // A socket that fails may fail for ever.
-        self.ended = matches!(next, None | Some(Err(RecvError::Io(_))));
+        self.ended = matches!(next, None | Some(Err(UdpRecvError::Io(_))));
         next
     }
 }

@@ -34,7 +34,7 @@ pub enum ConnectError {
 /// sends work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SendError {
+pub enum UdpSendError {
     /// The packet could not be encoded. This program's fault.
     #[error("the packet could not be encoded")]
     Make(#[from] DatagramMakeError),
@@ -64,7 +64,7 @@ pub enum SendError {
 /// Why a receive gave no packet. Each is about this receive only: one can go on receiving.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RecvError {
+pub enum UdpRecvError {
     /// The server's datagram is not a valid packet. The server's fault.
     #[error("the server's datagram is not a valid packet")]
     Parse(#[from] DatagramParseError),

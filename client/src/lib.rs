@@ -16,7 +16,7 @@
 //!
 //! ```
 //! # use std::time::Duration;
-//! # use postbox_client::{RecvError, UdpClient};
+//! # use postbox_client::{UdpRecvError, UdpClient};
 //! # use postbox_protocol::BoxError;
 //! # struct Ask { number: u64, city: String }
 //! # struct Weather { number: u64, celsius: f64 }
@@ -31,7 +31,7 @@
 //!             match client.recv_timeout(Duration::from_secs(1)).await {
 //!                 Ok(weather) if weather.number == number => return Ok(weather),
 //!                 Ok(_) => {} // a late one, of an earlier question
-//!                 Err(RecvError::TimedOut) => break,
+//!                 Err(UdpRecvError::TimedOut) => break,
 //!                 Err(error) => return Err(error.into()),
 //!             }
 //!         }
@@ -52,7 +52,7 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use postbox_client::{RecvError, UdpClient};
+//! use postbox_client::{UdpRecvError, UdpClient};
 //! use postbox_codec_json::JsonSerializer;
 //! use postbox_protocol::DatagramProtocol;
 //! use serde::{Deserialize, Serialize};
@@ -75,7 +75,7 @@
 //! client.send(Ask { city: "Lyon".to_owned() }).await?;
 //! match client.recv_timeout(Duration::from_secs(1)).await {
 //!     Ok(weather) => println!("{} degrees", weather.celsius),
-//!     Err(RecvError::TimedOut) => println!("no answer: ask again?"),
+//!     Err(UdpRecvError::TimedOut) => println!("no answer: ask again?"),
 //!     Err(error) => return Err(error.into()),
 //! }
 //! # Ok(())
@@ -87,7 +87,6 @@ mod drain;
 mod shared;
 mod stream;
 
-mod panics;
 mod scratch;
 mod socket;
 
@@ -96,4 +95,4 @@ mod error;
 // The public interface is:
 pub use client::UdpClient;
 pub use drain::Drain;
-pub use error::{ConnectError, RecvError, SendError};
+pub use error::{ConnectError, UdpRecvError, UdpSendError};

@@ -1,11 +1,11 @@
 use std::io;
 
-use postbox_protocol::Protocol;
+use postbox_protocol::{Protocol, panics};
 use tokio::task::coop;
 
 use crate::scratch::Scratch;
 use crate::socket::{Socket, is_refusal};
-use crate::{RecvError, SendError, panics};
+use crate::{UdpRecvError, UdpSendError};
 
 /// What the clones of a client share: packets on one side, datagrams on the other.
 pub(crate) struct Shared<Sent, Received> {
@@ -26,21 +26,21 @@ impl<Sent: 'static, Received: 'static> Shared<Sent, Received> {
         }
     }
 
-    pub(crate) async fn send(&self, packet: Sent, limit: usize) -> Result<(), SendError> {
+    pub(crate) async fn send(&self, packet: Sent, limit: usize) -> Result<(), UdpSendError> {
         let mut datagram = self.scratch.take_encoding();
         let made = panics::catch(|| self.protocol.make_datagram(packet, &mut datagram));
         let len = datagram.len();
         let result = match made {
-            Ok(Ok(())) if len > limit => Err(SendError::TooLarge { len, limit }),
-            Ok(Ok(())) => self.socket.send(&datagram).await.map_err(SendError::Io),
-            Ok(Err(error)) => Err(SendError::Make(error)),
-            Err(message) => Err(SendError::Crashed { message }),
+            Ok(Ok(())) if len > limit => Err(UdpSendError::TooLarge { len, limit }),
+            Ok(Ok(())) => self.socket.send(&datagram).await.map_err(UdpSendError::Io),
+            Ok(Err(error)) => Err(UdpSendError::Make(error)),
+            Err(message) => Err(UdpSendError::Crashed { message }),
         };
         self.scratch.put_encoding(datagram);
         result
     }
 
-    pub(crate) async fn recv(&self) -> Result<Received, RecvError> {
+    pub(crate) async fn recv(&self) -> Result<Received, UdpRecvError> {
         // A server that sends without a pause must not keep the other tasks from running.
         coop::consume_budget().await;
         loop {
@@ -51,7 +51,7 @@ impl<Sent: 'static, Received: 'static> Shared<Sent, Received> {
         }
     }
 
-    pub(crate) fn try_recv(&self) -> Option<Result<Received, RecvError>> {
+    pub(crate) fn try_recv(&self) -> Option<Result<Received, UdpRecvError>> {
         let mut buffer = self.scratch.take_receiving();
         let result = match self.socket.try_recv(&mut buffer) {
             Ok(len) => Some(self.decode(&buffer[..len])),
@@ -62,18 +62,18 @@ impl<Sent: 'static, Received: 'static> Shared<Sent, Received> {
         result
     }
 
-    fn decode(&self, datagram: &[u8]) -> Result<Received, RecvError> {
+    fn decode(&self, datagram: &[u8]) -> Result<Received, UdpRecvError> {
         match panics::catch(|| self.protocol.build_packet(datagram)) {
-            Ok(result) => result.map_err(RecvError::Parse),
-            Err(message) => Err(RecvError::Crashed { message }),
+            Ok(result) => result.map_err(UdpRecvError::Parse),
+            Err(message) => Err(UdpRecvError::Crashed { message }),
         }
     }
 }
 
-fn failure(error: io::Error) -> RecvError {
+fn failure(error: io::Error) -> UdpRecvError {
     if is_refusal(&error) {
-        RecvError::Refused
+        UdpRecvError::Refused
     } else {
-        RecvError::Io(error)
+        UdpRecvError::Io(error)
     }
 }

@@ -4,15 +4,15 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use crate::{RecvError, UdpClient};
+use crate::{UdpClient, UdpRecvError};
 
 /// A receive that has begun. It is one future over all its polls, so that several clones can wait
 /// at the same time.
 pub(crate) type Wait<Received> =
-    Option<Pin<Box<dyn Future<Output = Result<Received, RecvError>> + Send + Sync>>>;
+    Option<Pin<Box<dyn Future<Output = Result<Received, UdpRecvError>> + Send + Sync>>>;
 
 impl<Sent: 'static, Received: 'static> Stream for UdpClient<Sent, Received> {
-    type Item = Result<Received, RecvError>;
+    type Item = Result<Received, UdpRecvError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();

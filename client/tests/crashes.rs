@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 use bytes::{Bytes, BytesMut};
-use postbox_client::{RecvError, SendError, UdpClient};
+use postbox_client::{UdpClient, UdpRecvError, UdpSendError};
 use postbox_protocol::{BoxError, DatagramProtocol, FnConverter, RawSerializer, Serializer};
 
 mod common;
@@ -40,7 +40,9 @@ async fn a_panic_in_serialize_is_the_answer_of_send_and_later_sends_work() {
     let client = fragile_client(&server).await;
 
     match client.send(Bytes::from_static(b"bomb")).await {
-        Err(SendError::Crashed { message }) => assert!(message.contains("the serializer panics")),
+        Err(UdpSendError::Crashed { message }) => {
+            assert!(message.contains("the serializer panics"))
+        }
         other => panic!("{other:?}"),
     }
     client.send(Bytes::from_static(b"fine")).await.unwrap();
@@ -55,7 +57,9 @@ async fn a_panic_in_deserialize_is_the_answer_of_that_receive_and_receiving_goes
     server.tell(client.local_addr(), "fine");
 
     match in_time(client.recv()).await {
-        Err(RecvError::Crashed { message }) => assert!(message.contains("the deserializer panics")),
+        Err(UdpRecvError::Crashed { message }) => {
+            assert!(message.contains("the deserializer panics"))
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(in_time(client.recv()).await.unwrap(), "fine");
@@ -83,11 +87,14 @@ async fn a_payload_that_panics_when_dropped_and_what_that_carries_too_are_caught
     let client = UdpClient::connect(server.addr, protocol).await.unwrap();
 
     let sent = client.send(()).await;
-    assert!(matches!(sent, Err(SendError::Crashed { .. })), "{sent:?}");
+    assert!(
+        matches!(sent, Err(UdpSendError::Crashed { .. })),
+        "{sent:?}"
+    );
     server.tell(client.local_addr(), "");
     let received = in_time(client.recv()).await;
     assert!(
-        matches!(received, Err(RecvError::Crashed { .. })),
+        matches!(received, Err(UdpRecvError::Crashed { .. })),
         "{received:?}"
     );
 }
@@ -103,12 +110,12 @@ async fn a_panic_in_a_converter_is_caught_too_whatever_it_carries() {
     let client = UdpClient::connect(server.addr, protocol).await.unwrap();
 
     match client.send(()).await {
-        Err(SendError::Crashed { message }) => assert_eq!(message, "a panic without a message"),
+        Err(UdpSendError::Crashed { message }) => assert_eq!(message, "a panic without a message"),
         other => panic!("{other:?}"),
     }
     server.tell(client.local_addr(), "");
     match in_time(client.recv()).await {
-        Err(RecvError::Crashed { message }) => assert_eq!(message, "the converter panics"),
+        Err(UdpRecvError::Crashed { message }) => assert_eq!(message, "the converter panics"),
         other => panic!("{other:?}"),
     }
 }

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postbox_client::{RecvError, UdpClient};
+use postbox_client::{UdpClient, UdpRecvError};
 
 mod common;
 use common::*;
@@ -22,10 +22,10 @@ async fn a_refusal_is_a_value_and_the_client_goes_on() {
     server.refuse();
     send(&client, "lost").await;
     let refused = in_time(client.recv()).await;
-    assert!(matches!(refused, Err(RecvError::Refused)), "{refused:?}");
+    assert!(matches!(refused, Err(UdpRecvError::Refused)), "{refused:?}");
     let quiet = in_time(client.recv_timeout(Duration::from_millis(1))).await;
     assert!(
-        matches!(quiet, Err(RecvError::TimedOut)),
+        matches!(quiet, Err(UdpRecvError::TimedOut)),
         "told once: {quiet:?}"
     );
 
@@ -46,7 +46,7 @@ async fn a_refusal_wakes_a_receive_that_waits() {
     tokio::task::yield_now().await; // it waits now
     send(&client, "lost").await;
     let refused = in_time(received).await.unwrap();
-    assert!(matches!(refused, Err(RecvError::Refused)), "{refused:?}");
+    assert!(matches!(refused, Err(UdpRecvError::Refused)), "{refused:?}");
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn a_send_after_a_refusal_is_sent_and_a_receive_is_told_of_the_refusal() {
     assert_eq!(server.hear(), b"heard", "exactly this one");
     server.tell_connected("answer");
     let refused = in_time(client.recv()).await;
-    assert!(matches!(refused, Err(RecvError::Refused)), "{refused:?}");
+    assert!(matches!(refused, Err(UdpRecvError::Refused)), "{refused:?}");
     assert_eq!(in_time(client.recv()).await.unwrap(), "answer");
     assert!(client.try_recv().is_none(), "and it is told once");
 }
@@ -79,7 +79,7 @@ async fn a_refusal_that_a_send_met_wakes_a_receive_that_waits() {
     server.listen_to(client.local_addr());
     send(&client, "takes the refusal away from the socket").await;
     let refused = in_time(recv).await;
-    assert!(matches!(refused, Err(RecvError::Refused)), "{refused:?}");
+    assert!(matches!(refused, Err(UdpRecvError::Refused)), "{refused:?}");
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn draining_goes_on_after_a_refusal() {
     server.listen_to(client.local_addr());
     server.tell_connected("answer");
     let mut drain = client.drain();
-    assert!(matches!(drain.next(), Some(Err(RecvError::Refused))));
+    assert!(matches!(drain.next(), Some(Err(UdpRecvError::Refused))));
     assert_eq!(drain.next().unwrap().unwrap(), "answer");
     assert!(drain.next().is_none());
 }

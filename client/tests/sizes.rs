@@ -1,7 +1,7 @@
 //! The largest datagrams.
 
 use bytes::Bytes;
-use postbox_client::SendError;
+use postbox_client::UdpSendError;
 
 mod common;
 use common::*;
@@ -11,9 +11,9 @@ fn packet(len: usize) -> Bytes {
 }
 
 #[track_caller]
-fn assert_too_large(result: Result<(), SendError>, wanted: (usize, usize)) {
+fn assert_too_large(result: Result<(), UdpSendError>, wanted: (usize, usize)) {
     match result {
-        Err(SendError::TooLarge { len, limit }) => assert_eq!((len, limit), wanted),
+        Err(UdpSendError::TooLarge { len, limit }) => assert_eq!((len, limit), wanted),
         other => panic!("{other:?}"),
     }
 }

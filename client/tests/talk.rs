@@ -5,7 +5,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postbox_client::{RecvError, SendError, UdpClient};
+use postbox_client::{UdpClient, UdpRecvError, UdpSendError};
 use postbox_codec_json::JsonSerializer;
 use postbox_protocol::{DatagramProtocol, Flip};
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,7 @@ async fn a_parse_error_is_a_value_and_receiving_goes_on() {
     for _ in 0..2 {
         let error = in_time(client.recv()).await.unwrap_err();
         assert!(
-            matches!(&error, RecvError::Parse(error) if error.is_deserialize()),
+            matches!(&error, UdpRecvError::Parse(error) if error.is_deserialize()),
             "{error:?}"
         );
         let step = error.source().expect("the step that failed");
@@ -98,7 +98,7 @@ async fn an_encode_failure_is_the_answer_of_send_and_later_sends_work() {
     let number = f64::NAN;
     let error = client.send(Ask { number }).await.unwrap_err();
     assert!(
-        matches!(&error, SendError::Make(error) if error.is_serialize()),
+        matches!(&error, UdpSendError::Make(error) if error.is_serialize()),
         "{error:?}"
     );
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use postbox_client::{RecvError, UdpClient};
+use postbox_client::{UdpClient, UdpRecvError};
 use postbox_codec_json::JsonSerializer;
 use postbox_protocol::DatagramProtocol;
 use tokio::sync::oneshot;
@@ -33,7 +33,7 @@ async fn a_receive_times_out_never_early_and_receiving_goes_on() {
     for limit in [Duration::from_millis(1), Duration::from_millis(30)] {
         let start = Instant::now();
         let result = in_time(client.recv_timeout(limit)).await;
-        assert!(matches!(result, Err(RecvError::TimedOut)), "{result:?}");
+        assert!(matches!(result, Err(UdpRecvError::TimedOut)), "{result:?}");
         assert!(start.elapsed() >= limit);
     }
     server.tell(client.local_addr(), "late");
@@ -47,7 +47,7 @@ async fn a_zero_timeout_answers_at_once_and_delivers_what_is_there() {
     for _ in 0..2 {
         let mut recv = pin!(client.recv_timeout(Duration::ZERO));
         match poll_once(recv.as_mut()).await {
-            Poll::Ready(Err(RecvError::TimedOut)) => {}
+            Poll::Ready(Err(UdpRecvError::TimedOut)) => {}
             other => panic!("{other:?}"),
         }
         // The runtime has had no occasion to look at the socket.
@@ -71,7 +71,7 @@ fn zero_and_the_largest_timeout_need_no_timer() {
         let protocol = DatagramProtocol::new(postbox_protocol::RawSerializer);
         let client = UdpClient::connect(server.addr, protocol).await.unwrap();
         let nothing = client.recv_timeout(Duration::ZERO).await;
-        assert!(matches!(nothing, Err(RecvError::TimedOut)));
+        assert!(matches!(nothing, Err(UdpRecvError::TimedOut)));
         server.tell(client.local_addr(), "there");
         assert_eq!(client.recv_timeout(Duration::MAX).await.unwrap(), "there");
     });
@@ -123,7 +123,7 @@ async fn draining_yields_what_has_arrived_parse_errors_included_and_ends() {
     }
     let mut drain = client.drain();
     assert!(matches!(drain.next(), Some(Ok(1))));
-    assert!(matches!(drain.next(), Some(Err(RecvError::Parse(_)))));
+    assert!(matches!(drain.next(), Some(Err(UdpRecvError::Parse(_)))));
     assert!(matches!(drain.next(), Some(Ok(3))));
     assert!(drain.next().is_none());
     server.tell(client.local_addr(), "4");
@@ -142,7 +142,7 @@ async fn the_stream_yields_what_arrives_parse_errors_included() {
     assert!(matches!(next(&mut client).await, Some(Ok(1))));
     assert!(matches!(
         next(&mut client).await,
-        Some(Err(RecvError::Parse(_)))
+        Some(Err(UdpRecvError::Parse(_)))
     ));
     assert!(matches!(next(&mut client).await, Some(Ok(3))));
 

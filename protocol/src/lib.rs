@@ -68,6 +68,9 @@ mod flip;
 
 mod error;
 
+#[doc(hidden)]
+pub mod panics;
+
 #[cfg(feature = "conformance")]
 pub mod conformance;
 

@@ -25,6 +25,7 @@ use std::fmt;
 use std::iter;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::support::log::Text;
@@ -32,16 +33,16 @@ use crate::support::panics;
 
 /// A variable with a value of its own in each handler. Declare it as a `static`.
 ///
-/// Each new handler starts with clones of the values that `service_init` set. A value set in a
-/// handler lasts as long as that handler, and is seen by everything it calls and by the destructors
-/// of what it drops. Spawned tasks see nothing unless they are wrapped in [`inherit_context`].
+/// Each new handler starts with the values that `service_init` set. A value set in a handler lasts
+/// as long as that handler, and is seen by everything it calls and by the destructors of what it
+/// drops. Spawned tasks see nothing unless they are wrapped in [`inherit_context`].
 pub struct ContextVar<T> {
     // A name is also a size: two statics without one might share an address, which is the key.
     name: &'static str,
     value: PhantomData<fn() -> T>,
 }
 
-impl<T: Clone + Send + 'static> ContextVar<T> {
+impl<T: Clone + Send + Sync + 'static> ContextVar<T> {
     /// A variable. The name is for people.
     pub const fn new(name: &'static str) -> Self {
         Self {
@@ -50,19 +51,10 @@ impl<T: Clone + Send + 'static> ContextVar<T> {
         }
     }
 
-    /// The value in force here, or `None` where none was set.
+    /// A clone of the value in force here, or `None` where none was set.
     pub fn get(&'static self) -> Option<T> {
-        // Cloning is user code: it must not run while the thread-local is borrowed.
-        struct Taken(usize, Option<Box<dyn Value>>);
-        impl Drop for Taken {
-            fn drop(&mut self) {
-                let value = self.1.take();
-                let left = with_current(|values| values.give_back(self.0, value));
-                drop(left); // also user code
-            }
-        }
-        let taken = Taken(self.key(), with_current(|values| values.take(self.key()))?);
-        taken.1.as_ref()?.as_any().downcast_ref::<T>().cloned()
+        let value = with_current(|values| values.get(self.key()))??;
+        value.downcast_ref::<T>().cloned() // user code: not while the thread-local is borrowed
     }
 
     /// Sets the value for everything that follows in this handler (or in this task, where
@@ -71,8 +63,9 @@ impl<T: Clone + Send + 'static> ContextVar<T> {
     /// Elsewhere, the value holds for the current thread; in what a worker calls outside of
     /// handlers (the admission check, a log's subscriber), for that worker, and no handler sees it.
     pub fn set(&'static self, value: T) -> Option<T> {
-        let former = with_current(|values| values.set(self.key(), Box::new(value)))??;
-        former.into_any().downcast::<T>().ok().map(|value| *value)
+        let former = with_current(|values| values.set(self.key(), Arc::new(value)))??;
+        let former = former.downcast::<T>().ok()?;
+        Some(Arc::unwrap_or_clone(former))
     }
 
     fn key(&'static self) -> usize {
@@ -101,7 +94,7 @@ impl<T> fmt::Debug for ContextVar<T> {
 /// ```
 pub fn inherit_context<F: Future>(future: F) -> InheritContext<F> {
     InheritContext {
-        values: Values::copy_of_current(),
+        values: with_current(|values| values.clone()).unwrap_or_default(),
         future: Some(Box::pin(future)),
     }
 }
@@ -141,31 +134,12 @@ impl<F> Drop for InheritContext<F> {
     }
 }
 
-/// A value of any type that can be copied for another handler.
-trait Value: Send {
-    fn copy(&self) -> Box<dyn Value>;
-    fn as_any(&self) -> &dyn Any;
-    fn into_any(self: Box<Self>) -> Box<dyn Any>;
-}
-
-impl<T: Clone + Send + 'static> Value for T {
-    fn copy(&self) -> Box<dyn Value> {
-        Box::new(self.clone())
-    }
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
-    }
-}
-
 /// The values of a context. Most handlers set none: then it is one null pointer.
-#[derive(Default)]
-pub(crate) struct Values(Option<Box<Map>>);
+#[derive(Default, Clone)]
+pub(crate) struct Values(Option<Box<BTreeMap<usize, Value>>>); // by the address of the variable
 
-/// By the address of the variable. A value is out of its place for the time of a clone.
-type Map = BTreeMap<usize, Option<Box<dyn Value>>>;
+/// A value of some type, which others may have in force too.
+type Value = Arc<dyn Any + Send + Sync>;
 
 impl Values {
     pub(crate) const fn none() -> Self {
@@ -183,44 +157,12 @@ impl Values {
             .filter_map(|(_, value)| panics::drop_caught(value).err())
     }
 
-    /// Clones every value: user code.
-    pub(crate) fn copy(&self) -> Self {
-        Self(self.0.as_ref().map(|map| {
-            let copy = |(key, value): (&usize, &Option<Box<dyn Value>>)| {
-                (*key, value.as_ref().map(|value| (**value).copy()))
-            };
-            Box::new(map.iter().map(copy).collect())
-        }))
+    fn get(&self, key: usize) -> Option<Value> {
+        self.0.as_ref()?.get(&key).cloned()
     }
 
-    fn copy_of_current() -> Self {
-        let mut restore = RestoreCurrent(take());
-        let copy = restore.0.copy();
-        restore.put_back();
-        copy
-    }
-
-    /// Takes a value out, for the time of a clone.
-    fn take(&mut self, key: usize) -> Option<Box<dyn Value>> {
-        self.0.as_mut()?.get_mut(&key)?.take()
-    }
-
-    /// Puts a value back in its place. Returns it if the clone itself has set the variable.
-    fn give_back(&mut self, key: usize, value: Option<Box<dyn Value>>) -> Option<Box<dyn Value>> {
-        match self.0.as_mut().and_then(|map| map.get_mut(&key)) {
-            Some(place @ None) => {
-                *place = value;
-                None
-            }
-            _ => value,
-        }
-    }
-
-    fn set(&mut self, key: usize, value: Box<dyn Value>) -> Option<Box<dyn Value>> {
-        self.0
-            .get_or_insert_default()
-            .insert(key, Some(value))
-            .flatten()
+    fn set(&mut self, key: usize, value: Value) -> Option<Value> {
+        self.0.get_or_insert_default().insert(key, value)
     }
 }
 
@@ -286,23 +228,4 @@ pub(crate) fn in_context<T>(values: &mut Values, code: impl FnOnce() -> T) -> T 
     swap(values);
     let _restore = Restore(values);
     code()
-}
-
-/// Puts the current context back also when a clone panics.
-struct RestoreCurrent(Values);
-
-impl RestoreCurrent {
-    fn put_back(&mut self) {
-        let values = std::mem::take(&mut self.0);
-        let replaced = with_current(|current| std::mem::replace(current, values));
-        drop(replaced); // what a clone has set: user code
-    }
-}
-
-impl Drop for RestoreCurrent {
-    fn drop(&mut self) {
-        if !self.0.is_empty() {
-            self.put_back();
-        }
-    }
 }

@@ -178,11 +178,10 @@ impl Started {
             let stop = &self.ending.claim.stop;
             let outbox_bytes = shared.limits.max_outbox_bytes().max(MIN_OUTBOX);
             let remote = Arc::new(RemoteQueue::new(outbox_bytes, Arc::clone(&stop.closing)));
-            let context = panics::catch(|| context.copy()).map_err(init_panicked)?;
             let plan = WorkerPlan {
                 shared: Arc::clone(shared),
                 remote: Arc::clone(&remote),
-                context,
+                context: context.clone(),
                 beat: Arc::clone(&beat),
                 report: Report::new(Arc::clone(&stop.closed_told)),
                 started,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use postbox_client::{RecvError, UdpClient};
+use postbox_client::{UdpClient, UdpRecvError};
 use postbox_interop::{Answer, Ask, BAD_REQUEST, Format, Reply, Shared};
 use postbox_protocol::{DatagramProtocol, Protocol, RawSerializer};
 use tokio::task::JoinSet;
@@ -51,7 +51,7 @@ impl Talk {
 
     async fn expect_silence(&mut self) -> Result<(), Failure> {
         match self.0.recv_timeout(QUIET).await {
-            Err(RecvError::TimedOut) => Ok(()),
+            Err(UdpRecvError::TimedOut) => Ok(()),
             other => Err(format!("one answer too many: {other:?}").into()),
         }
     }
@@ -276,7 +276,7 @@ pub(crate) async fn garbage_from_the_server_is_a_parse_error_and_no_more(
     let mut talk = Talk::open(peer).await?;
     talk.ask(Ask::Garble {}).await?;
     match talk.0.recv_timeout(ANSWER_LIMIT).await {
-        Err(RecvError::Parse(_)) => {}
+        Err(UdpRecvError::Parse(_)) => {}
         other => return Err(format!("the garbage was read as {other:?}").into()),
     }
     talk.expect(Reply::Garbled {}).await?;

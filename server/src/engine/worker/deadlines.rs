@@ -1,24 +1,17 @@
 //! The deadlines of receives: from when they count, and who is told that they have passed.
 
-use postbox_protocol::{BoxError, Protocol};
-
 use super::Worker;
+use super::served::Served;
 use super::timers::{BEGUN, NEVER};
 use crate::engine::dispatch::SlotId;
 use crate::engine::remote_queue::{After, Alarm};
-use crate::handler::{Client, Requests};
 use crate::support::panics;
 
 /// Receives that are told in one turn that they have timed out. Others wait for the next turn, so
 /// that a crowd does not hold up the datagrams.
 const EXPIRIES: usize = 1024;
 
-impl<P, F, Fut> Worker<P, F, Fut>
-where
-    P: Protocol,
-    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
-    Fut: Future<Output = Result<(), BoxError>>,
-{
+impl<S: Served> Worker<S> {
     /// A receive in another task waits for a limited time.
     pub(super) fn set_alarm(&mut self, run: usize, alarm: &Alarm) {
         if !self.dispatch.is_running(alarm.slot) {

@@ -10,19 +10,19 @@ mod poll;
 mod receive;
 mod remote;
 mod send;
+mod served;
 mod shutdown;
 mod task;
 mod timers;
 mod waker;
 
 use std::future::poll_fn;
-use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use postbox_protocol::{BoxError, Protocol};
+use postbox_protocol::Protocol;
 use tokio::sync::oneshot;
 use tokio::task::coop;
 use tokio::time::{Instant, Sleep};
@@ -35,11 +35,12 @@ use crate::engine::report::Report;
 use crate::engine::watchdog::Beat;
 use crate::engine::worker_shared::{Locals, WorkerShared};
 use crate::handler::context::{Values, in_context};
-use crate::handler::{Admission, Client, Handler, Requests};
+use crate::handler::{Admission, Handler};
 use crate::service::polling_handlers;
 use crate::transport::{RecvBatch, Transport};
 
 use backoff::Backoff;
+use served::{Served, ServedBy};
 use shutdown::Phase;
 use task::HandlerTask;
 use timers::Timers;
@@ -76,19 +77,19 @@ where
     P: Protocol<Sent = H::Response, Received = H::Request>,
     H: Handler,
 {
-    let make = |client, requests| handler.handle(client, requests);
-    let mut worker = Worker::new(make, setup);
+    let served = ServedBy::new(|client, requests| handler.handle(client, requests));
+    let mut worker = Worker::new(served, setup);
     // The handlers of one turn must not share one task's budget: the loop yields by itself.
     coop::unconstrained(poll_fn(|cx| worker.poll(cx))).await;
 }
 
-struct Worker<P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
+struct Worker<S: Served> {
     transport: Box<dyn Transport>,
-    make: F,
-    shared: Arc<WorkerShared<P>>,
+    served: S,
+    shared: Arc<WorkerShared<S::Protocol>>,
     server: usize,
-    locals: Locals<P>,
-    dispatch: Dispatch<HandlerTask<Fut, P>>,
+    locals: Locals<S::Protocol>,
+    dispatch: Dispatch<HandlerTask<S::Future, S::Protocol>>,
     /// What handlers are polled with.
     waker: TaskWaker,
     batch: RecvBatch,
@@ -115,16 +116,10 @@ struct Worker<P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> {
     report: Report,
     beat: Arc<Beat>,
     started: Option<oneshot::Sender<()>>,
-    _future: PhantomData<fn() -> Fut>,
 }
 
-impl<P, F, Fut> Worker<P, F, Fut>
-where
-    P: Protocol,
-    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
-    Fut: Future<Output = Result<(), BoxError>>,
-{
-    fn new(make: F, setup: Setup<P>) -> Self {
+impl<S: Served> Worker<S> {
+    fn new(served: S, setup: Setup<S::Protocol>) -> Self {
         let shared = setup.shared;
         let limits = QueueLimits {
             datagrams: shared.limits.max_client_datagrams(),
@@ -136,10 +131,10 @@ where
         };
         Self {
             transport: setup.transport,
-            make,
+            served,
             server: setup.server,
             locals: Locals::new(Arc::clone(&shared)),
-            dispatch: Dispatch::new(limits, HandlerTask::<Fut, P>::KEPT),
+            dispatch: Dispatch::new(limits, HandlerTask::<S::Future, S::Protocol>::KEPT),
             waker: TaskWaker::new(&shared.remote),
             batch: RecvBatch::new(RECV_BATCH, shared.limits.max_receive_datagram()),
             lent: Some(Box::new(lent)),
@@ -159,7 +154,6 @@ where
             beat: setup.beat,
             started: Some(setup.started),
             shared,
-            _future: PhantomData,
         }
     }
 
@@ -230,7 +224,7 @@ where
     }
 }
 
-impl<P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Drop for Worker<P, F, Fut> {
+impl<S: Served> Drop for Worker<S> {
     fn drop(&mut self) {
         self.abandon();
     }

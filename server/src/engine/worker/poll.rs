@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use postbox_protocol::{BoxError, Protocol};
+use postbox_protocol::BoxError;
 
 use super::Worker;
+use super::served::Served;
 use super::task::Polled;
 use super::timers::{BEGUN, NEVER};
 use crate::engine::current::{self, HandlerPoll};
@@ -16,12 +17,7 @@ use crate::handler::{Client, Requests};
 use crate::service::take_awaits_shutdown;
 use crate::support::panics;
 
-impl<P, F, Fut> Worker<P, F, Fut>
-where
-    P: Protocol,
-    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
-    Fut: Future<Output = Result<(), BoxError>>,
-{
+impl<S: Served> Worker<S> {
     /// Polls the handler that was woken in a slot.
     pub(super) fn wake(&mut self, id: SlotId) {
         self.drive(id, false, None);
@@ -59,13 +55,7 @@ where
         let task = self.dispatch.task_mut(id);
         self.beat.begin(task.run.remote); // the handler's code until it waits, or is gone
         if new && !self.initial_context.is_empty() {
-            match panics::catch(|| self.initial_context.copy()) {
-                Ok(context) => task.set_context(context),
-                Err(message) => {
-                    self.panicked(id, &message);
-                    return Some(offer);
-                }
-            }
+            task.set_context(self.initial_context.clone());
         }
         let poll = HandlerPoll {
             run: task.run.address(),
@@ -76,9 +66,10 @@ where
             (lent.delivery.offered, lent.delivery.taken) = (offer, 0);
             lent.poll = poll;
         });
-        let make = |run: &Arc<Run<P>>| {
+        let make = |run: &Arc<Run<S::Protocol>>| {
             let (client, requests) = (Arc::clone(run), Arc::clone(run));
-            (self.make)(Client::new(client), Requests::new(requests))
+            self.served
+                .handle(Client::new(client), Requests::new(requests))
         };
         let polled = task.in_context(|task| task.poll(new.then_some(make), &self.waker));
         let awaits_shutdown = take_awaits_shutdown();
@@ -114,7 +105,7 @@ where
             }
             Polled::Returned(result, panic) => {
                 match result {
-                    Ok(()) => self.shared.counters.returned.add(1),
+                    Ok(()) => self.shared.counters.handlers_returned.add(1),
                     Err(error) => self.failed(id, error),
                 }
                 if let Err(message) = panic {
@@ -128,7 +119,7 @@ where
     }
 
     fn failed(&mut self, id: SlotId, error: BoxError) {
-        self.shared.counters.failed.add(1);
+        self.shared.counters.handlers_failed.add(1);
         let (closing, now) = (self.is_closing(), self.timers.now());
         let task = self.dispatch.task_mut(id);
         let client = task.run.remote;
@@ -144,7 +135,7 @@ where
     }
 
     fn panicked(&mut self, id: SlotId, message: &str) {
-        self.shared.counters.panicked.add(1);
+        self.shared.counters.handlers_panicked.add(1);
         let client = self.dispatch.task(id).run.remote;
         report::handler_panicked(client, message);
     }

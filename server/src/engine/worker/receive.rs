@@ -2,23 +2,17 @@
 
 use std::task::{Context, Poll};
 
-use postbox_protocol::{BoxError, Protocol};
-
 use super::Worker;
+use super::served::Served;
 use super::task::HandlerTask;
 use crate::engine::current;
 use crate::engine::delivery::{BufferSlice, Segments};
 use crate::engine::dispatch::{Arrival, DropReason, Queued, SlotId};
 use crate::engine::source::may_answer;
-use crate::handler::{Client, ClientKey, Incoming, Requests};
+use crate::handler::{ClientKey, Incoming};
 use crate::support::panics;
 
-impl<P, F, Fut> Worker<P, F, Fut>
-where
-    P: Protocol,
-    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
-    Fut: Future<Output = Result<(), BoxError>>,
-{
+impl<S: Served> Worker<S> {
     /// Receives one batch.
     pub(super) fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         let now = self.timers.now();
@@ -62,7 +56,7 @@ where
             self.shared.counters.truncated.add(1);
         }
         if !may_answer(&client.remote) {
-            self.shared.counters.source.add(count);
+            self.shared.counters.dropped_source.add(count);
             return;
         }
         if meta.is_coalesced() {
@@ -147,11 +141,11 @@ where
     pub(super) fn count_drop(&self, reason: DropReason) {
         let counters = &self.shared.counters;
         match reason {
-            DropReason::ClientBound => &counters.client_bound,
-            DropReason::TotalBound => &counters.total_bound,
-            DropReason::Clients => &counters.clients_bound,
-            DropReason::Refused => &counters.refused,
-            DropReason::Shutdown => &counters.shutdown,
+            DropReason::ClientBound => &counters.dropped_client_bound,
+            DropReason::TotalBound => &counters.dropped_total_bound,
+            DropReason::Clients => &counters.dropped_clients_bound,
+            DropReason::Refused => &counters.dropped_refused,
+            DropReason::Shutdown => &counters.dropped_shutdown,
         }
         .add(1);
     }

@@ -1,11 +1,9 @@
 //! What others want of this worker: wake-ups, alarms, a shutdown. Their answers are taken where
 //! answers are sent.
 
-use postbox_protocol::{BoxError, Protocol};
-
 use super::Worker;
+use super::served::Served;
 use crate::engine::remote_queue::Alarms;
-use crate::handler::{Client, Requests};
 
 /// Room for this many alarms is kept for the next turns.
 const KEPT_ALARMS: usize = 1024;
@@ -16,12 +14,7 @@ fn kept(mut empty: Alarms) -> Alarms {
     empty
 }
 
-impl<P, F, Fut> Worker<P, F, Fut>
-where
-    P: Protocol,
-    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
-    Fut: Future<Output = Result<(), BoxError>>,
-{
+impl<S: Served> Worker<S> {
     /// Takes what other threads have injected.
     pub(super) fn take_injected(&mut self) -> bool {
         if !self.shared.remote.is_filled() {

@@ -3,22 +3,16 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use postbox_protocol::{BoxError, Protocol};
-
+use super::served::Served;
 use super::{GIVE_BACK, Worker};
 use crate::config::MIN_OUTBOX;
 use crate::engine::current::Lent;
 use crate::engine::flush::Flush;
 use crate::error::FlushError;
-use crate::handler::{Client, ClientKey, Requests};
+use crate::handler::ClientKey;
 use crate::transport::Sent;
 
-impl<P, F, Fut> Worker<P, F, Fut>
-where
-    P: Protocol,
-    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
-    Fut: Future<Output = Result<(), BoxError>>,
-{
+impl<S: Served> Worker<S> {
     /// Sends as much as the system takes.
     pub(super) fn send(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(mut lent) = self.lent.take() else {

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use postbox_protocol::{BoxError, Protocol};
 use tokio::time::Instant;
 
 use super::Worker;
+use super::served::Served;
 use crate::engine::current;
 use crate::engine::dispatch::Next;
-use crate::handler::{Client, Requests};
 use crate::support::{clock, panics};
 
 /// Where a worker is in its life.
@@ -34,12 +33,7 @@ impl Phase {
     }
 }
 
-impl<P, F, Fut> Worker<P, F, Fut>
-where
-    P: Protocol,
-    F: Fn(Client<P::Sent>, Requests<P::Received>) -> Fut,
-    Fut: Future<Output = Result<(), BoxError>>,
-{
+impl<S: Served> Worker<S> {
     /// The server shuts down: tells every receive, and lets each handler act on it.
     pub(super) fn begin_close(&mut self, grace: Duration) {
         if !matches!(self.phase, Phase::Serving) {
@@ -107,7 +101,7 @@ where
     }
 }
 
-impl<P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<P, F, Fut> {
+impl<S: Served> Worker<S> {
     /// A shutdown has begun, perhaps in the middle of a turn: nothing is queued or started any
     /// more. The grace begins when it is injected.
     pub(super) fn close_if_asked(&mut self) {
@@ -123,7 +117,7 @@ impl<P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<P, F, Fu
     /// Drops and counts what is queued; every receive answers closed.
     fn close_queues(&mut self) {
         let (dropped, wake) = self.dispatch.close(&self.shared.totals);
-        self.shared.counters.shutdown.add(dropped as u64);
+        self.shared.counters.dropped_shutdown.add(dropped as u64);
         wake.into_iter().for_each(panics::wake);
     }
 
@@ -132,7 +126,7 @@ impl<P: Protocol, F, Fut: Future<Output = Result<(), BoxError>>> Worker<P, F, Fu
         let lending = current::lend(self.lent.take());
         for id in self.dispatch.running().collect::<Vec<_>>() {
             let task = self.dispatch.task_mut(id);
-            self.shared.counters.cancelled.add(1);
+            self.shared.counters.handlers_cancelled.add(1);
             self.beat.begin(task.run.remote);
             task.clear();
             self.timers.disarm(id, &mut task.entry);

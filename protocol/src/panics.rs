@@ -1,14 +1,20 @@
+//! For endpoints: a protocol object's code may panic, which must not end them.
+//!
+//! No part of what users need: it may change with any version.
+
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs a protocol object's code; a panic becomes its message.
+/// Runs a user's code; a panic becomes its message.
 ///
-/// `AssertUnwindSafe`: a protocol keeps no state from one datagram to the next.
-pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, String> {
+/// `AssertUnwindSafe`: what the closure touches is either dropped after a panic or the user's own.
+#[inline]
+pub fn catch<T>(code: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(code)).map_err(message)
 }
 
-fn message(payload: Box<dyn Any + Send>) -> String {
+/// The message of a panic.
+pub fn message(payload: Box<dyn Any + Send>) -> String {
     let message = text(&*payload);
     // The payload is the user's, and so is its destructor.
     match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
