@@ -1,10 +1,12 @@
 //! How a comparison is told.
 
+use tabled::builder::Builder;
+
 use super::{Args, Row};
 use crate::machine;
 use crate::measure::{Sample, median, range, user_and_system};
 use crate::peers::Peer;
-use crate::report::{Bar, Table, bars, short};
+use crate::report::{self, Bar, bars, short};
 
 /// What one has to know to judge the tables.
 pub(super) fn preface(args: &Args, load_average: f64) -> String {
@@ -31,7 +33,8 @@ pub(super) fn table(title: &str, rows: &[Row]) -> String {
         .iter()
         .find(|row| row.contender.order.peer == Peer::Mmsg);
     let rate = |row: &Row| median(&row.samples, |sample| sample.answers_per_second);
-    let mut table = Table::new([
+    let mut table = Builder::default();
+    table.push_record([
         "server",
         "answers/s",
         "min..max",
@@ -56,7 +59,7 @@ pub(super) fn table(title: &str, rows: &[Row]) -> String {
             .map(|sample| sample.lost + sample.wrong)
             .sum();
         let ratios = bare.map_or_else(Vec::new, |bare| ratios(row, bare));
-        table.row(vec![
+        table.push_record([
             row.contender.name.clone(),
             short(rate(row)),
             format!("{}..{}", short(least), short(most)),
@@ -73,7 +76,7 @@ pub(super) fn table(title: &str, rows: &[Row]) -> String {
                 .map_or_else(|| String::from("-"), |bytes| format!("{bytes:.0}")),
         ]);
     }
-    format!("\n### {title}\n\n{}", table.markdown())
+    format!("\n### {title}\n\n{}", report::markdown(table))
 }
 
 /// To another server, round by round.
