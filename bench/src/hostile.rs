@@ -244,10 +244,8 @@ fn good_client(server: SocketAddr, stop: &AtomicBool) -> Result<(u64, u64), BoxE
 
 /// The most memory that this process ever had.
 fn peak_memory() -> Result<u64, BoxError> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    Ok(kilobytes.ok_or("no VmHWM")?.parse::<u64>()? * 1024)
+    let kilobytes = procfs::process::Process::myself()?.status()?.vmhwm;
+    Ok(kilobytes.ok_or("no VmHWM")? * 1024)
 }
 
 /// What is not a bound of the server's: its waiting clients, the attack itself, the allocator.

@@ -1,5 +1,6 @@
 //! How a comparison is told.
 
+use procfs::ProcResult;
 use tabled::builder::Builder;
 
 use super::{Args, Row};
@@ -9,8 +10,8 @@ use crate::peers::Peer;
 use crate::report::{self, Bar, bars, short};
 
 /// What one has to know to judge the tables.
-pub(super) fn preface(args: &Args, load_average: f64) -> String {
-    format!(
+pub(super) fn preface(args: &Args, load_average: f32) -> ProcResult<String> {
+    Ok(format!(
         "On {}; load average at the start {load_average:.2}.\n\
          Command: `{}`\n\n\
          Over loopback, the server on one processor and the generator on another, which never\n\
@@ -20,12 +21,12 @@ pub(super) fn preface(args: &Args, load_average: f64) -> String {
          kernel's clock ticks in all rounds. *Generator*: the share of its time in which it had\n\
          something to do; near 100 % it is what limits. *Lost*: not answered within a second, or\n\
          with something else, in all rounds.\n",
-        machine::describe(),
+        machine::describe()?,
         machine::command(),
         args.rounds,
         args.seconds,
         args.warm_up,
-    )
+    ))
 }
 
 pub(super) fn table(title: &str, rows: &[Row]) -> String {
