@@ -11,14 +11,19 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use postbox_protocol::BoxError;
 use procfs::ProcResult;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::echo::Style;
-use crate::mmsg;
 use crate::peers::{Order, Peer};
 
 /// The processors to use, looked up before this thread is kept on one of them: the first is the
 /// server's, the second the generator's.
-static PROCESSORS: LazyLock<Vec<usize>> = LazyLock::new(mmsg::processors);
+static PROCESSORS: LazyLock<Vec<usize>> = LazyLock::new(|| {
+    let set = sched_getaffinity(None).unwrap_or_default();
+    (0..CpuSet::MAX_CPU)
+        .filter(|cpu| set.is_set(*cpu))
+        .collect()
+});
 
 /// A running server. It ends when this is dropped.
 pub(crate) struct Process {
@@ -73,11 +78,11 @@ impl Process {
         // The child inherits the processor. With only one there is nothing to choose.
         let pair = PROCESSORS.first().zip(PROCESSORS.get(1));
         if let Some((server, _)) = pair {
-            mmsg::pin(*server)?;
+            pin(*server)?;
         }
         let child = command.spawn();
         if let Some((_, generator)) = pair {
-            mmsg::pin(*generator)?;
+            pin(*generator)?;
         }
         let mut child = child?;
         let output = child.stdout.take().ok_or("it has no output")?;
@@ -140,6 +145,13 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Keeps this thread, and all that it starts from now on, on one processor.
+fn pin(cpu: usize) -> rustix::io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    sched_setaffinity(None, &set)
 }
 
 fn own_command(order: &Order) -> Result<Command, BoxError> {
