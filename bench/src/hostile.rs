@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use clap::Parser;
+use fastrand::Rng;
 use postbox_codec_json::JsonSerializer;
 use postbox_protocol::DatagramProtocol;
 use postbox_server::{
@@ -89,65 +91,41 @@ impl Handler for Target {
     }
 }
 
-/// splitmix64: the same run for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let mut bytes: Vec<u8> = (0..len.div_ceil(8))
-            .flat_map(|_| self.next().to_le_bytes())
-            .collect();
-        bytes.truncate(len);
-        bytes
-    }
-}
-
 /// One datagram: random bytes, valid JSON, or JSON with something wrong.
-fn datagram(random: &mut Random) -> Vec<u8> {
-    let kind = random.below(100);
+fn datagram(random: &mut Rng) -> Vec<u8> {
+    let kind = random.u32(..100);
     if kind < 25 {
         // Mostly small, now and then up to the largest there is.
-        let most = [16, 256, 2048, 65_507][random.below(4)];
-        let len = random.below(most + 1);
-        return random.bytes(len);
+        let most = [16, 256, 2048, 65_507][random.usize(..4)];
+        let mut bytes = vec![0; random.usize(..=most)];
+        random.fill(&mut bytes);
+        return bytes;
     }
-    let most = [8, 64, 512, 8192][random.below(4)];
-    let name_len = random.below(most);
+    let most = [8, 64, 512, 8192][random.usize(..4)];
+    let name_len = random.usize(..most);
     let ask = Ask {
-        id: random.next() >> random.below(64),
+        id: random.u64(..) >> random.u32(..64),
         name: "x".repeat(name_len),
-        more: (0..random.below(8))
-            .map(|_| random.below(1000) as f64 / 8.0)
+        more: (0..random.usize(..8))
+            .map(|_| f64::from(random.u16(..1000)) / 8.0)
             .collect(),
     };
     let mut json = serde_json::to_vec(&ask).unwrap_or_default();
     if kind < 65 {
         return json;
     }
-    for _ in 0..=random.below(3) {
-        let at = random.below(json.len().max(1));
-        match random.below(5) {
+    for _ in 0..=random.usize(..3) {
+        let at = random.usize(..json.len().max(1));
+        match random.usize(..5) {
             0 => json.truncate(at),
-            1 => json.insert(at.min(json.len()), random.next() as u8),
+            1 => json.insert(at.min(json.len()), random.u8(..)),
             2 => json.extend_from_slice(b"}"),
             3 => json
-                .splice(..0, vec![b'['; random.below(4096)])
+                .splice(..0, vec![b'['; random.usize(..4096)])
                 .for_each(drop),
             _ => {
                 if let Some(byte) = json.get_mut(at) {
-                    *byte ^= 1 << random.below(8);
+                    *byte ^= 1 << random.usize(..8);
                 }
             }
         }
@@ -164,15 +142,10 @@ fn attack(
     count: u64,
     seed: u64,
 ) -> Result<(), BoxError> {
-    let mut random = Random(seed);
+    let mut random = Rng::with_seed(seed);
     let mut sockets = Vec::new();
     for _ in 0..ATTACKERS {
-        let ip = Ipv4Addr::new(
-            127,
-            random.next() as u8,
-            random.next() as u8,
-            1 + random.below(254) as u8,
-        );
+        let ip = Ipv4Addr::new(127, random.u8(..), random.u8(..), random.u8(1..255));
         let socket = UdpSocket::bind((ip, 0))?;
         socket.set_nonblocking(true)?;
         sockets.push(socket);
@@ -181,7 +154,7 @@ fn attack(
     while sent < count {
         let datagram = datagram(&mut random);
         in_flight += datagram.len() + 1024;
-        sockets[random.below(ATTACKERS)].send_to(&datagram, server)?;
+        sockets[random.usize(..ATTACKERS)].send_to(&datagram, server)?;
         sent += 1;
         // Paced: what is sent has to be received by the engine, not dropped by the kernel.
         if in_flight > 256 * 1024 || sent == count {
@@ -244,22 +217,27 @@ fn good_client(server: SocketAddr, stop: &AtomicBool) -> Result<(u64, u64), BoxE
 
 /// The most memory that this process ever had.
 fn peak_memory() -> Result<u64, BoxError> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    Ok(kilobytes.ok_or("no VmHWM")?.parse::<u64>()? * 1024)
+    let kilobytes = procfs::process::Process::myself()?.status()?.vmhwm;
+    Ok(kilobytes.ok_or("no VmHWM")? * 1024)
 }
 
 /// What is not a bound of the server's: its waiting clients, the attack itself, the allocator.
 const BESIDE_BOUNDS: usize = 24 << 20;
 
+/// Sends rubbish to a server, with one good client in the middle of it.
+#[derive(Debug, Parser)]
+struct Args {
+    /// How much of it.
+    #[arg(default_value_t = 1_000_000)]
+    datagrams: u64,
+    /// The same seed makes the same datagrams; without one each run has its own.
+    seed: Option<u64>,
+}
+
 fn main() -> Result<(), BoxError> {
-    let mut args = std::env::args().skip(1);
-    let count: u64 = args.next().map_or(Ok(1_000_000), |arg| arg.parse())?;
-    let seed: u64 = match args.next() {
-        Some(seed) => seed.parse()?,
-        None => std::process::id().into(),
-    };
+    let args = Args::parse();
+    let count = args.datagrams;
+    let seed = args.seed.unwrap_or_else(|| std::process::id().into());
     println!("{count} datagrams from {ATTACKERS} addresses, seed {seed}");
     // The handlers' own panics are part of the attack; their messages are not worth printing.
     std::panic::set_hook(Box::new(|_| {}));

@@ -1,30 +1,27 @@
 //! What the figures were measured on.
 
-use std::fs;
+use procfs::sys::kernel::Version;
+use procfs::{CpuInfo, Current, LoadAverage, ProcResult};
 
 /// One line on the processor, the kernel and what else matters.
-pub(crate) fn describe() -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let info = read("/proc/cpuinfo");
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .map_or("unknown processor", |rest| {
-            rest.trim_start_matches([' ', '\t', ':'])
-        });
-    let processors = info
-        .lines()
-        .filter(|line| line.starts_with("processor"))
-        .count();
-    let kernel = read("/proc/sys/kernel/osrelease");
-    // What follows names a build.
-    let kernel = kernel.split(['-', '\n']).next().unwrap_or_default();
-    let virtual_machine = if info.contains(" hypervisor") {
-        ", a virtual machine"
-    } else {
-        ""
-    };
-    format!("{model}, {processors} processors{virtual_machine}, Linux {kernel}")
+pub(crate) fn describe() -> ProcResult<String> {
+    let cpus = CpuInfo::current()?;
+    let model = cpus.model_name(0).unwrap_or("unknown processor");
+    let is_virtual = cpus.flags(0).is_some_and(|all| all.contains(&"hypervisor"));
+    let Version {
+        major,
+        minor,
+        patch,
+    } = Version::current()?;
+    Ok(format!(
+        "{model}, {} processors{}, Linux {major}.{minor}.{patch}",
+        cpus.num_cores(),
+        if is_virtual {
+            ", a virtual machine"
+        } else {
+            ""
+        },
+    ))
 }
 
 /// How this program was started.
@@ -37,8 +34,6 @@ pub(crate) fn command() -> String {
 }
 
 /// Others who want a processor now: more than one makes all figures doubtful.
-pub(crate) fn load_average() -> f64 {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let first = text.split(' ').next().and_then(|first| first.parse().ok());
-    first.unwrap_or(0.0)
+pub(crate) fn load_average() -> ProcResult<f32> {
+    Ok(LoadAverage::current()?.one)
 }

@@ -5,7 +5,7 @@
 
 #![allow(
     unsafe_code,
-    reason = "no safe crate has recvmmsg, sendmmsg with source addresses, and processor affinity"
+    reason = "no safe crate has recvmmsg, and sendmmsg with a source address for each datagram"
 )]
 
 use std::io;
@@ -245,37 +245,6 @@ fn set_option(socket: &impl AsRawFd, level: i32, name: i32, value: libc::c_int) 
             (&raw const value).cast(),
             size_of_val(&value) as _,
         )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// The processors that this thread may use.
-pub(crate) fn processors() -> Vec<usize> {
-    // SAFETY: a set of processors is a plain array of bits, of the size that is stated; CPU_ISSET
-    // checks its bounds.
-    unsafe {
-        let mut set = mem::zeroed::<libc::cpu_set_t>();
-        if libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) != 0 {
-            return Vec::new();
-        }
-        let most = 8 * size_of_val(&set);
-        (0..most)
-            .filter(|cpu| libc::CPU_ISSET(*cpu, &set))
-            .collect()
-    }
-}
-
-/// Keeps this thread, and all that it starts from now on, on one processor.
-pub(crate) fn pin(cpu: usize) -> io::Result<()> {
-    // SAFETY: a set of processors is a plain array of bits; CPU_SET checks its bounds.
-    let result = unsafe {
-        let mut set = mem::zeroed::<libc::cpu_set_t>();
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of_val(&set), &raw const set)
     };
     if result == 0 {
         Ok(())

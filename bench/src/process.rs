@@ -1,6 +1,6 @@
 //! A server in a process of its own, and what it costs.
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddrV4;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -10,14 +10,20 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use postbox_protocol::BoxError;
+use procfs::ProcResult;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::echo::Style;
-use crate::mmsg;
 use crate::peers::{Order, Peer};
 
 /// The processors to use, looked up before this thread is kept on one of them: the first is the
 /// server's, the second the generator's.
-static PROCESSORS: LazyLock<Vec<usize>> = LazyLock::new(mmsg::processors);
+static PROCESSORS: LazyLock<Vec<usize>> = LazyLock::new(|| {
+    let set = sched_getaffinity(None).unwrap_or_default();
+    (0..CpuSet::MAX_CPU)
+        .filter(|cpu| set.is_set(*cpu))
+        .collect()
+});
 
 /// A running server. It ends when this is dropped.
 pub(crate) struct Process {
@@ -72,11 +78,11 @@ impl Process {
         // The child inherits the processor. With only one there is nothing to choose.
         let pair = PROCESSORS.first().zip(PROCESSORS.get(1));
         if let Some((server, _)) = pair {
-            mmsg::pin(*server)?;
+            pin(*server)?;
         }
         let child = command.spawn();
         if let Some((_, generator)) = pair {
-            mmsg::pin(*generator)?;
+            pin(*generator)?;
         }
         let mut child = child?;
         let output = child.stdout.take().ok_or("it has no output")?;
@@ -97,31 +103,17 @@ impl Process {
     /// # Errors
     ///
     /// If /proc does not tell.
-    pub(crate) fn cpu(&self) -> io::Result<Cpu> {
-        let process = format!("/proc/{}", self.child.id());
-        let stat = std::fs::read_to_string(format!("{process}/stat"))?;
-        // The name stands in parentheses, and may hold anything.
-        let fields: Vec<u64> = stat
-            .rsplit(") ")
-            .next()
-            .into_iter()
-            .flat_map(|rest| rest.split(' ').map(|field| field.parse().unwrap_or(0)))
-            .collect();
-        let ticks = |field: usize| fields.get(field).copied().unwrap_or(0);
-        let (user_ticks, system_ticks) = (ticks(11), ticks(12));
+    pub(crate) fn cpu(&self) -> Result<Cpu, BoxError> {
+        let process = self.proc()?;
+        let stat = process.stat()?;
         let mut ran = 0;
-        for task in std::fs::read_dir(format!("{process}/task"))? {
-            let schedstat = std::fs::read_to_string(task?.path().join("schedstat"))?;
-            let nanos = schedstat
-                .split(' ')
-                .next()
-                .and_then(|nanos| nanos.parse().ok());
-            ran += nanos.unwrap_or(0);
+        for task in process.tasks()? {
+            ran += task?.schedstat()?.sum_exec_runtime;
         }
         Ok(Cpu {
             ran: Duration::from_nanos(ran),
-            ticks: user_ticks + system_ticks,
-            user_ticks,
+            ticks: stat.utime + stat.stime,
+            user_ticks: stat.utime,
         })
     }
 
@@ -130,11 +122,13 @@ impl Process {
     /// # Errors
     ///
     /// If /proc does not tell.
-    pub(crate) fn memory(&self) -> io::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        Ok(kilobytes.ok_or(io::ErrorKind::NotFound)? * 1024)
+    pub(crate) fn memory(&self) -> Result<u64, BoxError> {
+        let kilobytes = self.proc()?.status()?.vmrss;
+        Ok(kilobytes.ok_or("it is gone")? * 1024)
+    }
+
+    fn proc(&self) -> ProcResult<procfs::process::Process> {
+        procfs::process::Process::new(self.child.id() as i32)
     }
 }
 
@@ -151,6 +145,13 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Keeps this thread, and all that it starts from now on, on one processor.
+fn pin(cpu: usize) -> rustix::io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    sched_setaffinity(None, &set)
 }
 
 fn own_command(order: &Order) -> Result<Command, BoxError> {

@@ -110,13 +110,13 @@ pub fn run(args: &Args) -> Result<(), BoxError> {
         (args.codec, args.clients, args.waiting) = (vec![Codec::Raw], vec![1], 0);
         args.window = if args.window == 1 { 64 } else { args.window };
     }
-    let begin_load = machine::load_average();
+    let begin_load = machine::load_average()?;
     if begin_load > 0.5 {
         eprintln!(
             "others are at work here (load average {begin_load}): the figures will not be right"
         );
     }
-    let mut text = written::preface(&args, begin_load);
+    let mut text = written::preface(&args, begin_load)?;
     print!("{text}");
     for &codec in &args.codec {
         for &clients in &args.clients {

@@ -1,14 +1,17 @@
 //! How a comparison is told.
 
+use procfs::ProcResult;
+use tabled::builder::Builder;
+
 use super::{Args, Row};
 use crate::machine;
 use crate::measure::{Sample, median, range, user_and_system};
 use crate::peers::Peer;
-use crate::report::{Bar, Table, bars, short};
+use crate::report::{self, Bar, bars, short};
 
 /// What one has to know to judge the tables.
-pub(super) fn preface(args: &Args, load_average: f64) -> String {
-    format!(
+pub(super) fn preface(args: &Args, load_average: f32) -> ProcResult<String> {
+    Ok(format!(
         "On {}; load average at the start {load_average:.2}.\n\
          Command: `{}`\n\n\
          Over loopback, the server on one processor and the generator on another, which never\n\
@@ -18,12 +21,12 @@ pub(super) fn preface(args: &Args, load_average: f64) -> String {
          kernel's clock ticks in all rounds. *Generator*: the share of its time in which it had\n\
          something to do; near 100 % it is what limits. *Lost*: not answered within a second, or\n\
          with something else, in all rounds.\n",
-        machine::describe(),
+        machine::describe()?,
         machine::command(),
         args.rounds,
         args.seconds,
         args.warm_up,
-    )
+    ))
 }
 
 pub(super) fn table(title: &str, rows: &[Row]) -> String {
@@ -31,7 +34,8 @@ pub(super) fn table(title: &str, rows: &[Row]) -> String {
         .iter()
         .find(|row| row.contender.order.peer == Peer::Mmsg);
     let rate = |row: &Row| median(&row.samples, |sample| sample.answers_per_second);
-    let mut table = Table::new([
+    let mut table = Builder::default();
+    table.push_record([
         "server",
         "answers/s",
         "min..max",
@@ -56,7 +60,7 @@ pub(super) fn table(title: &str, rows: &[Row]) -> String {
             .map(|sample| sample.lost + sample.wrong)
             .sum();
         let ratios = bare.map_or_else(Vec::new, |bare| ratios(row, bare));
-        table.row(vec![
+        table.push_record([
             row.contender.name.clone(),
             short(rate(row)),
             format!("{}..{}", short(least), short(most)),
@@ -73,7 +77,7 @@ pub(super) fn table(title: &str, rows: &[Row]) -> String {
                 .map_or_else(|| String::from("-"), |bytes| format!("{bytes:.0}")),
         ]);
     }
-    format!("\n### {title}\n\n{}", table.markdown())
+    format!("\n### {title}\n\n{}", report::markdown(table))
 }
 
 /// To another server, round by round.

@@ -72,8 +72,8 @@ pub fn run(args: &Args) -> Result<(), BoxError> {
         "On {}; load average at the start {:.2}.\nCommand: `{}`\n\n\
          Raw datagrams over loopback, the server on one processor; medians of {} rounds of {} s.\n\
          *Lost*: not answered within a second, or with something else, in all rounds.\n",
-        machine::describe(),
-        machine::load_average(),
+        machine::describe()?,
+        machine::load_average()?,
         machine::command(),
         args.rounds,
         args.seconds

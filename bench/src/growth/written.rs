@@ -1,11 +1,14 @@
 //! How growth is told.
 
+use tabled::builder::Builder;
+
 use super::series::{Growth, Point};
 use crate::measure::{Sample, median, user_and_system};
-use crate::report::{Line, Lines, Table, short};
+use crate::report::{self, Line, Lines, short};
 
 pub(super) fn table(growth: &Growth) -> String {
-    let mut table = Table::new([
+    let mut table = Builder::default();
+    table.push_record([
         growth.across,
         "server",
         "answers/s",
@@ -24,7 +27,7 @@ pub(super) fn table(growth: &Growth) -> String {
                 .iter()
                 .map(|sample| sample.lost + sample.wrong)
                 .sum();
-            table.row(vec![
+            table.push_record([
                 point.at.to_string(),
                 series.name.into(),
                 short(of(|sample| sample.answers_per_second)),
@@ -37,7 +40,7 @@ pub(super) fn table(growth: &Growth) -> String {
             ]);
         }
     }
-    format!("\n### {}\n\n{}", growth.title, table.markdown())
+    format!("\n### {}\n\n{}", growth.title, report::markdown(table))
 }
 
 /// Plots with the names of their files.

@@ -6,7 +6,7 @@ mod table;
 
 pub(crate) use bars::{Bar, bars};
 pub(crate) use lines::{Line, Lines};
-pub(crate) use table::Table;
+pub(crate) use table::markdown;
 
 /// What every plot begins with. Readable on white and on black.
 fn head(width: f64, height: f64, title: &str) -> String {
