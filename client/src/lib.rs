@@ -97,3 +97,8 @@ mod error;
 pub use client::UdpClient;
 pub use drain::Drain;
 pub use error::{ConnectError, RecvError, SendError};
+
+/// The code in the package's README, so that it is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

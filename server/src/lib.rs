@@ -116,3 +116,8 @@ pub use service::{Outcome, Service, Spawner};
 pub use socket::SocketOptions;
 pub use stats::Stats;
 pub use transport::{Capabilities, MemoryNetwork, MemorySocket};
+
+/// The code in the package's README, so that it is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;
