@@ -96,3 +96,8 @@ mod error;
 pub use client::UdpClient;
 pub use drain::Drain;
 pub use error::{ConnectError, UdpRecvError, UdpSendError};
+
+/// The code in the package's README, so that it is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

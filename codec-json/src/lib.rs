@@ -46,3 +46,8 @@ mod error;
 // The public interface is:
 pub use error::JsonError;
 pub use serializer::JsonSerializer;
+
+/// The code in the package's README, so that it is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

@@ -54,3 +54,8 @@ pub use error::MessagePackError;
 pub use extension::Extension;
 pub use serializer::MessagePackSerializer;
 pub use timestamp::Timestamp;
+
+/// The code in the package's README, so that it is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

@@ -50,3 +50,8 @@ mod error;
 // The public interface is:
 pub use error::ProtobufError;
 pub use serializer::ProtobufSerializer;
+
+/// The code in the package's README, so that it is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

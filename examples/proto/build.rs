@@ -30,7 +30,7 @@ fn first_page(page: &str) -> Result<String, &'static str> {
     tests.extend(parts.iter().map(|part| {
         test(&format!(
             "{server}\n\
-             use {{postbox_server::RecvError, std::time::Duration}};\n\
+             use {{postbox::RecvError, std::time::Duration}};\n\
              async fn part(\n\
                  protocol: DatagramProtocol<JsonSerializer<Reply, Ask>>,\n\
                  client: Client<Reply>,\n\

@@ -52,6 +52,8 @@
 //! | `zlib` | `ZlibSerializer`: smaller, read everywhere; pure Rust | at most 11 up to 31 KiB, 21 (70 at level 1) up to 64 KiB |
 //! | `zstd` | `ZstdSerializer`: smaller, faster; needs a C compiler | at most 12 up to 128 KiB |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod protocol;
 
 mod datagram_protocol;
@@ -105,3 +107,8 @@ pub use wrapper::signature::{SignatureError, SignedSerializer, SigningKey};
 pub use wrapper::zlib::ZlibSerializer;
 #[cfg(feature = "zstd")]
 pub use wrapper::zstd::ZstdSerializer;
+
+/// The code in the package's README, so that it is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

@@ -95,3 +95,8 @@ pub use handler::{
 pub use postbox_protocol::BoxError;
 pub use service::{ServerHandle, ServiceScope, ShutdownToken, Spawner, Stats, TaskResult};
 pub use transport::{Capabilities, MemoryNetwork, MemorySocket, SocketOptions};
+
+/// The code in the package's README, so that it is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

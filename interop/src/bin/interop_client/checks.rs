@@ -105,11 +105,8 @@ fn expect<T: PartialEq + Debug>(got: &T, wanted: &T) -> Result<(), Failure> {
     if got == wanted {
         return Ok(());
     }
-    let mut message = format!("got {got:?}");
-    message.truncate(message.floor_char_boundary(200));
-    let mut wanted = format!("{wanted:?}");
-    wanted.truncate(wanted.floor_char_boundary(200));
-    Err(format!("{message}, expected {wanted}").into())
+    let begin = |packet: &T| -> String { format!("{packet:?}").chars().take(200).collect() };
+    Err(format!("got {}, expected {}", begin(got), begin(wanted)).into())
 }
 
 pub(crate) async fn a_request_is_answered_once(peer: Peer) -> Result<(), Failure> {

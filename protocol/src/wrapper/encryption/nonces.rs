@@ -49,7 +49,7 @@ impl Nonces {
             }
         };
         let number = next
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1))
             .map_err(|_| Cause::UsedUp)?;
         let mut nonce = [0; NONCE_LEN];
         nonce[..SENDER_LEN].copy_from_slice(sender);
