@@ -169,6 +169,31 @@ contract! {
         server.stop().await.unwrap();
     }
 
+    // To read a value is to clone it, which is the user's code.
+    async fn h14_what_a_clone_itself_sets_is_not_overwritten(world: World) {
+        /// Its clone puts a successor in its place.
+        #[derive(Debug)]
+        struct Successive(u32);
+        static NUMBER: ContextVar<Successive> = ContextVar::new("number");
+        impl Clone for Successive {
+            fn clone(&self) -> Self {
+                NUMBER.set(Self(self.0 + 1));
+                Self(self.0)
+            }
+        }
+        let server = world
+            .serve(raw_server(|client, mut requests| async move {
+                requests.recv().await?;
+                NUMBER.set(Successive(1));
+                let seen = [(); 3].map(|()| NUMBER.get().unwrap().0);
+                client.send(format!("{seen:?}").into()).await?;
+                Ok(())
+            }))
+            .await;
+        assert_eq!(world.peer(server.addr).await.ask("x").await, "[1, 2, 3]");
+        server.stop().await.unwrap();
+    }
+
     async fn h14_a_value_that_panics_when_dropped_is_logged_and_ends_nothing(world: World) {
         #[derive(Clone)]
         struct Bomb;

@@ -5,10 +5,12 @@
 mod common;
 
 mod addresses;
+mod again;
 mod answering;
 mod cancelled;
 mod coalesced;
 mod codecs;
+mod computing;
 mod context;
 mod context_values;
 mod deadlines;

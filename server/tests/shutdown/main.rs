@@ -9,6 +9,7 @@ mod calls;
 mod grace;
 mod named;
 mod receives;
+mod several;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
