@@ -10,6 +10,7 @@ mod grace;
 mod named;
 mod receives;
 mod several;
+mod slowly;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
