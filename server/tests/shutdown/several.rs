@@ -12,7 +12,6 @@ use crate::{HOUR, Own, contract, with_init};
 
 contract! {
     // The one that began it goes on, so that nothing but the shutdown itself can tell the next one.
-    on memory, udp;
     async fn v4_from_its_start_no_handler_begins_though_the_one_that_began_it_goes_on(world: World) {
         let (own, begun) = (Own::default(), Arc::new(AtomicUsize::new(0)));
         let (owns, begins) = (own.clone(), Arc::clone(&begun));
