@@ -22,13 +22,19 @@ impl Failing {
         let addr: SocketAddr = addr.parse().unwrap();
         if world.kind == Kind::Memory {
             let server = TestServer::start(world.bind_to(builder, addr).await).await;
-            return Self { server, socket: None };
+            return Self {
+                server,
+                socket: None,
+            };
         }
         let socket = UdpSocket::bind(addr).unwrap();
         let same = socket.try_clone().unwrap();
         let builder = builder.plain_transport(world.kind == Kind::Plain);
         let server = TestServer::start(builder.from_sockets([socket]).unwrap()).await;
-        Self { server, socket: Some(same) }
+        Self {
+            server,
+            socket: Some(same),
+        }
     }
 
     fn fail(&self, world: &World, bad: SocketAddr) {

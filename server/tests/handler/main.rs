@@ -21,5 +21,6 @@ mod outbox;
 mod panicking;
 mod postboxes;
 mod receiving;
+mod rude_wakers;
 mod starts;
 mod wakers;

@@ -124,7 +124,9 @@ async fn serves_another(world: &World) -> Result<(), BoxError> {
         }))
         .await;
     let handle = other.handle();
-    other.serve_until(async move { handle.started().await }).await?;
+    other
+        .serve_until(async move { handle.started().await })
+        .await?;
     Ok(())
 }
 

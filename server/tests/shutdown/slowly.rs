@@ -44,20 +44,31 @@ impl Slow {
         });
         let server = world.serve(builder).await;
         world.network.block_sends(server.addr, true);
-        let client = world.network.socket("127.0.0.1:0".parse().unwrap()).unwrap();
+        let client = world
+            .network
+            .socket("127.0.0.1:0".parse().unwrap())
+            .unwrap();
         client.send_to(b"x", server.addr).unwrap();
-        server.stats_where(|stats| stats.handlers_returned == 1).await;
+        server
+            .stats_where(|stats| stats.handlers_returned == 1)
+            .await;
         let takes_one = TakesOne {
             network: world.network.clone(),
             server: server.addr,
         };
-        Self { server, client, takes_one: Waker::from(Arc::new(takes_one)) }
+        Self {
+            server,
+            client,
+            takes_one: Waker::from(Arc::new(takes_one)),
+        }
     }
 
     /// Some time later the socket takes one more.
     async fn take(&self, world: &World, number: u8) {
         let mut receive = pin!(self.client.recv_from());
-        let polled = receive.as_mut().poll(&mut Context::from_waker(&self.takes_one));
+        let polled = receive
+            .as_mut()
+            .poll(&mut Context::from_waker(&self.takes_one));
         assert!(polled.is_pending());
         sleep(Duration::from_millis(800)).await;
         world.network.block_sends(self.server.addr, false);
