@@ -111,10 +111,8 @@ fn h13_root_a_link_local_address_keeps_its_interface_with_several_workers() {
     let test = "h13_root_a_link_local_address_keeps_its_interface_with_several_workers";
     // The same address twice: without its interface it means nothing.
     let setup = "ip link add one type veth peer name two
-        for name in one two; do
-            ip link set $name up
-            ip addr add fe80::7/64 dev $name nodad
-        done";
+        for name in one two; do ip link set $name up; done
+        for name in one two; do ip addr add fe80::7/64 dev $name nodad; done";
     on_own_host(test, setup, |world| {
         Box::pin(async move {
             for index in interfaces_of("fe800000000000000000000000000007") {
