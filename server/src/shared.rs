@@ -338,10 +338,11 @@ impl State {
     fn close_endpoints(&mut self) {
         let mut sockets = Vec::new();
         for endpoint in self.endpoints.drain(..) {
-            let drops = match &endpoint.kind {
+            let drops = match endpoint.kind {
                 EndpointKind::Socket { socket, .. } => {
-                    sockets.push(Arc::downgrade(socket));
-                    kernel_drops(socket)
+                    let drops = kernel_drops(&socket);
+                    sockets.push(socket);
+                    drops
                 }
                 EndpointKind::Memory(memory) => Some(memory.lost()),
             };
@@ -349,8 +350,13 @@ impl State {
                 *self.drops_when_closed.get_or_insert(0) += drops;
             }
         }
-        while sockets.iter().any(|socket| socket.strong_count() > 0) {
-            std::thread::yield_now();
+        // Who lets go last closes the socket. Were that another thread, nothing would tell when it
+        // has done so: that nobody holds the socket any more is true before.
+        for mut socket in sockets {
+            while let Err(held) = Arc::try_unwrap(socket) {
+                socket = held;
+                std::thread::yield_now();
+            }
         }
     }
 }

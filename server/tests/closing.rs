@@ -124,7 +124,7 @@ contract! {
     // A thread that looks at an option has the socket in hand, for the time of a system call.
     on udp, plain;
     async fn v5_the_port_is_free_also_while_a_thread_looks_at_the_sockets_options(world: World) {
-        for _ in 0..30 {
+        for _ in 0..10 {
             let server = world.bind_alone(echo()).await;
             let addrs = server.handle().addresses();
             let [options] = &server.handle().sockets()[..] else { panic!("one socket") };
