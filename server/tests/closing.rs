@@ -121,6 +121,27 @@ contract! {
         server.serving.await.unwrap().unwrap();
     }
 
+    // A thread that looks at an option has the socket in hand, for the time of a system call.
+    on udp, plain;
+    async fn v5_the_port_is_free_also_while_a_thread_looks_at_the_sockets_options(world: World) {
+        for _ in 0..10 {
+            let server = world.bind_alone(echo()).await;
+            let addrs = server.handle().addresses();
+            let [options] = &server.handle().sockets()[..] else { panic!("one socket") };
+            let options = options.clone();
+            let (looks, has_looked) = std::sync::mpsc::channel();
+            let looking = std::thread::spawn(move || {
+                while options.recv_buffer_size().is_ok() {
+                    let _ = looks.send(());
+                }
+            });
+            has_looked.recv().unwrap();
+            server.close().await;
+            rebind(&world, &addrs).await;
+            looking.join().unwrap();
+        }
+    }
+
     async fn v5_a_closed_server_never_serves_again(world: World) {
         let server = world.serve_alone(echo()).await;
         server.handle.close().await;

@@ -58,14 +58,13 @@ impl<T: Clone + Send + Sync + 'static> ContextVar<T> {
     }
 
     /// Sets the value for everything that follows in this handler (or in this task, where
-    /// [`inherit_context`] wraps it). Returns the former value.
+    /// [`inherit_context`] wraps it).
     ///
     /// Elsewhere, the value holds for the current thread; in what a worker calls outside of
     /// handlers (the admission check, a log's subscriber), for that worker, and no handler sees it.
-    pub fn set(&'static self, value: T) -> Option<T> {
-        let former = with_current(|values| values.set(self.key(), Arc::new(value)))??;
-        let former = former.downcast::<T>().ok()?;
-        Some(Arc::unwrap_or_clone(former))
+    pub fn set(&'static self, value: T) {
+        let former = with_current(|values| values.set(self.key(), Arc::new(value)));
+        drop(former); // user code: not while the thread-local is borrowed
     }
 
     fn key(&'static self) -> usize {

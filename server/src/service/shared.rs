@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use socket2::Socket;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
@@ -177,7 +178,8 @@ impl Shared {
 
     /// Those of each socket, which they do not keep open.
     pub(crate) fn socket_options(&self) -> Vec<SocketOptions> {
-        self.state.borrow().socket_options().collect()
+        let state = self.state.borrow();
+        state.sockets().map(SocketOptions::new).collect()
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -313,9 +315,8 @@ impl State {
         true
     }
 
-    fn socket_options(&self) -> impl Iterator<Item = SocketOptions> {
-        let options = |worker: &Worker| worker.endpoint.socket_options();
-        self.workers.iter().filter_map(options)
+    fn sockets(&self) -> impl Iterator<Item = &Arc<Socket>> {
+        self.workers.iter().filter_map(|one| one.endpoint.socket())
     }
 
     fn drops(&self) -> Option<u64> {
@@ -328,17 +329,20 @@ impl State {
         all.reduce(Capabilities::both)
     }
 
-    /// Closes the sockets. The system calls of others that are under way on them end first, so that
-    /// the ports are free then.
+    /// Closes the sockets itself, once the system calls of others that are under way on them have
+    /// ended: so the ports are free then.
     fn close_endpoints(&mut self) {
         self.drops_when_closed = self.drops().or(self.drops_when_closed);
         if let Some(capabilities) = self.capabilities() {
             self.capabilities_when_closed = capabilities;
         }
-        let sockets: Vec<_> = self.socket_options().collect();
+        let sockets: Vec<_> = self.sockets().cloned().collect();
         self.workers.clear();
-        while sockets.iter().any(SocketOptions::is_open) {
-            std::thread::yield_now();
+        for mut socket in sockets {
+            while let Err(shared) = Arc::try_unwrap(socket) {
+                socket = shared;
+                std::thread::yield_now();
+            }
         }
     }
 }

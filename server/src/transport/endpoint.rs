@@ -2,8 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use super::{Capabilities, SocketOptions, Transport};
+use socket2::Socket;
+
+use super::{Capabilities, Transport};
 
 /// A bound address of a server, for one worker: a socket, or a place in a network in memory.
 ///
@@ -28,8 +31,8 @@ pub(crate) trait Endpoint: Send + Sync {
     /// How many datagrams were lost on arrival, mostly for want of room; `None` where nobody tells.
     fn drops(&self) -> Option<u64>;
 
-    /// The options of its socket, if it has one.
-    fn socket_options(&self) -> Option<SocketOptions> {
+    /// Its socket, if it has one.
+    fn socket(&self) -> Option<&Arc<Socket>> {
         None
     }
 }

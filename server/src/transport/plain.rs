@@ -11,9 +11,7 @@ use socket2::Socket;
 use tokio::net::UdpSocket;
 
 use super::socket::kernel_drops;
-use super::{
-    Capabilities, Endpoint, Meta, Outgoing, RecvBatch, SEND_BATCH, Sent, SocketOptions, Transport,
-};
+use super::{Capabilities, Endpoint, Meta, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
 
 /// A bound UDP socket, served one datagram at a time.
 #[derive(Debug)]
@@ -49,8 +47,8 @@ impl Endpoint for PlainEndpoint {
         kernel_drops(&self.socket)
     }
 
-    fn socket_options(&self) -> Option<SocketOptions> {
-        Some(SocketOptions::new(&self.socket))
+    fn socket(&self) -> Option<&Arc<Socket>> {
+        Some(&self.socket)
     }
 }
 

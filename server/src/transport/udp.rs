@@ -12,10 +12,7 @@ use socket2::Socket;
 use super::readiness::Readiness;
 use super::socket::kernel_drops;
 use super::sys::{self, Receiver, SendError, Sender, Wanted};
-use super::{
-    Capabilities, Endpoint, LocalAddr, Outgoing, RecvBatch, SEND_BATCH, Sent, SocketOptions,
-    Transport,
-};
+use super::{Capabilities, Endpoint, LocalAddr, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
 
 /// The buffer that a coalesced receive needs: the kernel joins datagrams up to this many bytes,
 /// and cuts what does not fit.
@@ -86,8 +83,8 @@ impl Endpoint for UdpEndpoint {
         kernel_drops(&self.socket)
     }
 
-    fn socket_options(&self) -> Option<SocketOptions> {
-        Some(SocketOptions::new(&self.socket))
+    fn socket(&self) -> Option<&Arc<Socket>> {
+        Some(&self.socket)
     }
 }
 

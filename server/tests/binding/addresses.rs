@@ -6,7 +6,7 @@ use postbox_server::{Server, ServerBuilder};
 
 use crate::common::*;
 use crate::contract;
-use crate::{check_all, is_free, on, quiet_port};
+use crate::{check_all, is_free, on, quiet, some_ports};
 
 /// Serves, checks that each address answers, and stops.
 async fn serve_and_check(world: &World, server: Server) {
@@ -51,11 +51,10 @@ contract! {
 
     on udp, plain;
     async fn v1_duplicates_are_bound_once(world: World) {
-        let port = quiet_port();
-        let hosts = ["127.0.0.4", "127.0.0.5", "127.0.0.4", "127.0.0.4"].map(|ip| (ip, port));
-        let server = on(&world, echo()).bind(hosts).await.unwrap();
-        let expected = hosts.map(|(ip, port)| SocketAddr::new(ip.parse().unwrap(), port));
-        assert_eq!(server.handle().addresses(), expected[..2]);
+        let (one, mut two) = (quiet(), alone());
+        two.set_port(one.port());
+        let server = on(&world, echo()).bind([one, two, one, one]).await.unwrap();
+        assert_eq!(server.handle().addresses(), [one, two]);
         assert_eq!(server.handle().sockets().len(), 2);
         serve_and_check(&world, server).await;
         let server = on(&world, echo()).bind(["127.0.0.4:0", "127.0.0.4:0"]).await.unwrap();
@@ -87,8 +86,11 @@ contract! {
         serve_and_check(&world, server).await;
 
         // V6-only: otherwise the second could not have the first one's port.
-        let port = quiet_port();
-        let server = on(&world, echo().workers(2)).bind_every_interface(port).unwrap();
+        let bound = some_ports().find_map(|port| {
+            let server = on(&world, echo().workers(2)).bind_every_interface(port);
+            Some((server.ok()?, port))
+        });
+        let (server, port) = bound.unwrap();
         let ports: Vec<_> = server.handle().addresses().iter().map(SocketAddr::port).collect();
         assert_eq!(ports, [port, port]);
         assert_eq!(server.handle().sockets().len(), 4);

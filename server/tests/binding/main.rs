@@ -10,12 +10,12 @@ mod root;
 mod shared_ports;
 mod workers;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use postbox_server::{BindError, Server, ServerBuilder, ServerHandle};
 
-use common::{Kind, World};
+use common::{Kind, World, alone};
 
 /// A builder for this world's sockets.
 fn on(world: &World, builder: ServerBuilder) -> ServerBuilder {
@@ -51,21 +51,29 @@ fn is_free(addr: SocketAddr) -> bool {
     UdpSocket::bind(addr).is_ok()
 }
 
-/// A port that nobody uses, and that the system gives to nobody who asks for port 0.
-fn quiet_port() -> u16 {
+/// An address that nobody else uses, and that stays free: the host part is this test's alone, and
+/// the system gives the port to nobody who asks for port 0, at whatever address.
+fn quiet() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
+    let mut addr = alone();
     let ports = 10_000..32_768; // below the range of every system
-    let first = std::process::id() * 61; // test programs that run at once begin elsewhere
+    let first = std::process::id() * 61; // where all tests have one address they begin elsewhere
     for _ in ports.clone() {
         let next = first + u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = ports.start + (next % u32::from(ports.end - ports.start)) as u16;
-        let everywhere: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-        if everywhere
-            .iter()
-            .all(|ip| is_free(SocketAddr::new(*ip, port)))
-        {
-            return port;
+        addr.set_port(ports.start + (next % u32::from(ports.end - ports.start)) as u16);
+        if is_free(addr) {
+            return addr;
         }
     }
-    panic!("all ports are in use");
+    panic!("all ports of {addr} are in use");
+}
+
+/// Ports to try one after the other, for addresses that every program on this host shares, such as
+/// the wildcard: somebody else may have one, or may have it the next moment.
+fn some_ports() -> impl Iterator<Item = u16> {
+    let port = || {
+        let held = UdpSocket::bind("127.0.0.1:0").unwrap();
+        held.local_addr().unwrap().port()
+    };
+    std::iter::repeat_with(port).take(20)
 }

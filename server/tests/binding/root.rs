@@ -1,6 +1,7 @@
-//! V1: what needs a host of its own. With `POSTBOX_ROOT_TESTS=1` these tests run, as root, each in
+//! V1 and H13: what needs a host of its own. With `POSTBOX_ROOT_TESTS=1` these tests run, as root, each in
 //! namespaces that `unshare` makes for it. Otherwise they say that they did nothing.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
 use postbox_server::Server;
@@ -88,6 +89,53 @@ fn v1_root_without_ipv6_every_interface_and_names_are_ipv4() {
                 "cannot bind [::1]:9000",
                 "that one was written"
             );
+        })
+    });
+}
+
+/// The interfaces with this IPv6 address, by their numbers.
+fn interfaces_of(address: &str) -> Vec<u32> {
+    let table = std::fs::read_to_string("/proc/self/net/if_inet6").unwrap();
+    let number = |line: &str| {
+        let mut words = line.split_whitespace();
+        let index = (words.next()? == address).then(|| words.next())??;
+        u32::from_str_radix(index, 16).ok()
+    };
+    let found: Vec<_> = table.lines().filter_map(number).collect();
+    assert_eq!(found.len(), 2, "{table}");
+    found
+}
+
+#[test]
+fn h13_root_a_link_local_address_keeps_its_interface_with_several_workers() {
+    let test = "h13_root_a_link_local_address_keeps_its_interface_with_several_workers";
+    // The same address twice: without its interface it means nothing.
+    let setup = "ip link add one type veth peer name two
+        for name in one two; do ip link set $name up; done
+        for name in one two; do ip addr add fe80::7/64 dev $name nodad; done";
+    on_own_host(test, setup, |world| {
+        Box::pin(async move {
+            for index in interfaces_of("fe800000000000000000000000000007") {
+                let builder = echo().workers(3);
+                let bound = builder.bind(format!("[fe80::7%{index}]:0")).await;
+                let server = TestServer::start(bound.unwrap()).await;
+                assert_eq!(server.handle.sockets().len(), 3);
+                for socket in server.handle.sockets() {
+                    assert_eq!(socket.local_addr().unwrap(), server.addr);
+                }
+                let SocketAddr::V6(addr) = server.addr else {
+                    panic!("{}", server.addr)
+                };
+                assert_eq!(addr.scope_id(), index);
+                // Enough of them to reach each worker.
+                for _ in 0..20 {
+                    let mut own = server.addr;
+                    own.set_port(0);
+                    let peer = world.peer_at(own, server.addr).await;
+                    assert_eq!(peer.ask("hello").await, "hello");
+                }
+                server.stop().await.unwrap();
+            }
         })
     });
 }

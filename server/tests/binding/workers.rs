@@ -11,7 +11,7 @@ use postbox_server::{Client, MemorySocket, Server, ServerBuilder};
 
 use crate::common::*;
 use crate::contract;
-use crate::{bind, quiet_port};
+use crate::{bind, quiet};
 
 /// What the handlers saw of one remote address. A `Client` tells the server's sockets apart.
 #[derive(Default)]
@@ -259,7 +259,7 @@ impl Flood {
 
 /// Binds a server of four workers while the crowd already sends to its address.
 async fn bind_in_a_flood(world: &World, crowd: &Arc<Crowd>, book: &Book) -> (Server, Flood) {
-    let addr = SocketAddr::from(([127, 0, 0, 1], quiet_port()));
+    let addr = quiet();
     let flood = Flood::begin(crowd, addr);
     let builder = book.server(|number| number & ASKED != 0).workers(4);
     (bind(world, builder, addr).await.unwrap(), flood)

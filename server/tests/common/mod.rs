@@ -82,13 +82,10 @@ impl World {
     /// the ports of 127.0.0.1 to whoever asks next. For servers that are closed, and clients that
     /// go.
     pub fn alone(&self) -> SocketAddr {
-        static NEXT: AtomicU8 = AtomicU8::new(1);
-        if self.kind == Kind::Memory || !cfg!(target_os = "linux") {
-            return "127.0.0.1:0".parse().unwrap();
+        match self.kind {
+            Kind::Memory => "127.0.0.1:0".parse().unwrap(),
+            Kind::Udp | Kind::Plain => alone(),
         }
-        let [_, _, high, low] = std::process::id().to_be_bytes();
-        let next = NEXT.fetch_add(1, Ordering::Relaxed).clamp(1, 254);
-        SocketAddr::from(([127, 128 | high, low, next], 0))
     }
 
     /// Binds a server to an address of its own: see [`Self::alone`].
@@ -110,6 +107,17 @@ impl World {
     pub async fn peer_at(&self, own: SocketAddr, server: SocketAddr) -> Peer {
         Peer::new(self, own, server).await
     }
+}
+
+/// An address of this host that no other test binds: see [`World::alone`].
+pub fn alone() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    if !cfg!(target_os = "linux") {
+        return "127.0.0.1:0".parse().unwrap();
+    }
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let next = NEXT.fetch_add(1, Ordering::Relaxed).clamp(1, 254);
+    SocketAddr::from(([127, 128 | high, low, next], 0))
 }
 
 fn loopback(like: SocketAddr) -> SocketAddr {

@@ -37,7 +37,7 @@ fn another_runtime(world: &World) -> Runtime {
 }
 
 /// Serves on another runtime until told to end, and lets `end` do that.
-fn serve_elsewhere(
+pub(crate) fn serve_elsewhere(
     world: &World,
     server: &postbox_server::Server,
     end: impl FnOnce(Runtime) + Send + 'static,

@@ -7,6 +7,7 @@ mod common;
 mod full;
 mod logging;
 mod receiving;
+mod refused;
 mod sending;
 
 use std::io;

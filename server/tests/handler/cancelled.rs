@@ -251,6 +251,29 @@ contract! {
     }
 }
 
+contract! {
+    async fn h8_requests_that_are_dropped_keep_no_waker_of_their_stream(world: World) {
+        let server = world
+            .serve(raw_server(|client, mut requests| async move {
+                client.send(requests.recv().await?).await?;
+                let told = Arc::new(Told::default());
+                let waker = Waker::from(Arc::clone(&told));
+                // As a task does that gives up.
+                let polled = Pin::new(&mut requests).poll_next(&mut Context::from_waker(&waker));
+                assert!(polled.is_pending());
+                drop((requests, waker));
+                let kept = Arc::strong_count(&told) - 1;
+                client.send(format!("{kept} kept").into()).await?;
+                Ok(())
+            }))
+            .await;
+        let peer = world.peer(server.addr).await;
+        assert_eq!(peer.ask("x").await, "x");
+        assert_eq!(peer.recv_text().await, "0 kept");
+        server.stop().await.unwrap();
+    }
+}
+
 /// A waker that tells whether it was woken.
 #[derive(Default)]
 struct Told {

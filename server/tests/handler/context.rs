@@ -39,13 +39,15 @@ contract! {
         let server = world
             .serve(raw_server(|client, mut requests| async move {
                 assert_eq!(whose(), "nobody's");
-                assert_eq!(CLIENT.set(client.remote_addr()), None);
+                assert_eq!(CLIENT.get(), None);
+                CLIENT.set(client.remote_addr());
                 let _teller = Teller(client.clone());
                 client.send([&requests.recv().await?[..], whose().as_bytes()].concat().into()).await?;
                 tokio::task::yield_now().await;
                 client.send([&requests.recv().await?[..], whose().as_bytes()].concat().into()).await?;
                 let other = "192.0.2.1:9".parse()?;
-                assert_eq!(CLIENT.set(other), Some(client.remote_addr()));
+                assert_eq!(CLIENT.get(), Some(client.remote_addr()));
+                CLIENT.set(other);
                 Ok(())
             }))
             .await;
@@ -183,7 +185,8 @@ contract! {
             }
         });
         let builder = builder.admit(move |_| {
-            checked.lock().unwrap().push(TEXT.set("the check's".into()));
+            checked.lock().unwrap().push(TEXT.get());
+            TEXT.set("the check's".into());
             true
         });
         let server = world.serve(builder).await;

@@ -5,10 +5,12 @@
 mod common;
 
 mod addresses;
+mod again;
 mod answering;
 mod cancelled;
 mod coalesced;
 mod codecs;
+mod computing;
 mod context;
 mod context_values;
 mod deadlines;
@@ -19,5 +21,6 @@ mod outbox;
 mod panicking;
 mod postboxes;
 mod receiving;
+mod rude_wakers;
 mod starts;
 mod wakers;

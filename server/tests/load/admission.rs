@@ -12,7 +12,7 @@ use postbox_server::{Client, Incoming, MemoryNetwork, ServerHandle};
 use tokio::runtime::Runtime;
 
 use super::common::*;
-use crate::contract;
+use crate::{contract, paused};
 
 contract! {
     on memory;
@@ -193,6 +193,28 @@ contract! {
         assert!(records[0].fields.contains(&peer.addr().to_string()), "{records:?}");
         assert_eq!(peer.ask("again").await, "again");
         assert_eq!(server.handle.stats().dropped_refused, 1);
+        server.stop().await.unwrap();
+    }
+}
+
+paused! {
+    async fn l6_panics_of_the_admission_check_are_logged_once_a_second_with_the_number_of_others(world: World) {
+        let server = world.serve(echo().admit(|_| panic!("the list cannot be read"))).await;
+        for round in 0..2 {
+            // Each from another client: strangers choose how many they seem to be.
+            for port in 1..=100 {
+                let from = SocketAddr::from(([127, 0, 2, 1], port));
+                world.network.send_from(from, b"x", server.addr).unwrap();
+            }
+            server.settled((round + 1) * 100).await;
+            let records = world.logs.take();
+            assert_eq!(records.len(), 1, "{records:#?}");
+            assert_eq!(records[0].level, tracing::Level::ERROR);
+            let suppressed = format!("suppressed={}", round * 99);
+            assert!(records[0].fields.contains(&suppressed), "{records:?}");
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+        assert_eq!(server.handle.stats().dropped_refused, 200);
         server.stop().await.unwrap();
     }
 }

@@ -151,6 +151,28 @@ contract! {
         assert_eq!(handle.stats().sent, 2);
     }
 
+    on udp, plain;
+    async fn l7_what_the_kernel_dropped_at_any_of_several_sockets_is_counted(world: World) {
+        let builder = echo().recv_buffer(4096).plain_transport(world.kind == Kind::Plain);
+        let server = builder.bind(["127.0.0.1:0", "[::1]:0"]).await.unwrap();
+        let handle = server.handle();
+        let mut drops = Vec::new();
+        for addr in handle.addresses() {
+            let peer = world.peer(addr).await;
+            for _ in 0..100 {
+                peer.send([1; 1000]).await; // nobody receives yet
+            }
+            drops.push(handle.stats().kernel_drops.unwrap());
+        }
+        assert!(drops[0] > 0 && drops[1] > drops[0], "{drops:?}");
+        let server = TestServer::start(server).await;
+        let all = |stats: &Stats| stats.handlers_returned + drops[1] == 200;
+        assert_eq!(server.stats_where(all).await.kernel_drops, Some(drops[1]));
+        handle.close().await;
+        assert_eq!(handle.stats().kernel_drops, Some(drops[1]), "told after the end too");
+        server.serving.await.unwrap().unwrap();
+    }
+
     on udp;
     async fn l7_what_the_kernel_dropped_stands_apart(world: World) {
         let server = world.bind(echo().recv_buffer(4096)).await;

@@ -5,5 +5,6 @@
 mod common;
 
 mod background;
+mod destructors;
 mod exits;
 mod scope;

@@ -5,6 +5,7 @@
 mod common;
 
 mod background;
+mod ending;
 mod started;
 
 use std::collections::HashMap;

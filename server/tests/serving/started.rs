@@ -66,6 +66,33 @@ contract! {
         assert_eq!(handle.started().await, Err(StartError::Closed));
     }
 
+    async fn v3_who_waits_for_the_start_of_a_server_that_closes_instead_is_told(world: World) {
+        for dropped in [false, true] {
+            let server = world.bind(echo()).await;
+            let handle = server.handle();
+            let mut waiting = tokio::task::JoinSet::new();
+            for _ in 0..3 {
+                let (waits, has_begun) = (handle.clone(), Arc::new(Notify::new()));
+                let begins = Arc::clone(&has_begun);
+                waiting.spawn(async move {
+                    let mut started = std::pin::pin!(waits.started());
+                    begin(&mut started).await;
+                    begins.notify_one();
+                    started.await
+                });
+                has_begun.notified().await;
+            }
+            if dropped {
+                drop(server);
+            } else {
+                server.close().await;
+            }
+            while let Some(started) = waiting.join_next().await {
+                assert_eq!(started.unwrap(), Err(StartError::Closed));
+            }
+        }
+    }
+
     async fn v3_what_arrived_between_bind_and_serving_is_handled_first_and_in_order(world: World) {
         let server = world.bind(echo()).await;
         let peer = world.peer(server.handle().addresses()[0]).await;

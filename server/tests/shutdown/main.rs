@@ -9,6 +9,8 @@ mod calls;
 mod grace;
 mod named;
 mod receives;
+mod several;
+mod slowly;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -70,15 +70,31 @@ async fn is_named(
     builder: impl FnOnce(Arc<Hold>) -> ServerBuilder,
     cancelled: bool,
 ) {
+    is_named_on(world, builder, cancelled, &["127.0.0.1:0"]).await;
+}
+
+/// The same, on the last of several addresses, of which each has its worker.
+async fn is_named_on(
+    world: &World,
+    builder: impl FnOnce(Arc<Hold>) -> ServerBuilder,
+    cancelled: bool,
+    hosts: &[&str],
+) {
     let ((entered, has_entered), (go, goes)) = (mpsc::channel(), mpsc::channel());
     let hold = Hold {
         entered,
         goes: Mutex::new(goes),
     };
-    let server = world
-        .serve(builder(Arc::new(hold)).grace(Duration::ZERO))
-        .await;
-    let peer = world.peer(server.addr).await;
+    let builder = builder(Arc::new(hold)).grace(Duration::ZERO);
+    let server = match hosts {
+        [_] => world.serve(builder).await,
+        _ => {
+            let builder = builder.plain_transport(world.kind == Kind::Plain);
+            TestServer::start(builder.bind(hosts).await.unwrap()).await
+        }
+    };
+    let addr = *server.handle.addresses().last().unwrap();
+    let peer = world.peer(addr).await;
     if cancelled {
         assert_eq!(peer.ask("x").await, "x");
     }
@@ -143,5 +159,17 @@ contract! {
         }), false).await;
         let logged = world.logs.take();
         assert_eq!((logged.len(), logged[0].message.as_str()), (1, "handler failed: told"));
+    }
+}
+
+#[cfg(target_os = "linux")] // elsewhere loopback is one address
+contract! {
+    on udp, plain;
+    async fn v4_a_handler_that_blocks_is_named_whichever_worker_it_holds(world: World) {
+        let hosts = ["127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0"];
+        is_named_on(&world, |hold| raw_server(move |_, _| {
+            hold.block();
+            async { Ok(()) }
+        }), false, &hosts).await;
     }
 }

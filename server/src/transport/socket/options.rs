@@ -28,11 +28,6 @@ impl SocketOptions {
         }
     }
 
-    /// Whether the socket is open, if only for a system call that is under way.
-    pub(crate) fn is_open(&self) -> bool {
-        self.socket.strong_count() > 0
-    }
-
     /// Returns the address that the socket is bound to.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.with(|_, addr| Ok(addr))

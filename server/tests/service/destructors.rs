@@ -1,0 +1,148 @@
+//! S3 and S4 where it is a destructor that fails, or a worker that dies while the others end.
+
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use postbox_server::{BoxError, ServeError, Server, StartError};
+use tokio::sync::Notify;
+
+use crate::common::service::*;
+use crate::common::*;
+use crate::contract;
+
+/// Panics when it is dropped, whatever it answered before.
+struct PanicsWhenDropped<F>(Pin<Box<F>>);
+
+impl<F: Future> PanicsWhenDropped<F> {
+    fn new(future: F) -> Self {
+        Self(Box::pin(future))
+    }
+}
+
+impl<F: Future> Future for PanicsWhenDropped<F> {
+    type Output = F::Output;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<F> Drop for PanicsWhenDropped<F> {
+    fn drop(&mut self) {
+        panic!("while dropping");
+    }
+}
+
+/// Why serving failed before it began: what `service_init` is to blame for.
+fn blamed(served: Result<(), ServeError>) -> String {
+    let error = served.unwrap_err();
+    assert!(matches!(error, ServeError::ServiceInit(_)), "{error:?}");
+    source(&error)
+}
+
+/// A server whose `service_init` is dropped with a panic after it has ended like this.
+async fn dropped_after(
+    world: &World,
+    result: impl Fn() -> Result<(), BoxError> + Send + Sync + Clone + 'static,
+) -> Server {
+    let builder = echo_with_init(move |_| {
+        let result = result.clone();
+        Box::pin(PanicsWhenDropped::new(async move { result() }))
+    });
+    world.bind(builder).await
+}
+
+contract! {
+    async fn s3_a_service_init_that_panics_as_it_is_dropped_fails_serving(world: World) {
+        let server = dropped_after(&world, || Ok(())).await;
+        let handle = server.handle();
+        let (served, started) = tokio::join!(server.serve_forever(), handle.started());
+        assert_eq!(blamed(served), "panicked: while dropping");
+        assert_eq!(started, Err(StartError::Ended));
+        assert_eq!(handle.stats().received, 0, "nothing was served");
+    }
+
+    async fn s3_a_service_init_that_fails_is_told_before_its_destructor(world: World) {
+        let server = dropped_after(&world, || Err("no database".into())).await;
+        assert_eq!(blamed(server.serve_forever().await), "no database");
+    }
+
+    async fn s3_a_service_init_that_a_shutdown_cancels_is_told_if_its_destructor_panics(world: World) {
+        let begun = std::sync::Arc::new(Notify::new());
+        let begins = std::sync::Arc::clone(&begun);
+        let server = world.bind(echo_with_init(move |_| {
+            begins.notify_one();
+            Box::pin(PanicsWhenDropped::new(pending()))
+        })).await;
+        let serving = tokio::spawn(server.serve_forever());
+        begun.notified().await;
+        server.handle().shutdown().await;
+        assert_eq!(blamed(serving.await.unwrap()), "panicked: while dropping");
+    }
+
+    async fn s4_a_background_task_that_panics_as_it_is_dropped_ends_serving(world: World) {
+        let server = world.bind(echo_with_init(|service| {
+            service.spawn(PanicsWhenDropped::new(async {}));
+            Box::pin(async { Ok(()) })
+        })).await;
+        let error = server.serve_forever().await.unwrap_err();
+        assert!(matches!(error, ServeError::BackgroundTask(_)), "{error:?}");
+        assert_eq!(source(&error), "panicked: while dropping");
+    }
+
+    async fn s4_a_background_task_that_is_stopped_and_panics_as_it_is_dropped_is_logged(world: World) {
+        let server = world.serve(echo_with_init(|service| {
+            service.spawn(PanicsWhenDropped::new(pending::<()>()));
+            Box::pin(async { Ok(()) })
+        })).await;
+        server.stop().await.unwrap();
+        let logs = world.logs.take();
+        let texts: Vec<_> = logs.iter().map(|record| &record.message[..]).collect();
+        assert_eq!(texts, ["a background task failed: panicked: while dropping"]);
+    }
+
+    async fn s2_an_exit_action_that_panics_as_it_is_cut_off_is_logged_for_both(world: World) {
+        let builder = echo_with_init(|service| {
+            service.on_exit_async(|| PanicsWhenDropped::new(pending::<()>()));
+            Box::pin(async { Ok(()) })
+        });
+        let exit = Duration::from_millis(20);
+        let limits = postbox_server::Limits::default().exit(exit);
+        let server = world.serve(builder.limits(limits)).await;
+        server.stop().await.unwrap();
+        let logs = world.logs.take();
+        let texts: Vec<_> = logs.iter().map(|record| &record.message[..]).collect();
+        let what = "an exit action failed: ";
+        let expected = ["panicked: while dropping", "exit actions did not end within 20ms"];
+        assert_eq!(texts, expected.map(|text| format!("{what}{text}")));
+    }
+}
+
+contract! {
+    // It was told to end like the others, and does not come to it.
+    on memory;
+    async fn s4_a_worker_that_dies_during_a_shutdown_is_an_error_too(world: World) {
+        let server = world.serve(raw_server(|client, mut requests| async move {
+            client.send(requests.recv().await?).await?;
+            requests.recv().await.unwrap_err();
+            client.send("goodbye".into()).await?;
+            Ok(())
+        }).workers(3)).await;
+        let mut peers = Vec::new();
+        for _ in 0..20 {
+            let peer = world.peer(server.addr).await;
+            assert_eq!(peer.ask("waits").await, "waits");
+            peers.push(peer);
+        }
+        world.network.fail_sends(peers[0].addr(), Some(|| std::io::ErrorKind::PermissionDenied.into()));
+        world.logs.hook(|| panic!("in a logger"));
+        server.handle.shutdown().await;
+        world.logs.hook(|| {});
+        world.logs.take();
+        let error = server.serving.await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "a worker died: in a logger");
+        let goodbyes = peers[1..].iter().filter(|peer| !peer.is_quiet()).count();
+        assert!(goodbyes > 0, "the other workers ended well");
+    }
+}
