@@ -12,14 +12,7 @@ pub use postbox_server::*;
 
 #[cfg(feature = "client")]
 #[doc(inline)]
-pub use postbox_client::UdpClient;
-
-/// Clients of one server, with their errors: those of a server have the same names.
-#[cfg(feature = "client")]
-pub mod client {
-    #[doc(inline)]
-    pub use postbox_client::*;
-}
+pub use postbox_client::*;
 
 #[cfg(feature = "json")]
 #[doc(inline)]

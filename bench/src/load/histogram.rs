@@ -9,7 +9,7 @@ pub(crate) struct Histogram(hdrhistogram::Histogram<u64>);
 impl Default for Histogram {
     fn default() -> Self {
         // Its room is fixed, so that no memory is asked for while it is measured.
-        let hour = Duration::from_hours(1).as_nanos() as u64;
+        let hour = Duration::from_secs(3600).as_nanos() as u64;
         let times = hdrhistogram::Histogram::new_with_bounds(1, hour, 2);
         Self(times.expect("these bounds are in order, and two digits are few"))
     }

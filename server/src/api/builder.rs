@@ -21,11 +21,13 @@ use crate::transport::UdpEndpoint;
 use crate::transport::socket::{MulticastGroup, SocketConfig, open_group};
 use crate::transport::{Endpoint, MemoryNetwork, PlainEndpoint};
 
+type MakeApplication = dyn FnOnce(Option<Arc<Admission>>) -> Arc<dyn Application> + Send;
+
 /// A server that is not bound yet. Made by [`Server::builder`].
 #[must_use = "a builder does nothing until it is bound"]
 pub struct ServerBuilder {
     /// Makes what is served, once it is known whom it admits.
-    app: Box<dyn FnOnce(Option<Arc<Admission>>) -> Arc<dyn Application> + Send>,
+    app: Box<MakeApplication>,
     limits: Limits,
     workers: usize,
     admission: Option<Arc<Admission>>,
@@ -113,7 +115,7 @@ impl ServerBuilder {
     /// Sets the receive buffer to ask the system for, in bytes. Default 4 MiB, since the kernel's
     /// own default holds about 280 small datagrams. Linux grants `net.core.rmem_max` at most,
     /// unless the process has `CAP_NET_ADMIN`; what was granted is told by
-    /// [`SocketOptions::recv_buffer_size`].
+    /// [`SocketOptions::recv_buffer_size`](crate::SocketOptions::recv_buffer_size).
     pub fn recv_buffer(mut self, bytes: usize) -> Self {
         self.sockets.recv_buffer = Some(bytes);
         self

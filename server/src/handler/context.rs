@@ -135,7 +135,10 @@ impl<F> Drop for InheritContext<F> {
 
 /// The values of a context. Most handlers set none: then it is one null pointer.
 #[derive(Default, Clone)]
-pub(crate) struct Values(Option<Box<BTreeMap<usize, Value>>>); // by the address of the variable
+pub(crate) struct Values(Option<Arc<Map>>);
+
+/// By the address of the variable. New handlers share the map until they set something.
+type Map = BTreeMap<usize, Value>;
 
 /// A value of some type, which others may have in force too.
 type Value = Arc<dyn Any + Send + Sync>;
@@ -151,7 +154,7 @@ impl Values {
 
     /// Drops every value: user code. What of it panics does so with these messages.
     pub(crate) fn into_dropped(mut self) -> impl Iterator<Item = String> {
-        let mut values = self.0.take();
+        let mut values = self.0.take().and_then(Arc::into_inner); // others may have them too
         iter::from_fn(move || values.as_mut()?.pop_first())
             .filter_map(|(_, value)| panics::drop_caught(value).err())
     }
@@ -161,7 +164,7 @@ impl Values {
     }
 
     fn set(&mut self, key: usize, value: Value) -> Option<Value> {
-        self.0.get_or_insert_default().insert(key, value)
+        Arc::make_mut(self.0.get_or_insert_default()).insert(key, value)
     }
 }
 

@@ -80,7 +80,7 @@ impl ExitActions {
         }
     }
 
-    /// Runs synchronous actions up to one that waits for something, and answers whether there is
+    /// Runs synchronous actions up to one that waits for something, and returns whether there is
     /// one.
     fn begin_next(&self) -> bool {
         loop {

@@ -161,7 +161,7 @@ impl RecvBatch {
         let next = (2 * self.received).max(self.offered / 2).max(FEWEST);
         let bytes: usize = self.metas().iter().map(|meta| meta.len).sum();
         let fit = (MOST_BYTES * self.received).checked_div(bytes);
-        self.most = fit.unwrap_or(self.slots()).clamp(1, self.slots());
+        self.most = fit.unwrap_or_else(|| self.slots()).clamp(1, self.slots());
         self.next = next.min(self.most);
     }
 

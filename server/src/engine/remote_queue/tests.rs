@@ -54,7 +54,7 @@ fn h9_a_sleeping_worker_is_woken_once_by_what_is_left_for_it() {
     send(&remote, 1);
     send(&remote, 2);
     assert_eq!(bell.rings(), 1);
-    assert!(!remote.sleep(&waker), "there is mail");
+    assert!(!remote.sleep(&waker), "something is injected");
     remote.take_sends(&mut Outbox::default());
     remote.take(&mut Injected::default());
     let (second, waker) = Bell::new();

@@ -20,7 +20,7 @@ pub(crate) struct MemoryEndpoint {
 }
 
 impl MemoryEndpoint {
-    /// Takes over an inbox that was claimed for it.
+    /// Takes over an queue that was claimed for it.
     pub(super) fn new(network: MemoryNetwork, addr: SocketAddr, member: usize) -> Self {
         Self {
             network,
@@ -49,14 +49,14 @@ impl Endpoint for Arc<MemoryEndpoint> {
 
     fn drops(&self) -> Option<u64> {
         let mut state = self.network.lock();
-        let inbox = state.inbox(self.addr, self.member);
-        Some(inbox.map_or(0, |inbox| inbox.lost))
+        let queue = state.queue(self.addr, self.member);
+        Some(queue.map_or(0, |queue| queue.lost))
     }
 }
 
 impl Drop for MemoryEndpoint {
     fn drop(&mut self) {
-        let inbox = self.network.lock().release(self.addr, self.member);
-        drop(inbox); // wakers are foreign code: not under the lock
+        let queue = self.network.lock().release(self.addr, self.member);
+        drop(queue); // wakers are foreign code: not under the lock
     }
 }

@@ -42,10 +42,10 @@ impl Faults {
     }
 }
 
-/// Faults of the server bound at `addr`.
+/// What a network can be made to do to the server that is bound at `addr`: for tests of what a handler
+/// and a server make of it.
 impl MemoryNetwork {
     /// Makes the next receives at `addr` fail.
-    #[doc(hidden)]
     pub fn fail_receives(&self, addr: SocketAddr, times: usize, error: fn() -> io::Error) {
         self.change(addr, |state| {
             state.faults.receives.insert(addr, (times, error));
@@ -53,7 +53,6 @@ impl MemoryNetwork {
     }
 
     /// Makes the next receive at `addr` panic.
-    #[doc(hidden)]
     pub fn panic_at_receive(&self, addr: SocketAddr) {
         self.change(addr, |state| {
             state.faults.panics.insert(addr);
@@ -61,7 +60,6 @@ impl MemoryNetwork {
     }
 
     /// Makes every send to `remote` fail, or work again.
-    #[doc(hidden)]
     pub fn fail_sends(&self, remote: SocketAddr, error: Option<fn() -> io::Error>) {
         let mut state = self.lock();
         match error {
@@ -71,7 +69,6 @@ impl MemoryNetwork {
     }
 
     /// Makes sending from `addr` wait, as if the socket's buffer were full, or go on.
-    #[doc(hidden)]
     pub fn block_sends(&self, addr: SocketAddr, blocked: bool) {
         self.change(addr, |state| {
             if blocked {

@@ -103,8 +103,9 @@ impl MemoryNetwork {
         Ok(())
     }
 
-    /// Sends several datagrams, each of `segment` bytes but the last, that arrive as one.
-    #[doc(hidden)]
+    /// Sends several datagrams, each of `segment` bytes but the last, that arrive as one: as where
+    /// the kernel coalesces a burst of one client (`UDP_GRO`). A server handles them one after the
+    /// other all the same.
     pub fn send_coalesced(
         &self,
         source: SocketAddr,
@@ -127,7 +128,7 @@ impl MemoryNetwork {
         Ok((0..group).map(endpoint).collect())
     }
 
-    /// Hands a datagram to whoever is there, and wakes him once nothing is locked.
+    /// Hands a datagram to whoever is there, and wakes it once nothing is locked.
     pub(super) fn deliver(
         &self,
         source: SocketAddr,
@@ -136,16 +137,16 @@ impl MemoryNetwork {
         destination: SocketAddr,
     ) {
         let mut state = self.lock();
-        let Some(inbox) = state.find(source, destination) else {
+        let Some(queue) = state.find(source, destination) else {
             return;
         };
-        inbox.push(Datagram {
+        queue.push(Datagram {
             source,
             destination,
             payload: payload.to_vec(),
             segment,
         });
-        let wakers = std::mem::take(&mut inbox.wakers);
+        let wakers = std::mem::take(&mut queue.wakers);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -155,14 +156,14 @@ impl MemoryNetwork {
         let mut state = self.lock();
         change(&mut state);
         let wakers: Vec<Waker> = state
-            .places
+            .bound
             .get_mut(&addr)
             .into_iter()
             .flatten()
-            .flat_map(|inbox| {
-                std::mem::take(&mut inbox.wakers)
+            .flat_map(|queue| {
+                std::mem::take(&mut queue.wakers)
                     .into_iter()
-                    .chain(inbox.blocked.take())
+                    .chain(queue.blocked.take())
             })
             .collect();
         drop(state);
@@ -178,27 +179,27 @@ impl MemoryNetwork {
 /// Everything that the network knows.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// By address: one inbox for a client, one for each member of a server's group.
-    places: HashMap<SocketAddr, Vec<Inbox>, ahash::RandomState>,
+    /// By address: one queue for a client, one for each member of a server's group.
+    bound: HashMap<SocketAddr, Vec<RecvQueue>, ahash::RandomState>,
     pub(super) faults: Faults,
     last_port: Option<u16>,
 }
 
 /// One member's end of the network.
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub(super) struct RecvQueue {
     pub(super) datagrams: VecDeque<Datagram>,
     /// How many were lost for want of room.
     pub(super) lost: u64,
     /// Those who wait for a datagram.
     pub(super) wakers: Vec<Waker>,
-    /// He who waits until he may send.
+    /// Who waits until he may send.
     pub(super) blocked: Option<Waker>,
     /// The member has gone, others of its group have not.
     closed: bool,
 }
 
-impl Inbox {
+impl RecvQueue {
     fn push(&mut self, datagram: Datagram) {
         if self.datagrams.len() < QUEUE_LEN {
             self.datagrams.push_back(datagram);
@@ -218,8 +219,8 @@ impl State {
         } else {
             addr
         };
-        let inboxes = std::iter::repeat_with(Inbox::default).take(members);
-        self.places.insert(addr, inboxes.collect());
+        let queues = std::iter::repeat_with(RecvQueue::default).take(members);
+        self.bound.insert(addr, queues.collect());
         Ok(addr)
     }
 
@@ -241,46 +242,46 @@ impl State {
         let wildcard = SocketAddr::new(unspecified(addr.is_ipv4()), addr.port());
         let same_port =
             |taken: &SocketAddr| taken.port() == addr.port() && taken.is_ipv4() == addr.is_ipv4();
-        self.places.contains_key(&addr)
-            || self.places.contains_key(&wildcard)
-            || (addr == wildcard && self.places.keys().any(same_port))
+        self.bound.contains_key(&addr)
+            || self.bound.contains_key(&wildcard)
+            || (addr == wildcard && self.bound.keys().any(same_port))
     }
 
-    /// Finds the inbox for a datagram: at its very address, or at the wildcard of its port.
-    fn find(&mut self, source: SocketAddr, destination: SocketAddr) -> Option<&mut Inbox> {
-        let place = if self.places.contains_key(&destination) {
+    /// Finds the queue for a datagram: at its very address, or at the wildcard of its port.
+    fn find(&mut self, source: SocketAddr, destination: SocketAddr) -> Option<&mut RecvQueue> {
+        let place = if self.bound.contains_key(&destination) {
             destination
         } else {
             SocketAddr::new(unspecified(destination.is_ipv4()), destination.port())
         };
-        let members = self.places.get_mut(&place)?;
+        let members = self.bound.get_mut(&place)?;
         let mut hasher = DefaultHasher::new(); // not seeded: the same member in every run
         source.hash(&mut hasher);
         let member = hasher.finish() % members.len() as u64;
         // The remainder is below the number of members, a usize.
         members
             .get_mut(member as usize)
-            .filter(|inbox| !inbox.closed)
+            .filter(|queue| !queue.closed)
     }
 
-    /// Returns a member's inbox, which exists until the member lets go of it.
-    pub(super) fn inbox(&mut self, addr: SocketAddr, member: usize) -> Option<&mut Inbox> {
-        self.places.get_mut(&addr)?.get_mut(member)
+    /// Returns a member's queue, which exists until the member lets go of it.
+    pub(super) fn queue(&mut self, addr: SocketAddr, member: usize) -> Option<&mut RecvQueue> {
+        self.bound.get_mut(&addr)?.get_mut(member)
     }
 
-    /// Lets go of an inbox, and of the address with the last of its group. What waited there is
+    /// Lets go of an queue, and of the address with the last of its group. What waited there is
     /// handed back, to be dropped once nothing is locked.
-    pub(super) fn release(&mut self, addr: SocketAddr, member: usize) -> Option<Inbox> {
-        let members = self.places.get_mut(&addr)?;
-        let closed = Inbox {
+    pub(super) fn release(&mut self, addr: SocketAddr, member: usize) -> Option<RecvQueue> {
+        let members = self.bound.get_mut(&addr)?;
+        let closed = RecvQueue {
             closed: true,
-            ..Inbox::default()
+            ..RecvQueue::default()
         };
-        let inbox = std::mem::replace(members.get_mut(member)?, closed);
-        if members.iter().all(|inbox| inbox.closed) {
-            self.places.remove(&addr);
+        let queue = std::mem::replace(members.get_mut(member)?, closed);
+        if members.iter().all(|queue| queue.closed) {
+            self.bound.remove(&addr);
         }
-        Some(inbox)
+        Some(queue)
     }
 }
 

@@ -53,16 +53,16 @@ impl MemorySocket {
         poll_fn(|cx| {
             let waker = cx.waker().clone(); // foreign code: not under the lock
             let mut state = self.network.lock();
-            let Some(inbox) = state.inbox(self.addr, 0) else {
+            let Some(queue) = state.queue(self.addr, 0) else {
                 return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
             };
-            if let Some(datagram) = inbox.datagrams.pop_front() {
+            if let Some(datagram) = queue.datagrams.pop_front() {
                 return Poll::Ready(Ok((datagram.payload, datagram.source)));
             }
             // All who wait are woken by each datagram: should one of them have lost interest,
             // another gets it.
-            if !inbox.wakers.iter().any(|known| known.will_wake(&waker)) {
-                inbox.wakers.push(waker);
+            if !queue.wakers.iter().any(|known| known.will_wake(&waker)) {
+                queue.wakers.push(waker);
             }
             Poll::Pending
         })
@@ -76,8 +76,8 @@ impl MemorySocket {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none.
     pub fn try_recv_from(&self) -> io::Result<(Vec<u8>, SocketAddr)> {
         let mut state = self.network.lock();
-        let inbox = state.inbox(self.addr, 0);
-        match inbox.and_then(|inbox| inbox.datagrams.pop_front()) {
+        let queue = state.queue(self.addr, 0);
+        match queue.and_then(|queue| queue.datagrams.pop_front()) {
             Some(datagram) => Ok((datagram.payload, datagram.source)),
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -86,7 +86,7 @@ impl MemorySocket {
 
 impl Drop for MemorySocket {
     fn drop(&mut self) {
-        let inbox = self.network.lock().release(self.addr, 0);
-        drop(inbox); // wakers are foreign code: not under the lock
+        let queue = self.network.lock().release(self.addr, 0);
+        drop(queue); // wakers are foreign code: not under the lock
     }
 }

@@ -51,20 +51,20 @@ impl Transport for MemoryTransport {
         if let Some(error) = state.faults.take_receive(*addr) {
             return Poll::Ready(Err(error));
         }
-        let Some(inbox) = state.inbox(*addr, *member) else {
+        let Some(queue) = state.queue(*addr, *member) else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        let count = inbox.datagrams.len().min(buffers.len());
+        let count = queue.datagrams.len().min(buffers.len());
         if count == 0 {
             // One task receives: only its latest waker counts.
-            let old = std::mem::replace(&mut inbox.wakers, vec![waker]);
+            let old = std::mem::replace(&mut queue.wakers, vec![waker]);
             drop(state);
             drop(old); // foreign code, like all of a waker: not under the lock
             return Poll::Pending;
         }
         let wildcard = addr.ip().is_unspecified();
         let slots = buffers.iter_mut().zip(metas);
-        for (datagram, (buffer, meta)) in inbox.datagrams.drain(..count).zip(slots) {
+        for (datagram, (buffer, meta)) in queue.datagrams.drain(..count).zip(slots) {
             *meta = fill(&datagram, buffer, wildcard);
         }
         drop(state);
@@ -90,8 +90,8 @@ impl Transport for MemoryTransport {
             let mut state = network.lock();
             if state.faults.is_blocked(*addr) {
                 if left == 0 {
-                    let inbox = state.inbox(*addr, *member);
-                    let old = inbox.and_then(|inbox| inbox.blocked.replace(waker));
+                    let queue = state.queue(*addr, *member);
+                    let old = queue.and_then(|queue| queue.blocked.replace(waker));
                     drop(state);
                     drop(old);
                     return Poll::Pending;

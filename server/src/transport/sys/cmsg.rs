@@ -292,7 +292,9 @@ mod tests {
                     let info: libc::in6_pktinfo = read(data).unwrap();
                     let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
                     assert_eq!(ip, local.reply_from.map_or(Ipv6Addr::UNSPECIFIED, v6));
-                    assert_eq!(info.ipi6_ifindex as u32, local.interface);
+                    #[allow(clippy::unnecessary_cast)] // i32 on some targets
+                    let interface = info.ipi6_ifindex as u32;
+                    assert_eq!(interface, local.interface);
                 } else {
                     let info: libc::in_pktinfo = read(data).unwrap();
                     let ip = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
