@@ -10,6 +10,8 @@ mod root;
 mod udp;
 #[cfg(target_os = "linux")]
 mod udp_local;
+#[cfg(unix)]
+mod unix;
 
 use std::future::poll_fn;
 use std::io;
