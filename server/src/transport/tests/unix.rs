@@ -275,7 +275,7 @@ fn h5_what_waits_starts_the_next_handler_and_h4_one_that_does_not_receive_discar
 fn h7_a_receive_times_out_and_goes_on() {
     run(async {
         let world = World::new("h7");
-        let limits = Limits::default().idle(Duration::from_millis(20));
+        let limits = Limits::default().idle(Some(Duration::from_millis(20)));
         let handler = |client: Client<Bytes>, mut requests: Requests<Bytes>| async move {
             requests.recv().await?;
             let silent = requests.recv().await;
