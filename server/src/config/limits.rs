@@ -10,10 +10,13 @@ use crate::transport::MAX_PAYLOAD_V6;
 /// dropped and counted by reason (see [`Stats`](crate::Stats)); nothing is ever dropped silently.
 ///
 /// ```
+/// use std::time::Duration;
+///
 /// use postbox_server::Limits;
 ///
-/// let limits = Limits::default().client_datagrams(16).clients(1_000);
+/// let limits = Limits::default().client_datagrams(16).clients(1_000).idle(Duration::from_secs(60));
 /// assert_eq!(limits.max_clients(), 1_000);
+/// assert_eq!(limits.idle_timeout(), Some(Duration::from_secs(60)));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

@@ -12,6 +12,24 @@ macro_rules! counters {
         /// [`accounted`](Self::accounted): everything that was received was handed to a handler,
         /// discarded by one, dropped for a stated reason, or is queued. While the server runs the
         /// figures of a few datagrams may be under way.
+        ///
+        /// ```
+        /// use postbox_server::Stats;
+        ///
+        /// /// What to look at first, where a server seems to lose datagrams.
+        /// fn lost(stats: &Stats) -> String {
+        ///     format!(
+        ///         "of {} received: {} from clients that were too fast, {} over all bounds, \
+        ///          {} refused; before that: {} by the kernel",
+        ///         stats.received,
+        ///         stats.dropped_client_bound,
+        ///         stats.dropped(),
+        ///         stats.dropped_refused,
+        ///         stats.kernel_drops.unwrap_or(0),
+        ///     )
+        /// }
+        /// # assert!(lost(&Stats::default()).starts_with("of 0 received"));
+        /// ```
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
