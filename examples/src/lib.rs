@@ -26,6 +26,24 @@ impl fmt::Debug for Report {
     }
 }
 
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use postbox_client::UdpRecvError;
+
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        let refused = Report::from(UdpRecvError::Refused);
+        let text = "refused: nobody listens at the server's address";
+        assert_eq!(format!("{refused:?}"), text);
+        let io = Report::from(UdpRecvError::Io(io::Error::other("no socket")));
+        assert_eq!(format!("{io:?}"), "cannot receive: no socket");
+    }
+}
+
 /// The code on the repository's first page and in its guide, so that it is compiled.
 #[cfg(doctest)]
 #[doc = include_str!(concat!(env!("OUT_DIR"), "/pages.md"))]
