@@ -59,8 +59,8 @@ pub enum RecvError {
 /// ```
 /// use postbox_server::{BoxError, Client, Requests, SendError};
 ///
-/// async fn handle(client: Client<String>, mut requests: Requests<u32>) -> Result<(), BoxError> {
-///     let zeros = "0".repeat(requests.recv().await? as usize);
+/// async fn handle(client: Client<String>, mut requests: Requests<u16>) -> Result<(), BoxError> {
+///     let zeros = "0".repeat(requests.recv().await?.into());
 ///     match client.send(zeros).await {
 ///         Err(SendError::TooLarge { limit, .. }) => {
 ///             client.send(format!("a datagram holds {limit} bytes")).await?;

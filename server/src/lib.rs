@@ -6,6 +6,28 @@
 //! `postbox-codec-msgpack` and `postbox-codec-protobuf`. It adds no reliability, order or congestion
 //! control to UDP. Clients of a server are made with `postbox-client`.
 //!
+//! # Where to look
+//!
+//! | to | see |
+//! |---|---|
+//! | write a handler | [`Handler`]; from a closure: [`Server::builder_fn`], [`handler_fn`] |
+//! | receive from a client | [`Requests`], [`RecvError`] |
+//! | answer it, now or later | [`Client`], [`SendError`], [`FlushError`] |
+//! | configure and bind | [`Server::builder`], [`ServerBuilder`], [`BindAddrs`], [`BindError`] |
+//! | serve | [`Server::serve_until`], [`Server::serve_forever`], [`ServeError`] |
+//! | stop, or wait for the start | [`ServerHandle`] |
+//! | set bounds | [`Limits`] |
+//! | refuse clients early | [`ServerBuilder::admit`], [`Incoming`] |
+//! | see what it does | [`ServerHandle::stats`], [`Stats`] |
+//! | start background tasks, undo things at the end | [`Handler::service_init`], [`ServiceScope`], [`Spawner`] |
+//! | give each client a value that nobody passes along | [`ContextVar`] |
+//! | test a handler without sockets | [`MemoryNetwork`] |
+//! | serve without async | [`BlockingServer`] |
+//! | choose a handler at run time | [`BoxedHandler`] |
+//! | read and set options of the sockets | [`ServerHandle::sockets`], [`SocketOptions`] |
+//!
+//! # Examples
+//!
 //! ```no_run
 //! use postbox_codec_json::JsonSerializer;
 //! use postbox_protocol::DatagramProtocol;
@@ -37,26 +59,6 @@
 //!     Ok(())
 //! }
 //! ```
-//!
-//! # Where to look
-//!
-//! | to | see |
-//! |---|---|
-//! | write a handler | [`Handler`]; of a closure: [`Server::builder_fn`], [`handler_fn`] |
-//! | receive from a client | [`Requests`], [`RecvError`] |
-//! | answer it, now or later | [`Client`], [`SendError`], [`FlushError`] |
-//! | configure and bind | [`Server::builder`], [`ServerBuilder`], [`BindAddrs`], [`BindError`] |
-//! | serve | [`Server::serve_until`], [`Server::serve_forever`], [`ServeError`] |
-//! | stop, or wait for the start | [`ServerHandle`] |
-//! | set bounds | [`Limits`] |
-//! | refuse clients early | [`ServerBuilder::admit`], [`Incoming`] |
-//! | see what it does | [`ServerHandle::stats`], [`Stats`] |
-//! | start background tasks, undo things at the end | [`Handler::service_init`], [`ServiceScope`], [`Spawner`] |
-//! | give each client a value that nobody passes along | [`ContextVar`] |
-//! | test a handler without sockets | [`MemoryNetwork`] |
-//! | serve without async | [`BlockingServer`] |
-//! | choose a handler at run time | [`BoxedHandler`] |
-//! | read and set options of the sockets | [`ServerHandle::sockets`], [`SocketOptions`] |
 //!
 //! # The log
 //!
