@@ -10,21 +10,21 @@
 //!
 //! | to | see |
 //! |---|---|
-//! | write a handler | [`Handler`]; from a closure: [`Server::builder_fn`], [`handler_fn`] |
+//! | write a handler | [`Handler`]; from a closure: [`builder_fn`](Server::builder_fn), [`handler_fn`] |
 //! | receive from a client | [`Requests`], [`RecvError`] |
 //! | answer it, now or later | [`Client`], [`SendError`], [`FlushError`] |
-//! | configure and bind | [`Server::builder`], [`ServerBuilder`], [`BindAddrs`], [`BindError`] |
-//! | serve | [`Server::serve_until`], [`Server::serve_forever`], [`ServeError`] |
+//! | configure and bind | [`ServerBuilder`], [`BindAddrs`], [`BindError`] |
+//! | serve | [`Server`], [`serve_until`](Server::serve_until), [`ServeError`] |
 //! | stop, or wait for the start | [`ServerHandle`] |
 //! | set bounds | [`Limits`] |
-//! | refuse clients early | [`ServerBuilder::admit`], [`Incoming`] |
-//! | see what it does | [`ServerHandle::stats`], [`Stats`] |
-//! | start background tasks, undo things at the end | [`Handler::service_init`], [`ServiceScope`], [`Spawner`] |
+//! | refuse clients early | [`admit`](ServerBuilder::admit), [`Incoming`] |
+//! | see what it does | [`stats`](ServerHandle::stats), [`Stats`] |
+//! | start background tasks, undo things at the end | [`service_init`](Handler::service_init), [`ServiceScope`], [`Spawner`] |
 //! | give each client a value that nobody passes along | [`ContextVar`] |
 //! | test a handler without sockets | [`MemoryNetwork`] |
 //! | serve without async | [`BlockingServer`] |
 //! | choose a handler at run time | [`BoxedHandler`] |
-//! | read and set options of the sockets | [`ServerHandle::sockets`], [`SocketOptions`] |
+//! | read and set options of the sockets | [`sockets`](ServerHandle::sockets), [`SocketOptions`] |
 //!
 //! # Examples
 //!
