@@ -7,6 +7,20 @@ use crate::error::BindError;
 
 /// One or several addresses to bind: `"localhost:9000"`, a [`SocketAddr`], `("::1", 9000)`, or an
 /// array, slice or `Vec` of these. Port 0 picks a free port.
+///
+/// ```
+/// use std::net::{Ipv4Addr, SocketAddr};
+///
+/// use postbox_server::BindAddrs;
+///
+/// fn takes(_: impl BindAddrs) {}
+///
+/// takes("localhost:9000"); // all addresses of the name
+/// takes(("127.0.0.1", 9000));
+/// takes((Ipv4Addr::UNSPECIFIED, 9000)); // every IPv4 interface
+/// takes(SocketAddr::from(([127, 0, 0, 1], 9000)));
+/// takes(["127.0.0.1:9000", "[::1]:9000"]);
+/// ```
 #[diagnostic::on_unimplemented(
     note = "write `\"localhost:9000\"`, `(ip, port)`, a `SocketAddr`, or several of these"
 )]

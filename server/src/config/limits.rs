@@ -6,17 +6,20 @@ use crate::transport::MAX_PAYLOAD_V6;
 
 /// Declares each limit once: its field, its default, its setter and its reader.
 macro_rules! limits {
-    ($($(#[doc = $doc:literal])+ $name:ident, $reader:ident: $type:ty = $default:expr;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident($arg:ty), $reader:ident: $type:ty = $default:expr;)+) => {
         /// How much a server may hold, and for how long.
         ///
         /// Every queue of the server is bounded by one of these. Over a bound the newest datagram is
         /// dropped and counted by reason (see [`Stats`](crate::Stats)); nothing is ever dropped silently.
         ///
         /// ```
+        /// use std::time::Duration;
+        ///
         /// use postbox_server::Limits;
         ///
-        /// let limits = Limits::default().client_datagrams(16).clients(1_000);
+        /// let limits = Limits::default().clients(1_000).idle(Duration::from_secs(60));
         /// assert_eq!(limits.max_clients(), 1_000);
+        /// assert_eq!(limits.idle_timeout(), Some(Duration::from_secs(60)));
         /// ```
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct Limits {
@@ -36,8 +39,9 @@ macro_rules! limits {
             $(
                 $(#[doc = $doc])+
                 #[must_use]
-                pub fn $name(mut self, limit: $type) -> Self {
-                    self.$name = limit;
+                #[allow(clippy::useless_conversion)] // where it takes the very type
+                pub fn $name(mut self, limit: $arg) -> Self {
+                    self.$name = limit.into();
                     self
                 }
             )+
@@ -56,53 +60,53 @@ limits! {
     ///
     /// Default 64: a burst as large as one receive batch fits, and a client that outruns its
     /// handler for longer than that gains nothing by a longer queue but older answers.
-    client_datagrams, max_client_datagrams: usize = 64;
+    client_datagrams(usize), max_client_datagrams: usize = 64;
     /// Bytes that wait in one client's queue, 32 bytes of overhead for each datagram included.
     ///
     /// Default 256 KiB: three datagrams of the largest size, or 63 of 4 KiB.
-    client_bytes, max_client_bytes: usize = 256 * 1024;
+    client_bytes(usize), max_client_bytes: usize = 256 * 1024;
     /// Clients whose handler waits at the same time, over all workers. Workers count without a
     /// lock: with n sockets the bound can be passed by n - 1 clients.
     ///
     /// Default 65,536: at some 290 bytes a waiting client, with what a small handler holds, 19 MB.
-    clients, max_clients: usize = 65_536;
+    clients(usize), max_clients: usize = 65_536;
     /// Bytes that wait in all queues together, over all workers.
     ///
     /// Default 64 MiB: what strangers can make the server hold is then below that of one web page
     /// in a browser, whatever their number.
-    total_bytes, max_total_bytes: usize = 64 * 1024 * 1024;
+    total_bytes(usize), max_total_bytes: usize = 64 * 1024 * 1024;
     /// Bytes of answers that wait in each worker's outbox, 64 bytes of overhead for each included.
     /// While it is full the worker stops receiving, and senders wait in order.
     ///
     /// Default 4 MiB, as much as the socket's own receive buffer. At least 66 KiB are kept, so that
     /// the largest datagram fits.
-    outbox_bytes, max_outbox_bytes: usize = 4 * 1024 * 1024;
+    outbox_bytes(usize), max_outbox_bytes: usize = 4 * 1024 * 1024;
     /// The largest datagram that is received whole, in bytes; a longer one is truncated, which is
     /// counted and told to the handler.
     ///
     /// Default 65,535, more than any UDP payload (65,507 bytes over IPv4, 65,527 over IPv6 by RFC
     /// 768 and RFC 8200), so that nothing is truncated.
-    receive_datagram, max_receive_datagram: usize = 65_535;
+    receive_datagram(usize), max_receive_datagram: usize = 65_535;
     /// The largest datagram that is sent, in bytes. A larger answer is an error of `send`.
     ///
     /// Default 65,507 over IPv4 and 65,527 over IPv6, the most that UDP can carry. RFC 8085 section
     /// 3.2 advises to stay below the path's MTU (1,200 bytes are safe on the Internet).
-    send_datagram, max_send_datagram: usize = MAX_PAYLOAD_V6;
+    send_datagram(usize), max_send_datagram: usize = MAX_PAYLOAD_V6;
     /// How long a receive without a timeout of its own waits before it answers *timed out*; `None`
     /// waits for ever.
     ///
     /// Default 5 minutes, the time a NAT keeps a UDP mapping by RFC 4787 REQ-5: later answers would
     /// not reach most clients, and forged first packets cannot hold the client bound for ever.
-    idle, idle_timeout: Option<Duration> = Some(Duration::from_secs(5 * 60));
+    idle(impl Into<Option<Duration>>), idle_timeout: Option<Duration> = Some(Duration::from_secs(5 * 60));
     /// How long running handlers may go on when the server shuts down.
     ///
     /// Default 1 second.
-    grace, grace_period: Duration = Duration::from_secs(1);
+    grace(Duration), grace_period: Duration = Duration::from_secs(1);
     /// How long all exit actions together may take. One that blocks its thread is not cut short:
     /// only one that waits, in [`on_exit_async`](crate::ServiceScope::on_exit_async), can be.
     ///
     /// Default 10 seconds.
-    exit, exit_timeout: Duration = Duration::from_secs(10);
+    exit(Duration), exit_timeout: Duration = Duration::from_secs(10);
 }
 
 /// The smallest outbox: the largest datagram and its overhead fit.

@@ -16,6 +16,45 @@ use crate::error::{FlushError, SendError};
 /// has ended: keep it to push packets later, while this serving lasts. After a shutdown it answers
 /// closed for good; where the server serves again, its next handlers are given new ones. Two are
 /// equal, and hash the same, exactly when they are the same client.
+///
+/// A chat that keeps its clients, and pushes to all of them what one of them says:
+///
+/// ```
+/// use std::collections::HashSet;
+/// use std::sync::Mutex;
+///
+/// use postbox_server::{BoxError, Client, Handler, Requests};
+///
+/// #[derive(Default)]
+/// struct Chat {
+///     members: Mutex<HashSet<Client<String>>>,
+/// }
+///
+/// impl Handler for Chat {
+///     type Request = String;
+///     type Response = String;
+///
+///     async fn handle(
+///         &self,
+///         client: Client<String>,
+///         mut requests: Requests<String>,
+///     ) -> Result<(), BoxError> {
+///         let text = requests.recv().await?;
+///         let members: Vec<_> = {
+///             let mut members = self.members.lock().expect("nobody panics with it");
+///             members.insert(client.clone());
+///             members.iter().cloned().collect()
+///         };
+///         let text = format!("{}: {text}", client.remote_addr());
+///         for member in members {
+///             member.send(text.clone()).await?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+///
+/// (Anybody can forge addresses: a real one bounds its members, and forgets the silent ones.)
 pub struct Client<Response> {
     run: Arc<dyn Answer<Response>>,
 }

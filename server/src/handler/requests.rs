@@ -18,6 +18,26 @@ use crate::error::RecvError;
 ///
 /// It is also a [`Stream`] of `Result<Request, RecvError>`. It goes on after errors, also after
 /// *timed out*, and ends where `recv` would answer closed.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use postbox_server::{BoxError, Client, RecvError, Requests};
+///
+/// /// Adds numbers, until the client sends no more for a second.
+/// async fn add(client: Client<i64>, mut numbers: Requests<i64>) -> Result<(), BoxError> {
+///     let mut sum = 0;
+///     loop {
+///         match numbers.recv_timeout(Duration::from_secs(1)).await {
+///             Ok(number) => sum += number,
+///             Err(RecvError::TimedOut) => break,
+///             Err(error) => return Err(error.into()),
+///         }
+///     }
+///     client.send(sum).await?;
+///     Ok(())
+/// }
+/// ```
 pub struct Requests<Request> {
     run: Arc<dyn Receive<Request>>,
 }

@@ -15,6 +15,32 @@ use crate::transport::{Capabilities, SocketOptions};
 /// Controls a server from anywhere. Cheap to clone.
 ///
 /// Its futures need no particular runtime.
+///
+/// ```
+/// use postbox_protocol::{BoxError, DatagramProtocol, RawSerializer};
+/// use postbox_server::Server;
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), BoxError> {
+///     let protocol = DatagramProtocol::new(RawSerializer);
+///     let builder = Server::builder_fn(protocol, |client, mut requests| async move {
+///         client.send(requests.recv().await?).await?;
+///         Ok(())
+///     });
+///     let server = builder.bind("127.0.0.1:0").await?;
+///     let handle = server.handle();
+///     let serving = tokio::spawn(async move { server.serve_forever().await });
+///     handle.started().await?;
+///     println!("serving on {:?}", handle.addresses());
+///
+///     // ... the rest of the program ...
+///
+///     handle.shutdown().await; // with grace for running handlers
+///     serving.await??;
+///     println!("{} datagrams answered", handle.stats().sent);
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct ServerHandle {
     pub(crate) shared: Arc<Shared>,

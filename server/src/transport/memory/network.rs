@@ -28,7 +28,7 @@ const FIRST_PORT: u16 = 49_152;
 /// use bytes::BytesMut;
 /// use postbox_codec_json::JsonSerializer;
 /// use postbox_protocol::{DatagramProtocol, Flip, Protocol};
-/// # use postbox_server::{BoxError, MemoryNetwork, Server};
+/// use postbox_server::{BoxError, MemoryNetwork, Server};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
