@@ -16,7 +16,7 @@ use crate::error::BindError;
 use crate::handler::{Admission, Handler, Incoming};
 use crate::service::Shared;
 use crate::serving::{App, Application};
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
 use crate::transport::UdpEndpoint;
 use crate::transport::socket::{MulticastGroup, SocketConfig, open_group};
 use crate::transport::{Endpoint, MemoryNetwork, PlainEndpoint};
@@ -346,7 +346,7 @@ impl ServerBuilder {
 
     /// What serves this socket, which is a member of a group.
     fn endpoint(&self, socket: Socket, addr: SocketAddr, member: usize) -> Arc<dyn Endpoint> {
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(postbox_plain)))]
         if !self.plain_transport {
             let unicast_only = member > 0;
             return Arc::new(UdpEndpoint::new(socket, addr, unicast_only, self.offloads));
