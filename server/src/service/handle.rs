@@ -170,8 +170,9 @@ pub(crate) fn polling_handlers<T>(server: usize, code: impl FnOnce() -> T) -> T 
     code()
 }
 
-/// Whether the handler that has been polled waits for its own server to end; asked once for each.
+/// Runs `poll`, which polls one handler. Returns whether that waits for its own server to end.
 #[inline]
-pub(crate) fn take_awaits_shutdown() -> bool {
-    AWAITS.replace(false)
+pub(crate) fn awaits_shutdown<T>(poll: impl FnOnce() -> T) -> (T, bool) {
+    AWAITS.set(false); // what is called between handlers, as they end, waits for nothing
+    (poll(), AWAITS.get())
 }
