@@ -2,7 +2,7 @@
 //! whether a receive of this run waits for more.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -248,7 +248,7 @@ pub(crate) struct Queue {
     closed: bool,
     /// Who waits [`Elsewhere`](Waiting::Elsewhere).
     waker: Option<Waker>,
-    /// The number of the last receive that waited elsewhere: what is said of one may come late.
+    /// The number of the receive that waits elsewhere, or 0: what is said of one may come late.
     receive: u32,
     /// The one whose deadline the worker knows.
     armed: u32,
@@ -272,7 +272,10 @@ impl Queue {
     /// A receive begins to wait elsewhere: the deadlines of those before no longer count. Returns
     /// its number.
     pub(crate) fn begin_receive(&mut self) -> u32 {
-        self.receive = self.receive.wrapping_add(1);
+        // No two have one: the next run may begin in the same memory, before the worker is told of
+        // a receive of this one.
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        self.receive = LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         self.receive
     }
 
@@ -284,7 +287,7 @@ impl Queue {
     /// The receive that waits elsewhere is over, and its number counts no more. Returns its waker,
     /// to be dropped outside the lock.
     pub(crate) fn end_receive(&mut self) -> Option<Waker> {
-        self.receive = self.receive.wrapping_add(1);
+        self.receive = 0;
         self.waker.take()
     }
 
