@@ -346,6 +346,24 @@ fn h7_a_deadline_that_a_run_gave_up_is_not_the_next_runs() {
 }
 
 #[test]
+fn h7_a_receive_that_was_forgotten_leaves_the_stream_its_own_deadline() {
+    run_paused(|world| async move {
+        let limits = Limits::default().idle(Some(ms(100)));
+        let case = Case::new(&world, limits, |_, mut requests| async move {
+            for _ in 0..2 {
+                let mut receive = requests.recv_timeout(ms(10));
+                assert!(poll_once(&mut receive).await.is_pending());
+                std::mem::forget(receive);
+                let begin = Instant::now();
+                assert_timed_out(&next(&mut requests).await.unwrap(), begin, ms(100));
+            }
+        })
+        .await;
+        case.stop().await;
+    });
+}
+
+#[test]
 fn h7_the_items_of_the_stream_come_before_the_idle_limit_or_time_out() {
     run_paused(|world| async move {
         let limits = Limits::default().idle(Some(ms(100)));

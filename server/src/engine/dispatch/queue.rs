@@ -53,6 +53,8 @@ pub(crate) enum Waiting {
 #[derive(Debug)]
 pub(crate) struct RunQueue {
     waiting: AtomicU8,
+    /// The receive that was polled last is the stream's.
+    streams: AtomicBool,
     /// A receive of this run took a datagram, or its first was dropped for want of room.
     received: AtomicBool,
     /// Something may be queued. Written by the worker alone.
@@ -64,6 +66,7 @@ impl Default for RunQueue {
     fn default() -> Self {
         Self {
             waiting: AtomicU8::new(Waiting::No as u8),
+            streams: AtomicBool::new(false),
             received: AtomicBool::new(false),
             filled: AtomicBool::new(false),
             locked: OnceLock::new(),
@@ -87,6 +90,14 @@ impl RunQueue {
             3 => Waiting::TimedOut,
             _ => Waiting::No,
         }
+    }
+
+    /// Whether the receive that is polled is the stream's. Returns whether the last one was.
+    #[inline]
+    pub(crate) fn set_streams(&self, streams: bool) -> bool {
+        let streamed = self.streams.load(Ordering::Relaxed); // one is polled at a time
+        self.streams.store(streams, Ordering::Relaxed);
+        streamed
     }
 
     /// By the receive itself, or under the lock.
