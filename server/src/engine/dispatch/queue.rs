@@ -36,7 +36,7 @@ pub(crate) struct QueueLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Waiting {
-    No,
+    No = 0,
     /// With the handler's own waker, and nothing is queued: its worker polls it where a datagram
     /// comes, or at its deadline.
     Here,
@@ -50,8 +50,9 @@ pub(crate) enum Waiting {
 ///
 /// Nearly no run queues anything, as the datagram that starts a handler, and those that it waits
 /// for, are offered to it directly: so what needs a lock is made when it is used first.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct RunQueue {
+    /// A [`Waiting`].
     waiting: AtomicU8,
     /// The receive that was polled last is the stream's.
     streams: AtomicBool,
@@ -60,18 +61,6 @@ pub(crate) struct RunQueue {
     /// Something may be queued. Written by the worker alone.
     filled: AtomicBool,
     locked: OnceLock<Box<Mutex<Queue>>>,
-}
-
-impl Default for RunQueue {
-    fn default() -> Self {
-        Self {
-            waiting: AtomicU8::new(Waiting::No as u8),
-            streams: AtomicBool::new(false),
-            received: AtomicBool::new(false),
-            filled: AtomicBool::new(false),
-            locked: OnceLock::new(),
-        }
-    }
 }
 
 impl RunQueue {
@@ -216,11 +205,7 @@ impl RunQueue {
     /// Makes it that of a new run.
     #[inline]
     pub(crate) fn reset(&mut self) {
-        *self.waiting.get_mut() = Waiting::No as u8;
-        (*self.received.get_mut(), *self.filled.get_mut()) = (false, false);
-        if self.is_used() {
-            self.locked = OnceLock::new();
-        }
+        *self = Self::default();
     }
 
     /// Begins with what the run before left.
