@@ -11,7 +11,7 @@ use crate::engine::dispatch::{Taken, Waiting};
 use crate::engine::remote_queue::{After, Alarm};
 use crate::engine::run::Run;
 use crate::error::RecvError;
-use crate::handler::{Receive, Wait};
+use crate::handler::{Receive, Wait, Whose};
 use crate::support::panics;
 
 /// What a receive finds on its own worker's thread.
@@ -31,8 +31,14 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
         &self,
         cx: &mut Context<'_>,
         wait: Wait,
-        begins: bool,
+        whose: Whose,
     ) -> Poll<Result<P::Received, RecvError>> {
+        let streamed = self.queue.set_streams(whose == Whose::Stream);
+        let begins = match whose {
+            Whose::New => true,
+            Whose::Same => false,
+            Whose::Stream => !streamed,
+        };
         if begins && self.queue.waiting() != Waiting::No {
             self.stop_receive();
         }

@@ -21,6 +21,6 @@ pub use client::{Client, Sending};
 pub(crate) use client_key::ClientKey;
 pub use closure::{HandlerFn, handler_fn};
 pub use context::{ContextVar, InheritContext, inherit_context};
-pub(crate) use requests::{Receive, Wait};
+pub(crate) use requests::{Receive, Wait, Whose};
 pub use requests::{Recv, Requests};
 pub use r#trait::Handler;

@@ -108,7 +108,7 @@ impl<Request> Stream for Requests<Request> {
     type Item = Result<Request, RecvError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match ready!(self.run.poll_recv(cx, Wait::Idle, false)) {
+        match ready!(self.run.poll_recv(cx, Wait::Idle, Whose::Stream)) {
             Err(RecvError::Closed) => Poll::Ready(None),
             result => Poll::Ready(Some(result)),
         }
@@ -137,7 +137,8 @@ impl<Request> Future for Recv<'_, Request> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let result = this.requests.run.poll_recv(cx, this.wait, !this.began);
+        let whose = if this.began { Whose::Same } else { Whose::New };
+        let result = this.requests.run.poll_recv(cx, this.wait, whose);
         this.began = result.is_pending();
         result
     }
@@ -160,18 +161,27 @@ pub(crate) enum Wait {
     ForEver,
 }
 
+/// Whose receive is polled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// That of a new [`Recv`]: one that still waits is over, as it was forgotten, or is the stream's.
+    New,
+    /// That of the same [`Recv`] as last time.
+    Same,
+    Stream,
+}
+
 /// The half of a handler run that receives: decode only.
 ///
 /// There is one receive of a run at a time. That it waits is known to the run, and lasts until it is
 /// ready or stopped, over any number of polls.
 pub(crate) trait Receive<Request>: Send + Sync {
-    /// Polls the receive that waits, and begins one if none does, or if this `begins` another: then
-    /// the one that waits is over.
+    /// Polls the receive that waits, and begins one if none does.
     fn poll_recv(
         &self,
         cx: &mut Context<'_>,
         wait: Wait,
-        begins: bool,
+        whose: Whose,
     ) -> Poll<Result<Request, RecvError>>;
     /// The receive that waits, if one does, was dropped.
     fn stop_receive(&self);

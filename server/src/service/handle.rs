@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::exit::is_exiting;
 use super::{Phase, Shared, Stats, Status};
 use crate::error::StartError;
+use crate::support::with_value;
 use crate::transport::{Capabilities, SocketOptions};
 
 /// Controls a server from anywhere. Cheap to clone.
@@ -185,19 +186,12 @@ thread_local! {
 
 /// Runs `code`, which polls handlers of `server`. They may themselves run another server.
 pub(crate) fn polling_handlers<T>(server: usize, code: impl FnOnce() -> T) -> T {
-    struct Restore(usize, bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            POLLING.set(self.0);
-            AWAITS.set(self.1);
-        }
-    }
-    let _restore = Restore(POLLING.replace(server), AWAITS.get());
-    code()
+    with_value(&POLLING, server, code)
 }
 
-/// Whether the handler that has been polled waits for its own server to end; asked once for each.
+/// Runs `poll`, which polls one handler. Returns whether that waits for its own server to end.
 #[inline]
-pub(crate) fn take_awaits_shutdown() -> bool {
-    AWAITS.replace(false)
+pub(crate) fn awaits_shutdown<T>(poll: impl FnOnce() -> T) -> (T, bool) {
+    let outer = AWAITS.replace(false);
+    (poll(), AWAITS.replace(outer))
 }

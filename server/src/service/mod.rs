@@ -11,7 +11,7 @@ mod tasks;
 pub(crate) use bounds::Totals;
 pub(crate) use exit::ExitActions;
 pub use handle::ServerHandle;
-pub(crate) use handle::{polling_handlers, take_awaits_shutdown};
+pub(crate) use handle::{awaits_shutdown, polling_handlers};
 pub use scope::{ServiceScope, ShutdownToken};
 pub(crate) use shared::{Claim, Phase, Shared, Status, Worker};
 pub(crate) use stats::Counters;

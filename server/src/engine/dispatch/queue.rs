@@ -2,7 +2,7 @@
 //! whether a receive of this run waits for more.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -36,7 +36,7 @@ pub(crate) struct QueueLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Waiting {
-    No,
+    No = 0,
     /// With the handler's own waker, and nothing is queued: its worker polls it where a datagram
     /// comes, or at its deadline.
     Here,
@@ -50,25 +50,17 @@ pub(crate) enum Waiting {
 ///
 /// Nearly no run queues anything, as the datagram that starts a handler, and those that it waits
 /// for, are offered to it directly: so what needs a lock is made when it is used first.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct RunQueue {
+    /// A [`Waiting`].
     waiting: AtomicU8,
+    /// The receive that was polled last is the stream's.
+    streams: AtomicBool,
     /// A receive of this run took a datagram, or its first was dropped for want of room.
     received: AtomicBool,
     /// Something may be queued. Written by the worker alone.
     filled: AtomicBool,
     locked: OnceLock<Box<Mutex<Queue>>>,
-}
-
-impl Default for RunQueue {
-    fn default() -> Self {
-        Self {
-            waiting: AtomicU8::new(Waiting::No as u8),
-            received: AtomicBool::new(false),
-            filled: AtomicBool::new(false),
-            locked: OnceLock::new(),
-        }
-    }
 }
 
 impl RunQueue {
@@ -87,6 +79,14 @@ impl RunQueue {
             3 => Waiting::TimedOut,
             _ => Waiting::No,
         }
+    }
+
+    /// Whether the receive that is polled is the stream's. Returns whether the last one was.
+    #[inline]
+    pub(crate) fn set_streams(&self, streams: bool) -> bool {
+        let streamed = self.streams.load(Ordering::Relaxed); // one is polled at a time
+        self.streams.store(streams, Ordering::Relaxed);
+        streamed
     }
 
     /// By the receive itself, or under the lock.
@@ -205,11 +205,7 @@ impl RunQueue {
     /// Makes it that of a new run.
     #[inline]
     pub(crate) fn reset(&mut self) {
-        *self.waiting.get_mut() = Waiting::No as u8;
-        (*self.received.get_mut(), *self.filled.get_mut()) = (false, false);
-        if self.is_used() {
-            self.locked = OnceLock::new();
-        }
+        *self = Self::default();
     }
 
     /// Begins with what the run before left.
@@ -248,7 +244,7 @@ pub(crate) struct Queue {
     closed: bool,
     /// Who waits [`Elsewhere`](Waiting::Elsewhere).
     waker: Option<Waker>,
-    /// The number of the last receive that waited elsewhere: what is said of one may come late.
+    /// The number of the receive that waits elsewhere, or 0: what is said of one may come late.
     receive: u32,
     /// The one whose deadline the worker knows.
     armed: u32,
@@ -272,7 +268,10 @@ impl Queue {
     /// A receive begins to wait elsewhere: the deadlines of those before no longer count. Returns
     /// its number.
     pub(crate) fn begin_receive(&mut self) -> u32 {
-        self.receive = self.receive.wrapping_add(1);
+        // No two have one: the next run may begin in the same memory, before the worker is told of
+        // a receive of this one.
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        self.receive = LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         self.receive
     }
 
@@ -284,7 +283,7 @@ impl Queue {
     /// The receive that waits elsewhere is over, and its number counts no more. Returns its waker,
     /// to be dropped outside the lock.
     pub(crate) fn end_receive(&mut self) -> Option<Waker> {
-        self.receive = self.receive.wrapping_add(1);
+        self.receive = 0;
         self.waker.take()
     }
 

@@ -14,7 +14,7 @@ use crate::engine::dispatch::{DropReason, Next, SlotId, Waiting};
 use crate::engine::report;
 use crate::engine::run::Run;
 use crate::handler::{Client, Requests};
-use crate::service::take_awaits_shutdown;
+use crate::service::awaits_shutdown;
 use crate::support::panics;
 
 impl<S: Served> Worker<S> {
@@ -71,8 +71,8 @@ impl<S: Served> Worker<S> {
             self.served
                 .handle(Client::new(client), Requests::new(requests))
         };
-        let polled = task.in_context(|task| task.poll(new.then_some(make), &self.waker));
-        let awaits_shutdown = take_awaits_shutdown();
+        let poll = || task.in_context(|task| task.poll(new.then_some(make), &self.waker));
+        let (polled, awaits_shutdown) = awaits_shutdown(poll);
         task.own_if_kept(&mut self.waker);
         let (left, taken, waits) = current::with(|lent| {
             lent.poll.run = 0;

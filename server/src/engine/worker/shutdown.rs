@@ -99,9 +99,7 @@ impl<S: Served> Worker<S> {
         let mut ids = self.dispatch.running();
         ids.any(|id| !self.dispatch.task(id).awaits_shutdown())
     }
-}
 
-impl<S: Served> Worker<S> {
     /// A shutdown has begun, perhaps in the middle of a turn: nothing is queued or started any
     /// more. The grace begins when it is injected.
     pub(super) fn close_if_asked(&mut self) {
