@@ -11,7 +11,7 @@ use socket2::Socket;
 
 use super::Server;
 use crate::config::Limits;
-use crate::config::addresses::{self, BindAddrs, Wanted};
+use crate::config::addresses::{self, BindAddrs, Requested};
 use crate::error::BindError;
 use crate::handler::{Admission, Handler, Incoming};
 use crate::service::Shared;
@@ -323,7 +323,7 @@ impl ServerBuilder {
 }
 
 impl ServerBuilder {
-    pub(crate) fn bind_all(self, wanted: &[Wanted]) -> Result<Server, BindError> {
+    pub(crate) fn bind_all(self, wanted: &[Requested]) -> Result<Server, BindError> {
         let mut endpoints = Vec::new();
         for addr in addresses::usable(wanted, addresses::lacks_family) {
             endpoints.extend(self.open(addr)?);

@@ -16,7 +16,7 @@ mod r#trait;
 pub(crate) use admission::Admission;
 pub use admission::Incoming;
 pub use boxed::BoxedHandler;
-pub(crate) use client::{Answer, BoxFuture, Offer, Packet};
+pub(crate) use client::{Answer, BoxFuture, Packet, SendAttempt};
 pub use client::{Client, Sending};
 pub(crate) use client_key::ClientKey;
 pub use closure::{HandlerFn, handler_fn};

@@ -13,7 +13,7 @@ pub(crate) use exit::ExitActions;
 pub use handle::ServerHandle;
 pub(crate) use handle::{awaits_shutdown, polling_handlers};
 pub use scope::{ServiceScope, ShutdownToken};
-pub(crate) use shared::{Claim, Phase, Shared, Status, Worker};
+pub(crate) use shared::{Claim, Phase, Shared, Status, WorkerState};
 pub(crate) use stats::Counters;
 pub use stats::Stats;
 pub use tasks::{Spawner, TaskResult};

@@ -76,7 +76,7 @@ pub(crate) trait Transport: Send {
 
     /// What ICMP said of datagrams that had left: whom they were for, and why they did not arrive.
     /// Unless `look`, only what other calls have met.
-    fn take_refused(&mut self, look: bool) -> Vec<(SocketAddr, io::Error)> {
+    fn take_icmp_errors(&mut self, look: bool) -> Vec<(SocketAddr, io::Error)> {
         let _ = look;
         Vec::new()
     }

@@ -11,7 +11,7 @@ use crate::service::Totals;
 
 /// A datagram that waits, in memory of its own size (never in the buffer it was received in).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Datagram {
+pub(crate) struct QueuedDatagram {
     pub(crate) bytes: Box<[u8]>,
     pub(crate) truncated: bool,
 }
@@ -19,7 +19,7 @@ pub(crate) struct Datagram {
 /// What a queued datagram costs besides its bytes: its place in the queue and its allocation.
 pub(crate) const DATAGRAM_OVERHEAD: usize = 32;
 
-impl Datagram {
+impl QueuedDatagram {
     pub(crate) fn cost(&self) -> usize {
         self.bytes.len() + DATAGRAM_OVERHEAD
     }
@@ -39,9 +39,9 @@ pub(crate) enum Waiting {
     No = 0,
     /// With the handler's own waker, and nothing is queued: its worker polls it where a datagram
     /// comes, or at its deadline.
-    Here,
+    OnWorker,
     /// With a waker of another task, which is kept in the queue.
-    Elsewhere,
+    InTask,
     /// Its deadline has passed, which it has not been told yet.
     TimedOut,
 }
@@ -74,8 +74,8 @@ impl RunQueue {
     #[inline]
     pub(crate) fn waiting(&self) -> Waiting {
         match self.waiting.load(Ordering::Acquire) {
-            1 => Waiting::Here,
-            2 => Waiting::Elsewhere,
+            1 => Waiting::OnWorker,
+            2 => Waiting::InTask,
             3 => Waiting::TimedOut,
             _ => Waiting::No,
         }
@@ -95,19 +95,19 @@ impl RunQueue {
         self.waiting.store(waiting as u8, Ordering::Release);
     }
 
-    /// The deadline has passed of the receive that waits [`Here`](Waiting::Here). Returns whether it
+    /// The deadline has passed of the receive that waits [`OnWorker`](Waiting::OnWorker). Returns whether it
     /// still does: another task may have taken it over just now.
-    pub(crate) fn time_out_here(&self) -> bool {
-        let (from, to) = (Waiting::Here as u8, Waiting::TimedOut as u8);
+    pub(crate) fn time_out_on_worker(&self) -> bool {
+        let (from, to) = (Waiting::OnWorker as u8, Waiting::TimedOut as u8);
         self.waiting
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 
-    /// A deadline has passed. Returns who waits [`Elsewhere`](Waiting::Elsewhere) and has to learn
+    /// A deadline has passed. Returns who waits [`InTask`](Waiting::InTask) and has to learn
     /// that, if it is the present receive's.
-    pub(crate) fn time_out_elsewhere(&self) -> Option<Waker> {
-        if self.waiting() != Waiting::Elsewhere {
+    pub(crate) fn time_out_in_task(&self) -> Option<Waker> {
+        if self.waiting() != Waiting::InTask {
             return None;
         }
         let mut queue = self.lock();
@@ -142,7 +142,7 @@ impl RunQueue {
     /// Appends a datagram, and says whom to wake.
     pub(super) fn push(
         &self,
-        datagram: Datagram,
+        datagram: QueuedDatagram,
         limits: QueueLimits,
         totals: &Totals,
     ) -> Result<Pushed, DropReason> {
@@ -178,7 +178,7 @@ impl RunQueue {
         let mut queue = self.lock();
         queue.closed = true;
         let dropped = std::mem::take(&mut queue.datagrams);
-        let costs = dropped.iter().map(Datagram::cost);
+        let costs = dropped.iter().map(QueuedDatagram::cost);
         costs.for_each(|cost| totals.release(cost));
         (dropped.len(), queue.waker.take())
     }
@@ -209,13 +209,13 @@ impl RunQueue {
     }
 
     /// Begins with what the run before left.
-    pub(super) fn refill(&self, datagrams: VecDeque<Datagram>) {
+    pub(super) fn refill(&self, datagrams: VecDeque<QueuedDatagram>) {
         if datagrams.is_empty() {
             return;
         }
         self.filled.store(true, Ordering::Relaxed);
         let mut queue = self.lock();
-        queue.bytes = datagrams.iter().map(Datagram::cost).sum();
+        queue.bytes = datagrams.iter().map(QueuedDatagram::cost).sum();
         queue.datagrams = datagrams;
     }
 
@@ -230,7 +230,7 @@ impl RunQueue {
 /// What a receive finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    Datagram(Datagram),
+    Datagram(QueuedDatagram),
     /// Nothing will ever come: the handler ended, or the server is shutting down.
     Closed,
     Empty,
@@ -239,10 +239,10 @@ pub(crate) enum Taken {
 /// What other threads may touch.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    datagrams: VecDeque<Datagram>,
+    datagrams: VecDeque<QueuedDatagram>,
     bytes: usize,
     closed: bool,
-    /// Who waits [`Elsewhere`](Waiting::Elsewhere).
+    /// Who waits [`InTask`](Waiting::InTask).
     waker: Option<Waker>,
     /// The number of the receive that waits elsewhere, or 0: what is said of one may come late.
     receive: u32,
@@ -309,6 +309,6 @@ pub(super) enum Pushed {
 #[derive(Debug, Default)]
 pub(super) struct Remainder {
     pub(super) received: bool,
-    pub(super) datagrams: VecDeque<Datagram>,
+    pub(super) datagrams: VecDeque<QueuedDatagram>,
     pub(super) waker: Option<Waker>,
 }

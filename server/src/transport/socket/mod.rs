@@ -91,7 +91,7 @@ pub(crate) fn open_group(
         set_reuse_port(&first)?;
     }
     if sockets > 1 {
-        close_gate(&first)?;
+        attach_drop_filter(&first)?;
     }
     first.bind(&addr.into())?;
     let mut addr = addr; // with its scope, if it has one
@@ -103,13 +103,13 @@ pub(crate) fn open_group(
     while group.len() < sockets {
         let next = open(addr, config)?;
         set_reuse_port(&next)?;
-        close_gate(&next)?;
+        attach_drop_filter(&next)?;
         next.bind(&addr.into())?;
         group.push(next);
     }
     join_groups(&group, addr, config)?;
     if sockets > 1 {
-        group.iter().try_for_each(open_gate)?;
+        group.iter().try_for_each(detach_drop_filter)?;
     }
     Ok(group)
 }
@@ -279,22 +279,22 @@ fn set_reuse_port(_socket: &Socket) -> io::Result<()> {
 /// The kernel chooses among the sockets that are there: what came before the last one was bound
 /// could sit in another socket's queue than what the same client sends later.
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
-fn close_gate(socket: &Socket) -> io::Result<()> {
+fn attach_drop_filter(socket: &Socket) -> io::Result<()> {
     let keep_nothing = socket2::SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
     socket.attach_filter(&[keep_nothing])
 }
 
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
-fn open_gate(socket: &Socket) -> io::Result<()> {
+fn detach_drop_filter(socket: &Socket) -> io::Result<()> {
     socket.detach_filter()
 }
 
 #[cfg(any(not(target_os = "linux"), postbox_plain))]
-fn close_gate(_socket: &Socket) -> io::Result<()> {
+fn attach_drop_filter(_socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
 #[cfg(any(not(target_os = "linux"), postbox_plain))]
-fn open_gate(_socket: &Socket) -> io::Result<()> {
+fn detach_drop_filter(_socket: &Socket) -> io::Result<()> {
     Ok(())
 }
