@@ -113,7 +113,7 @@ awk -v clauses="$clauses" -v complaints="$work/complaints" '
         there[$1] = 1
         for (rest = $1; match(rest, /^[phsvl][0-9]+_/); rest = substr(rest, RLENGTH + 1)) {
             of = toupper(substr(rest, 1, RLENGTH - 1))
-            if (!(of in title)) complain("the test " $1 " is called after the row " of ", which is not there")
+            if (!(of in title)) complain("the test " $1 " is named after the row " of ", which is not there")
             if (in_file[of] != $2) all[of] = all[of] "- [" $2 "](../" $2 ")\n"
             in_file[of] = $2
             all[of] = all[of] "  - `" $1 "`\n"
