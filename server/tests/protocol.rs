@@ -1,8 +1,8 @@
 //! P6, P8 and P9 where the server meets the protocol: what cannot be said, empty datagrams, panics.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
-mod common;
-use common::*;
+use crate::common::*;
+use crate::contract;
 
 use std::net::SocketAddr;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::common::*;
 use super::costs::Measured;
+use crate::common::*;
 
 /// A server whose handler answers `burst` with 60 large datagrams, in a task of its own where it is
 /// to be, and anything else with itself.

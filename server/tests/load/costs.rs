@@ -6,7 +6,7 @@ use std::time::Duration;
 use postbox_server::{Limits, MemoryNetwork, RecvError, ServerBuilder, ServerHandle};
 use tokio::runtime::Runtime;
 
-use super::common::*;
+use crate::common::*;
 
 /// A server on a runtime of this thread, whose allocations can be counted, and whose clock stands still.
 pub(super) struct Measured {

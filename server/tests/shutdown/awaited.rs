@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use super::{HOUR, Own, with_init};
 use crate::common::*;
-use crate::{HOUR, Own, contract, paused, with_init};
+use crate::{contract, paused};
 
 contract! {
     async fn v4_a_handler_that_awaits_it_does_not_hold_the_grace(world: World) {
