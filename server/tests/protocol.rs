@@ -69,7 +69,8 @@ where
     F: Fn(Client<Bytes>, Requests<Bytes>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
 {
-    Server::builder_fn(DatagramProtocol::new(Told).with_converter(Told), handle)
+    let protocol = DatagramProtocol::new(Told).with_converter(Told);
+    Server::builder_fn(protocol, boxed(handle))
 }
 
 /// Sends what it is asked, and answers how that went.
