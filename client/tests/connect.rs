@@ -9,8 +9,7 @@ use postbox_client::{ConnectError, UdpClient};
 use postbox_protocol::{DatagramProtocol, RawSerializer};
 use tokio::net::ToSocketAddrs;
 
-mod common;
-use common::*;
+use crate::common::*;
 
 async fn connect(addrs: impl ToSocketAddrs) -> Result<UdpClient<Bytes>, ConnectError> {
     in_time(UdpClient::connect(

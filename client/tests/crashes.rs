@@ -5,8 +5,7 @@ use bytes::{Bytes, BytesMut};
 use postbox_client::{UdpClient, UdpRecvError, UdpSendError};
 use postbox_protocol::{BoxError, DatagramProtocol, FnConverter, RawSerializer, Serializer};
 
-mod common;
-use common::*;
+use crate::common::*;
 
 /// Panics on the packet `bomb`, half-way.
 struct Fragile;

@@ -7,8 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use postbox_client::{UdpClient, UdpRecvError};
 
-mod common;
-use common::*;
+use crate::common::*;
 
 async fn send(client: &UdpClient<Bytes>, text: &'static str) {
     let sent = client.send(Bytes::from_static(text.as_bytes())).await;

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use postbox_client::UdpSendError;
 
-mod common;
-use common::*;
+use crate::common::*;
 
 fn packet(len: usize) -> Bytes {
     vec![b'x'; len].into()

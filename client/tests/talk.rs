@@ -10,8 +10,7 @@ use postbox_codec_json::JsonSerializer;
 use postbox_protocol::{DatagramProtocol, Flip};
 use serde::{Deserialize, Serialize};
 
-mod common;
-use common::*;
+use crate::common::*;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Ask {

@@ -12,8 +12,7 @@ use postbox_codec_json::JsonSerializer;
 use postbox_protocol::DatagramProtocol;
 use tokio::sync::oneshot;
 
-mod common;
-use common::*;
+use crate::common::*;
 
 /// Polls a future once.
 async fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {

@@ -1,7 +1,5 @@
 //! How often a datagram takes memory: what the docs promise.
 
-mod common;
-
 use std::hint::black_box;
 
 use allocation_counter::measure;
@@ -12,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use common::{Person, Shape, everything, person, text};
+use crate::common::{Person, Shape, everything, person, text};
 
 #[derive(Serialize, Deserialize)]
 struct Position {

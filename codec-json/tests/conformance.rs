@@ -1,13 +1,11 @@
 //! The rules that every serializer keeps.
 
-mod common;
-
 use postbox_codec_json::JsonSerializer;
 use postbox_protocol::Flip;
 use postbox_protocol::conformance::Conformance;
 use serde_json::{Value, json};
 
-use common::{Everything, Person, Shape, everything, person};
+use crate::common::{Everything, Person, Shape, everything, person};
 
 const WHITE_SPACE: &[u8] = b" \t\r\n";
 

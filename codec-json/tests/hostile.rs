@@ -1,11 +1,9 @@
 //! What strangers may send: an error, never a panic.
 
-mod common;
-
 use proptest::prelude::*;
 use serde_json::Value;
 
-use common::{Everything, Person, everything, read, text};
+use crate::common::{Everything, Person, everything, read, text};
 
 fn near_json() -> impl Strategy<Value = Vec<u8>> {
     let token = prop::sample::select(vec![

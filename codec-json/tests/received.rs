@@ -1,7 +1,5 @@
 //! What is received: every document that is wrong is an error that says what and where.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Debug;
@@ -12,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use common::{Everything, Person, everything, person, read, text};
+use crate::common::{Everything, Person, everything, person, read, text};
 
 /// Checks that the document breaks the grammar, with this message.
 #[track_caller]

@@ -1,14 +1,12 @@
 //! What is sent reads back equal, for all types that proptest thinks of.
 
-mod common;
-
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
-use common::{
+use crate::common::{
     Event, Everything, Meters, Nothing, Pair, Person, Shape, everything, person, read, text,
 };
 

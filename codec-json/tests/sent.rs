@@ -1,7 +1,5 @@
 //! What is sent: compact documents, byte for byte, and the packets that have no form.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +11,7 @@ use serde::ser::{Error, SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer as Serde};
 use serde_json::{Value, json};
 
-use common::{Event, Meters, Nothing, Pair, Shape, everything, person, refused, text};
+use crate::common::{Event, Meters, Nothing, Pair, Shape, everything, person, refused, text};
 
 #[test]
 fn p3_documents_are_compact() {

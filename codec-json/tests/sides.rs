@@ -1,7 +1,5 @@
 //! JSON as a part of a protocol: both sides, and one direction only.
 
-mod common;
-
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -12,7 +10,7 @@ use postbox_protocol::{
 };
 use serde_json::{Value, json};
 
-use common::{Person, Shape, person};
+use crate::common::{Person, Shape, person};
 
 #[test]
 fn p1_sharing_does_not_depend_on_the_packet_types() {

@@ -1,7 +1,5 @@
 //! How often a datagram takes memory: what the docs promise.
 
-mod common;
-
 use std::hint::black_box;
 
 use allocation_counter::measure;
@@ -13,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use common::{Event, Flat, Person, Shape, everything, flat, moment, named, person};
+use crate::common::{Event, Flat, Person, Shape, everything, flat, moment, named, person};
 
 #[derive(Serialize, Deserialize)]
 struct Position {

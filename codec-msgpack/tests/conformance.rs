@@ -1,14 +1,12 @@
 //! The rules that every serializer keeps.
 
-mod common;
-
 use postbox_codec_msgpack::{Extension, MessagePackSerializer, Timestamp};
 use postbox_protocol::Flip;
 use postbox_protocol::conformance::Conformance;
 use rmpv::Value;
 use serde::{Deserialize, Serialize, Serializer};
 
-use common::{Everything, Flat, Person, Shape, everything, extension, flat, moment, person};
+use crate::common::{Everything, Flat, Person, Shape, everything, extension, flat, moment, person};
 
 /// No MessagePack: nothing, a byte that means nothing, a string of less than it says.
 const RUBBISH: [&[u8]; 3] = [b"", b"\xc1", b"\xa5four"];

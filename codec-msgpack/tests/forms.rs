@@ -1,7 +1,5 @@
 //! The forms in which a value may come, and which of them a type takes.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -9,7 +7,7 @@ use postbox_codec_msgpack::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use common::{Meters, Shape, compact, mismatched, moment, named, read};
+use crate::common::{Meters, Shape, compact, mismatched, moment, named, read};
 
 #[test]
 fn p5_an_enum_is_a_name_or_a_map_from_it() {

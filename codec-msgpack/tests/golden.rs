@@ -1,7 +1,5 @@
 //! What is sent, byte for byte, and that it is understood: as long as there are peers.
 
-mod common;
-
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Debug;
 
@@ -11,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use common::{
+use crate::common::{
     Event, Meters, Nothing, Pair, Shape, compact, everything, extension, moment, named, person,
     read,
 };

@@ -1,7 +1,5 @@
 //! What strangers send: never a panic, a stack overflow, or memory for what is not there.
 
-mod common;
-
 use std::fmt::Debug;
 
 use allocation_counter::measure;
@@ -12,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_bytes::ByteBuf;
 
-use common::{Everything, Flat, Person, Shape, compact, everything, flat, named, read};
+use crate::common::{Everything, Flat, Person, Shape, compact, everything, flat, named, read};
 
 /// The largest datagram of IPv4.
 const LARGEST: usize = 65_507;

@@ -1,7 +1,5 @@
 //! What is received: every datagram that is wrong is an error that says what.
 
-mod common;
-
 use std::error::Error;
 use std::fmt::Debug;
 
@@ -12,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_bytes::ByteBuf;
 
-use common::{
+use crate::common::{
     Everything, Nothing, Person, compact, everything, flat, mismatched, named, person, read,
 };
 

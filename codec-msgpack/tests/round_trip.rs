@@ -1,7 +1,5 @@
 //! What is sent reads back equal, for all types that proptest thinks of.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +8,7 @@ use proptest::prelude::*;
 use rmpv::Value;
 use serde_bytes::ByteBuf;
 
-use common::{
+use crate::common::{
     Event, Everything, Flat, Meters, Nothing, Pair, Person, Rest, Shape, compact, everything, flat,
     moment, named, person, read,
 };

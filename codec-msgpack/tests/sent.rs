@@ -1,7 +1,5 @@
 //! What is sent: how it is written, and what becomes of a packet that cannot be.
 
-mod common;
-
 use std::fmt::{self, Display};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,7 +9,7 @@ use postbox_protocol::{DatagramProtocol, Protocol, Serializer};
 use serde::ser::{Error, SerializeMap, SerializeSeq};
 use serde::{Deserialize, Serialize, Serializer as Serde};
 
-use common::{Person, compact, everything, named, person, read, refused};
+use crate::common::{Person, compact, everything, named, person, read, refused};
 
 /// Calls what serde's derives do not.
 struct ByHand;

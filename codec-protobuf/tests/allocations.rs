@@ -1,7 +1,5 @@
 //! How often a datagram takes memory: what the docs promise.
 
-mod common;
-
 use std::hint::black_box;
 
 use allocation_counter::measure;
@@ -12,7 +10,7 @@ use postbox_codec_protobuf_schema::{Everything, Line, Person};
 use postbox_protocol::Serializer;
 use prost::Message;
 
-use common::{datagram, everything, person, read};
+use crate::common::{datagram, everything, person, read};
 
 /// Returns how often sending takes memory, into a buffer that is large enough.
 #[expect(clippy::unwrap_used, reason = "a part of the tests")]

@@ -1,13 +1,11 @@
 //! The rules that every serializer keeps.
 
-mod common;
-
 use postbox_codec_protobuf::ProtobufSerializer;
 use postbox_codec_protobuf_schema::{Everything, Nothing, Person};
 use postbox_protocol::Flip;
 use postbox_protocol::conformance::Conformance;
 
-use common::{everything, person};
+use crate::common::{everything, person};
 
 /// No messages: half a field, a field of no number, one of no form, a group of no end, and one of
 /// no beginning.

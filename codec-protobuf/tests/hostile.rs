@@ -1,7 +1,5 @@
 //! What strangers send: never a panic, a stack overflow, or memory for what is not there.
 
-mod common;
-
 use std::fmt::Debug;
 
 use allocation_counter::measure;
@@ -9,7 +7,7 @@ use postbox_codec_protobuf_schema::{Everything, NewerPerson, Nothing, Person};
 use proptest::prelude::*;
 use prost::Message;
 
-use common::{datagram, everything, read};
+use crate::common::{datagram, everything, read};
 
 /// The largest datagram of IPv4.
 const LARGEST: usize = 65_507;
@@ -190,7 +188,7 @@ proptest! {
     #[test]
     fn p5_what_is_accepted_can_be_sent_and_says_the_same(datagram in near_protobuf()) {
         if let Ok(packet) = read::<Everything>(&datagram) {
-            let again = read::<Everything>(common::datagram(&packet)).unwrap();
+            let again = read::<Everything>(crate::common::datagram(&packet)).unwrap();
             prop_assert_eq!(format!("{again:?}"), format!("{packet:?}"));
         }
     }

@@ -1,8 +1,6 @@
 //! What is received: what is wrong is an error that names the field, and what the format cannot
 //! know is no error.
 
-mod common;
-
 use std::error::Error;
 use std::fmt::Debug;
 
@@ -12,7 +10,7 @@ use postbox_codec_protobuf_schema::{Everything, Line, NewerPerson, Nothing, Pers
 use postbox_protocol::{DatagramProtocol, FnConverter, Protocol};
 use prost::Message;
 
-use common::{datagram, everything, person, read};
+use crate::common::{datagram, everything, person, read};
 
 /// Checks that the datagram is no `T`, with this message.
 #[track_caller]

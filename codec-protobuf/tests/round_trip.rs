@@ -1,7 +1,5 @@
 //! What is sent reads back equal, for all messages that proptest thinks of.
 
-mod common;
-
 use postbox_codec_protobuf_schema::everything::{Inner, Shape};
 use postbox_codec_protobuf_schema::{Color, Everything, Line, Nothing, Person};
 use proptest::collection::{btree_map, vec};
@@ -9,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
 
-use common::{datagram, everything, read};
+use crate::common::{datagram, everything, read};
 
 fn float() -> impl Strategy<Value = f64> {
     // Every bit pattern but NaN, which equals nothing.

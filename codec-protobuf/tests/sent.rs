@@ -1,7 +1,5 @@
 //! What is sent, byte for byte, and that it is understood: as long as there are peers.
 
-mod common;
-
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
@@ -10,7 +8,7 @@ use postbox_codec_protobuf_schema::everything::{Inner, Shape};
 use postbox_codec_protobuf_schema::{Color, Everything, Line, Nothing, Person};
 use postbox_protocol::{DatagramProtocol, Protocol, Serializer};
 
-use common::{datagram, everything, person, read};
+use crate::common::{datagram, everything, person, read};
 
 /// Checks the bytes of a message, and that they say it.
 #[track_caller]

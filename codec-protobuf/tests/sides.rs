@@ -1,7 +1,5 @@
 //! Protobuf as a part of a protocol: both sides, one direction only, and types of the handler.
 
-mod common;
-
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -13,7 +11,7 @@ use postbox_protocol::{
     TryFromConverter,
 };
 
-use common::{everything, person};
+use crate::common::{everything, person};
 
 #[test]
 fn p1_sharing_does_not_depend_on_the_packet_types() {

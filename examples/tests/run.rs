@@ -1,6 +1,6 @@
 //! Runs every example, and compares what it prints with what its header promises.
 //!
-//! `cargo test -p postbox-examples` builds the examples first. With `--test run` it does not.
+//! `cargo test -p postbox-examples` builds the examples first. With `--test it` it does not.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 use std::env::{self, consts::EXE_SUFFIX};
@@ -105,7 +105,7 @@ fn read(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
 /// The program, which must not be older than its source.
 #[track_caller]
 fn built(name: &str) -> PathBuf {
-    let here = env::current_exe().unwrap(); // target/debug/deps/run-0123456789abcdef
+    let here = env::current_exe().unwrap(); // target/debug/deps/it-0123456789abcdef
     let profile = here.parent().and_then(|deps| deps.parent()).unwrap();
     let program = profile.join("examples").join(format!("{name}{EXE_SUFFIX}"));
     let built = fs::metadata(&program).and_then(|program| program.modified());

@@ -1,7 +1,5 @@
 //! The ready-made converters, and two stapled into one.
 
-mod common;
-
 use std::error::Error;
 
 use bytes::{Bytes, BytesMut};
@@ -10,7 +8,7 @@ use postbox_protocol::{
     Serializer, StapledConverter, StapledSerializer, TryFromConverter,
 };
 
-use common::{Text, TextConverter};
+use crate::common::{Text, TextConverter};
 
 #[derive(Debug, PartialEq)]
 struct Even(u32);

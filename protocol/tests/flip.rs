@@ -1,7 +1,5 @@
 //! The other side of a protocol is the same pieces, flipped.
 
-mod common;
-
 use std::any::type_name_of_val;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -12,7 +10,7 @@ use postbox_protocol::{
     StapledConverter, StapledSerializer, TryFromConverter,
 };
 
-use common::{Text, TextConverter, Wrapped};
+use crate::common::{Text, TextConverter, Wrapped};
 
 /// Sends each packet from one side to the other.
 #[expect(clippy::unwrap_used, reason = "a part of the tests")]

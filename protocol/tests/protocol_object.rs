@@ -1,7 +1,5 @@
 //! The protocol object: who orders the steps, what a failing step leaves, and who can share it.
 
-mod common;
-
 use std::cell::Cell;
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +14,7 @@ use postbox_protocol::{
     Protocol, RawSerializer, Serializer, TryFromConverter,
 };
 
-use common::{Text, TextConverter};
+use crate::common::{Text, TextConverter};
 
 /// Writes angle brackets around the text. What it cannot say, and panics on, is found half-way.
 #[derive(Clone, Copy, Debug)]

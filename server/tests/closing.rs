@@ -1,8 +1,8 @@
 //! V5: closing a server, for good.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
-mod common;
-use common::*;
+use crate::common::*;
+use crate::contract;
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::common::service::echo_with_init;
 use bytes::Bytes;
-use common::service::echo_with_init;
 use postbox_server::{
     Client, FlushError, RecvError, Requests, SendError, ServeError, ServerHandle, StartError,
 };

@@ -1,8 +1,8 @@
 //! P6, P8 and P9 where the server meets the protocol: what cannot be said, empty datagrams, panics.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
-mod common;
-use common::*;
+use crate::common::*;
+use crate::contract;
 
 use std::net::SocketAddr;
 
@@ -69,7 +69,8 @@ where
     F: Fn(Client<Bytes>, Requests<Bytes>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
 {
-    Server::builder_fn(DatagramProtocol::new(Told).with_converter(Told), handle)
+    let protocol = DatagramProtocol::new(Told).with_converter(Told);
+    Server::builder_fn(protocol, boxed(handle))
 }
 
 /// Sends what it is asked, and answers how that went.

@@ -1,5 +1,5 @@
 //! What the tests of the client talk to: a server that is nothing but a socket.
-#![allow(dead_code, unreachable_pub)] // each test file uses its part
+#![allow(unreachable_pub)] // nothing outside of the tests reaches it
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 use std::future::Future;

@@ -1,5 +1,5 @@
 //! Types that use every corner of serde, and the ways there and back.
-#![allow(dead_code, reason = "every test program uses some of them")]
+#![allow(dead_code, reason = "the fuzz targets use some of them")]
 #![allow(clippy::unwrap_used, reason = "a part of the tests")]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,4 @@
 //! A message with every kind of field, and the ways there and back.
-#![allow(dead_code, reason = "every test program uses some of them")]
 #![allow(clippy::unwrap_used, reason = "a part of the tests")]
 
 use std::collections::BTreeMap;

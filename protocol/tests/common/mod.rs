@@ -1,5 +1,4 @@
 //! Parts that the tests are made of.
-#![allow(dead_code, reason = "every test program uses some of them")]
 
 use std::fmt::{self, Debug, Display};
 use std::marker::PhantomData;

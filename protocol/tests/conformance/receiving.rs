@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use crate::{broken_rule, conformance, read, write};
+use super::{broken_rule, conformance, read, write};
 
 #[test]
 fn p1_state_between_datagrams_is_found() {

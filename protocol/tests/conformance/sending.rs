@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{broken_rule, conformance, read, write};
+use super::{broken_rule, conformance, read, write};
 
 #[test]
 fn a_packet_that_comes_back_changed_is_found() {

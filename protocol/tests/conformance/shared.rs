@@ -6,7 +6,7 @@ use std::thread;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{broken_rule, conformance, read, write};
+use super::{broken_rule, conformance, read, write};
 
 #[test]
 fn p1_a_serializer_bound_to_its_thread_is_found() {

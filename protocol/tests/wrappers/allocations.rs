@@ -11,7 +11,7 @@ use postbox_protocol::{
     Serializer, SignedSerializer, SigningKey, ZlibSerializer, ZstdSerializer,
 };
 
-use crate::support::*;
+use super::support::*;
 
 fn keys() -> EncryptionKeys {
     EncryptionKeys::new(1, &SECRET)

@@ -6,7 +6,7 @@ use postbox_protocol::conformance::Conformance;
 use postbox_protocol::{Base64Error, Base64Serializer, RawSerializer, Serializer};
 use proptest::prelude::*;
 
-use crate::support::*;
+use super::support::*;
 
 const URL_SAFE: Base64Serializer<RawSerializer> = Base64Serializer::url_safe(RAW);
 const STANDARD: Base64Serializer<RawSerializer> = Base64Serializer::standard(RAW);

@@ -4,7 +4,7 @@ use postbox_protocol::conformance::Conformance;
 use postbox_protocol::{Base64Serializer, ChecksumError, ChecksumSerializer, RawSerializer};
 use proptest::prelude::*;
 
-use crate::support::*;
+use super::support::*;
 
 const CHECKED: ChecksumSerializer<RawSerializer> = ChecksumSerializer::new(RAW);
 

@@ -7,7 +7,7 @@ use postbox_protocol::{
 };
 use proptest::prelude::*;
 
-use crate::support::*;
+use super::support::*;
 
 type Object = Box<dyn Serializer<Sent = Bytes, Received = Bytes>>;
 

@@ -11,7 +11,7 @@ use postbox_protocol::{
 };
 use proptest::prelude::*;
 
-use crate::support::*;
+use super::support::*;
 
 type Encrypted = EncryptedSerializer<RawSerializer>;
 

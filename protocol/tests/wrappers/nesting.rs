@@ -7,7 +7,7 @@ use postbox_protocol::{
     PrefixedSerializer, Serializer, SignedSerializer, SigningKey, ZlibSerializer, ZstdSerializer,
 };
 
-use crate::support::*;
+use super::support::*;
 
 /// A wrapper as an object: what it makes of an object.
 type Wrapper = fn(Object) -> Object;

@@ -5,7 +5,7 @@ use postbox_protocol::conformance::Conformance;
 use postbox_protocol::{PrefixError, PrefixedSerializer, Serializer};
 use proptest::prelude::*;
 
-use crate::support::*;
+use super::support::*;
 
 const MAGIC: &[u8] = b"PB\x01";
 

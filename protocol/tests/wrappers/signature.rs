@@ -6,7 +6,7 @@ use postbox_protocol::{
 };
 use proptest::prelude::*;
 
-use crate::support::*;
+use super::support::*;
 
 fn signed() -> SignedSerializer<RawSerializer> {
     SignedSerializer::new(RAW, SigningKey::new(&SECRET))

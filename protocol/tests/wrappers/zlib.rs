@@ -6,7 +6,7 @@ use postbox_protocol::conformance::Conformance;
 use postbox_protocol::{CompressionError, Flip, RawSerializer, Serializer, ZlibSerializer};
 use proptest::prelude::*;
 
-use crate::support::*;
+use super::support::*;
 
 fn zlib() -> ZlibSerializer<RawSerializer> {
     ZlibSerializer::new(RAW)

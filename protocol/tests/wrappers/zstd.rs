@@ -6,7 +6,7 @@ use postbox_protocol::conformance::Conformance;
 use postbox_protocol::{CompressionError, Flip, RawSerializer, Serializer, ZstdSerializer};
 use proptest::prelude::*;
 
-use crate::support::*;
+use super::support::*;
 
 fn zstd() -> ZstdSerializer<RawSerializer> {
     ZstdSerializer::new(RAW)

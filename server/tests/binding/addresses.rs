@@ -4,9 +4,9 @@ use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 
 use postbox_server::{Server, ServerBuilder};
 
+use super::{check_all, is_free, on, quiet, some_ports};
 use crate::common::*;
 use crate::contract;
-use crate::{check_all, is_free, on, quiet, some_ports};
 
 /// Serves, checks that each address answers, and stops.
 async fn serve_and_check(world: &World, server: Server) {

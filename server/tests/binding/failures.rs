@@ -6,9 +6,9 @@ use std::net::{SocketAddr, UdpSocket};
 
 use postbox_server::{BindError, Server};
 
+use super::{is_free, on, quiet, some_ports};
 use crate::common::*;
 use crate::contract;
-use crate::{is_free, on, quiet, some_ports};
 
 /// The address that a failed bind names, for this reason.
 fn named(bound: Result<Server, BindError>, reason: ErrorKind) -> SocketAddr {

@@ -48,7 +48,7 @@ type BoxBody = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 /// The IP addresses that a server is bound to, once it has answered on each.
 async fn checked(world: &World, server: Server) -> Vec<String> {
     let server = TestServer::start(server).await;
-    crate::check_all(world, &server.handle).await;
+    super::check_all(world, &server.handle).await;
     let addresses = server.handle.addresses();
     server.stop().await.unwrap();
     let mut ips: Vec<_> = addresses.iter().map(|addr| addr.ip().to_string()).collect();

@@ -4,9 +4,9 @@ use std::io::ErrorKind;
 
 use postbox_server::{BindError, Server};
 
+use super::{bind, is_free};
 use crate::common::*;
 use crate::contract;
-use crate::{bind, is_free};
 
 /// Binding failed since somebody else has the port.
 fn is_in_use(bound: &Result<Server, BindError>) -> bool {

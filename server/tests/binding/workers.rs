@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use postbox_server::{Client, MemorySocket, Server, ServerBuilder};
 
+use super::{bind, quiet};
 use crate::common::*;
 use crate::contract;
-use crate::{bind, quiet};
 
 /// What the handlers saw of one remote address. A `Client` tells the server's sockets apart.
 #[derive(Default)]

@@ -12,7 +12,7 @@
 //!
 //! Nothing here sleeps to wait for something: a test waits for datagrams, notifications or log
 //! records. [`HANG`] only bounds a test that would hang.
-#![allow(dead_code, unreachable_pub)] // each test file uses its part
+#![allow(unreachable_pub)] // nothing outside of the tests reaches it
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 mod logs;
@@ -23,11 +23,10 @@ mod run;
 mod server;
 pub mod service;
 
-#[allow(unused_imports)]
 pub use {logs::*, peer::*, poll::*, run::*, server::*};
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use postbox_server::{MemoryNetwork, Server, ServerBuilder};
@@ -111,13 +110,14 @@ impl World {
 
 /// An address of this host that no other test binds: see [`World::alone`].
 pub fn alone() -> SocketAddr {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     if !cfg!(target_os = "linux") {
         return "127.0.0.1:0".parse().unwrap();
     }
-    let [_, _, high, low] = std::process::id().to_be_bytes();
-    let next = NEXT.fetch_add(1, Ordering::Relaxed).clamp(1, 254);
-    SocketAddr::from(([127, 128 | high, low, next], 0))
+    // 127, a one, 12 bits of the process, and 11 of the test: more than there are that ask.
+    let next = NEXT.fetch_add(1, Ordering::Relaxed) % 2046 + 1;
+    let host = 0x7f80_0000 | (std::process::id() & 0xfff) << 11 | next;
+    SocketAddr::new(Ipv4Addr::from_bits(host).into(), 0)
 }
 
 fn loopback(like: SocketAddr) -> SocketAddr {

@@ -1,18 +1,34 @@
 //! Running a test body on a runtime.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use postbox_server::MemoryNetwork;
 
 use super::{HANG, Kind, Logs, Rt, World};
 
+/// One type for the bodies of all tests: else the runtime is compiled for each of hundreds.
+type Body = Box<dyn FnOnce(World) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+fn boxed<F, Fut>(body: F) -> Body
+where
+    F: FnOnce(World) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    Box::new(|world| Box::pin(body(world)))
+}
+
 /// Runs a test body, then checks that it left no unexpected log record.
 pub fn run<F, Fut>(kind: Kind, rt: Rt, body: F)
 where
-    F: FnOnce(World) -> Fut,
+    F: FnOnce(World) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
+    run_boxed(kind, rt, boxed(body));
+}
+
+fn run_boxed(kind: Kind, rt: Rt, body: Body) {
     let mut builder = match rt {
         Rt::Current => tokio::runtime::Builder::new_current_thread(),
         Rt::Multi => tokio::runtime::Builder::new_multi_thread(),
@@ -28,17 +44,14 @@ where
     run_on(builder.build().unwrap(), kind, rt, HANG, &logs, body);
 }
 
-fn run_on<F, Fut>(
+fn run_on(
     runtime: tokio::runtime::Runtime,
     kind: Kind,
     rt: Rt,
     hang: Duration,
     logs: &Logs,
-    body: F,
-) where
-    F: FnOnce(World) -> Fut,
-    Fut: Future<Output = ()> + Send + 'static,
-{
+    body: Body,
+) {
     // Without a backtrace: the first one takes half a second, and the log would name its handler.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let dispatch = tracing::Dispatch::new(logs.clone());
@@ -71,6 +84,10 @@ where
     F: FnOnce(World) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
+    run_boxed_paused(boxed(body));
+}
+
+fn run_boxed_paused(body: Body) {
     // In a thread: a server that is busy for ever lets no time pass, and has to be given up.
     let (ended, has_ended) = std::sync::mpsc::channel();
     let test = std::thread::spawn(move || {
@@ -87,11 +104,7 @@ where
     }
 }
 
-fn run_clockless<F, Fut>(body: F)
-where
-    F: FnOnce(World) -> Fut,
-    Fut: Future<Output = ()> + Send + 'static,
-{
+fn run_clockless(body: Body) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -90,8 +91,31 @@ pub fn raw() -> DatagramProtocol<RawSerializer> {
     DatagramProtocol::new(RawSerializer)
 }
 
+/// The handlers of most tests, in one type: else the server is compiled for each of hundreds.
+/// Nothing is wrapped around the future, which is polled and dropped as it would be by itself.
+pub type Boxed = Box<dyn Fn(Client<Bytes>, Requests<Bytes>) -> BoxedRun + Send + Sync>;
+
+pub type BoxedRun = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+pub fn boxed<F, Fut>(handle: F) -> Boxed
+where
+    F: Fn(Client<Bytes>, Requests<Bytes>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    Box::new(move |client, requests| Box::pin(handle(client, requests)))
+}
+
 /// A server of raw datagrams whose handler is a closure.
 pub fn raw_server<F, Fut>(handle: F) -> ServerBuilder
+where
+    F: Fn(Client<Bytes>, Requests<Bytes>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    Server::builder_fn(raw(), boxed(handle))
+}
+
+/// The same as users make it, for what a handler costs.
+pub fn unboxed_server<F, Fut>(handle: F) -> ServerBuilder
 where
     F: Fn(Client<Bytes>, Requests<Bytes>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), BoxError>> + Send + 'static,

@@ -10,30 +10,27 @@ use postbox_server::{
 };
 use tokio::sync::Notify;
 
-use super::{HANG, raw};
+use super::{Boxed, HANG, boxed, raw};
 
 pub type InitFuture<'a> = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
 
-struct WithInit<I, F> {
-    init: I,
-    handle: F,
+type Init = Box<dyn for<'a> Fn(&'a mut ServiceScope) -> InitFuture<'a> + Send + Sync>;
+
+struct WithInit {
+    init: Init,
+    handle: Boxed,
 }
 
-impl<I, F, Fut> Handler for WithInit<I, F>
-where
-    I: for<'a> Fn(&'a mut ServiceScope) -> InitFuture<'a> + Send + Sync + 'static,
-    F: Fn(Client<Bytes>, Requests<Bytes>) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
-{
+impl Handler for WithInit {
     type Request = Bytes;
     type Response = Bytes;
 
-    async fn handle(
+    fn handle(
         &self,
         client: Client<Bytes>,
         requests: Requests<Bytes>,
-    ) -> Result<(), BoxError> {
-        (self.handle)(client, requests).await
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        (self.handle)(client, requests)
     }
 
     fn service_init(
@@ -51,6 +48,8 @@ where
     F: Fn(Client<Bytes>, Requests<Bytes>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
 {
+    let init = Box::new(init);
+    let handle = boxed(handle);
     Server::builder(raw(), WithInit { init, handle })
 }
 

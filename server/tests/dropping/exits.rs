@@ -8,8 +8,8 @@ use postbox_server::Limits;
 use tokio::time::Instant;
 use tracing::Level;
 
+use super::runtimes::serve_elsewhere;
 use crate::common::service::*;
-use crate::runtimes::serve_elsewhere;
 use crate::{contract, paused};
 
 struct PanicsWhenDropped(&'static str);

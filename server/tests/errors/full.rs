@@ -7,8 +7,9 @@ use bytes::Bytes;
 use postbox_server::{Client, Limits, SendError};
 use tokio::sync::mpsc;
 
+use super::{pushed, pushing};
 use crate::common::*;
-use crate::{contract, pushed, pushing};
+use crate::contract;
 
 /// The smallest outbox, whatever less is asked for.
 const ROOM: usize = 66 * 1024;

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use postbox_server::{Client, ContextVar, FlushError};
 use tokio::sync::mpsc;
 
+use super::{pushed, pushing, refused};
 use crate::common::*;
-use crate::{contract, paused, pushed, pushing, refused};
+use crate::{contract, paused};
 
 static VALUE: ContextVar<String> = ContextVar::new("value");
 

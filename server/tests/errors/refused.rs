@@ -7,8 +7,9 @@ use std::pin::pin;
 use bytes::Bytes;
 use postbox_server::{Client, FlushError, Limits, ServerBuilder};
 
+use super::{pushed, pushing, refused};
 use crate::common::*;
-use crate::{contract, pushed, pushing, refused};
+use crate::contract;
 
 /// Serves at this address, with a way to let every later send to `bad` fail.
 struct Failing {

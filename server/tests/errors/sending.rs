@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use postbox_server::FlushError;
 
+use super::{pushed, pushing, refused};
 use crate::common::*;
-use crate::{contract, paused, pushed, pushing, refused};
+use crate::{contract, paused};
 
 fn is_refused(result: &Result<(), FlushError>) -> bool {
     matches!(result, Err(FlushError::Io(error)) if error.kind() == refused().kind())

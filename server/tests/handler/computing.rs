@@ -10,8 +10,8 @@ use bytes::Bytes;
 use postbox_server::{Limits, RecvError};
 use tokio::time::{Instant, advance, sleep};
 
+use super::deadlines::{after_the_first, assert_timed_out, ms};
 use crate::common::*;
-use crate::deadlines::{after_the_first, assert_timed_out, ms};
 use crate::paused;
 
 /// Lets time pass within this very poll, as a handler does that computes.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, interval, sleep};
 
+use super::deadlines::{after_the_first, assert_timed_out, ms};
 use crate::common::*;
-use crate::deadlines::{after_the_first, assert_timed_out, ms};
 
 #[test]
 fn h7_a_deadline_works_among_futures_with_wakers_of_their_own() {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use postbox_server::{Client, Limits, ServerBuilder};
 use tokio::sync::{Notify, Semaphore};
 
-use super::common::*;
+use crate::common::*;
 use crate::contract;
 
 /// What a handler does is told by its client's address: 127.0.0.8 is refused by the handler,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use postbox_server::{Client, Incoming, MemoryNetwork, ServerHandle};
 use tokio::runtime::Runtime;
 
-use super::common::*;
+use crate::common::*;
 use crate::{contract, paused};
 
 contract! {

@@ -10,7 +10,7 @@ use bytes::{BufMut, BytesMut};
 use postbox_protocol::{BoxError, DatagramProtocol, Serializer};
 use postbox_server::{Client, MemoryNetwork, Requests, Server, ServerBuilder};
 
-use super::common::*;
+use crate::common::*;
 
 /// Allocates nothing. Counts the answers.
 struct Number(Arc<AtomicU64>);

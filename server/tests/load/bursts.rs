@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::common::*;
 use super::costs::Measured;
+use crate::common::*;
 
 /// A server whose handler answers `burst` with 60 large datagrams, in a task of its own where it is
 /// to be, and anything else with itself.
 fn server(elsewhere: bool) -> Measured {
-    Measured::new(raw_server(move |client, mut requests| async move {
+    Measured::new(unboxed_server(move |client, mut requests| async move {
         let request = requests.recv().await?;
         if request != "burst" {
             client.send(request).await?;

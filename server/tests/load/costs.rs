@@ -6,7 +6,7 @@ use std::time::Duration;
 use postbox_server::{Limits, MemoryNetwork, RecvError, ServerBuilder, ServerHandle};
 use tokio::runtime::Runtime;
 
-use super::common::*;
+use crate::common::*;
 
 /// A server on a runtime of this thread, whose allocations can be counted, and whose clock stands still.
 pub(super) struct Measured {
@@ -72,7 +72,10 @@ const CLIENTS: u64 = 1_000;
 
 #[test]
 fn l2_clients_that_were_answered_leave_no_memory_behind() {
-    let server = Measured::new(echo());
+    let server = Measured::new(unboxed_server(|client, mut requests| async move {
+        client.send(requests.recv().await?).await?;
+        Ok(())
+    }));
     let mut returned = 0;
     let mut round = |group| {
         returned += CLIENTS;
@@ -86,7 +89,7 @@ fn l2_clients_that_were_answered_leave_no_memory_behind() {
 
 #[test]
 fn l2_clients_whose_conversation_ended_leave_no_memory_behind() {
-    let server = Measured::new(raw_server(|client, mut requests| async move {
+    let server = Measured::new(unboxed_server(|client, mut requests| async move {
         client.send(requests.recv().await?).await?;
         client
             .send(requests.recv_timeout(Duration::from_secs(100)).await?)
@@ -110,7 +113,7 @@ fn l2_clients_whose_conversation_ended_leave_no_memory_behind() {
 /// In a conversation, where its handler waits for nothing else.
 #[test]
 fn l1_a_waiting_client_takes_less_than_half_a_kilobyte() {
-    let server = Measured::new(raw_server(|client, mut requests| async move {
+    let server = Measured::new(unboxed_server(|client, mut requests| async move {
         loop {
             client.send(requests.recv().await?).await?;
         }
@@ -126,7 +129,7 @@ fn l1_a_waiting_client_takes_less_than_half_a_kilobyte() {
 /// There are more of them than keep their memory for the next ones.
 #[test]
 fn l2_clients_whose_conversation_ended_leave_no_deadline_behind() {
-    let server = Measured::new(raw_server(|_, mut requests| async move {
+    let server = Measured::new(unboxed_server(|_, mut requests| async move {
         requests.recv().await?;
         requests.recv_timeout(Duration::from_secs(100)).await?;
         Ok(())
@@ -148,7 +151,7 @@ fn l2_clients_whose_conversation_ended_leave_no_deadline_behind() {
 #[test]
 fn l2_clients_that_were_left_alone_leave_no_memory_behind() {
     let limits = Limits::default().idle(Some(Duration::from_secs(1)));
-    let builder = raw_server(|_, mut requests| async move {
+    let builder = unboxed_server(|_, mut requests| async move {
         requests.recv().await?;
         assert!(matches!(requests.recv().await, Err(RecvError::TimedOut)));
         Ok(())
@@ -172,7 +175,7 @@ fn l2_clients_that_were_left_alone_leave_no_memory_behind() {
 fn l3_a_queued_datagram_takes_its_own_length_and_a_small_constant() {
     for len in [0, 10, 1_000] {
         let limits = Limits::default().client_bytes(usize::MAX);
-        let builder = raw_server(|_, mut requests| async move {
+        let builder = unboxed_server(|_, mut requests| async move {
             requests.recv().await?;
             std::future::pending().await
         });

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use postbox_server::{Limits, RecvError, Stats};
 use tokio::sync::Notify;
 
-use super::common::*;
+use super::gated;
+use crate::common::*;
 use crate::contract;
 
 contract! {
@@ -74,7 +75,7 @@ contract! {
 
     async fn l7_what_a_shutdown_drops_is_counted_as_that(world: World) {
         let gate = Arc::new(Notify::new());
-        let server = world.serve(crate::gated(&gate).grace(std::time::Duration::ZERO)).await;
+        let server = world.serve(gated(&gate).grace(std::time::Duration::ZERO)).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("first").await, "first");
         peer.send("queued").await;

@@ -7,7 +7,7 @@ use futures_core::Stream;
 use postbox_server::{Limits, RecvError};
 use tokio::time::Instant;
 
-use super::common::*;
+use crate::common::*;
 use crate::paused;
 
 /// Answers when its second receive ends, with how it ended and after how many seconds.

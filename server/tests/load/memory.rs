@@ -5,8 +5,8 @@ use std::sync::Arc;
 use postbox_server::Limits;
 use tokio::sync::Notify;
 
-use super::common::*;
 use super::gated;
+use crate::common::*;
 use crate::contract;
 
 contract! {

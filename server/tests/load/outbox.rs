@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use postbox_server::{Limits, SendError};
 
-use super::common::*;
+use crate::common::*;
 use crate::contract;
 
 /// The smallest outbox: 66 KiB.

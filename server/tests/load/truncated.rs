@@ -2,7 +2,7 @@
 
 use postbox_server::{Limits, RecvError};
 
-use super::common::*;
+use crate::common::*;
 use crate::contract;
 
 contract! {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use postbox_server::ContextVar;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use super::{HOUR, Own, with_init};
 use crate::common::*;
-use crate::{HOUR, Own, contract, paused, with_init};
+use crate::{contract, paused};
 
 /// Lives as long as its handler.
 static LAST_WILL: ContextVar<Arc<ShutsDown>> = ContextVar::new("last will");

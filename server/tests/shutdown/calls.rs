@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use postbox_server::StartError;
 use tokio::sync::Notify;
 
+use super::{HOUR, with_init};
 use crate::common::*;
-use crate::{HOUR, contract, with_init};
+use crate::contract;
 
 contract! {
     async fn v4_shutdown_without_serving_returns_at_once_and_changes_nothing(world: World) {

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use postbox_server::{BoxError, Client, FlushError, Limits, SendError, ServerBuilder};
 use tokio::sync::{Notify, mpsc};
 
+use super::{HOUR, told};
 use crate::common::*;
-use crate::{HOUR, contract, paused, told};
+use crate::{contract, paused};
 
 contract! {
     async fn v4_a_running_handler_can_end_within_the_grace(world: World) {

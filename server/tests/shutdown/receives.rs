@@ -10,8 +10,9 @@ use bytes::Bytes;
 use postbox_server::Requests;
 use tokio::sync::{Notify, mpsc};
 
+use super::{HOUR, told};
 use crate::common::*;
-use crate::{HOUR, contract, told};
+use crate::contract;
 
 contract! {
     async fn v4_a_handler_waiting_in_a_receive_is_told_closed_at_shutdown(world: World) {

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use postbox_server::{BoxError, ServerHandle};
 use tokio::sync::{Notify, mpsc};
 
+use super::{HOUR, Own, told, with_init};
 use crate::common::*;
-use crate::{HOUR, Own, contract, with_init};
+use crate::contract;
 
 contract! {
     // The one that began it goes on, so that nothing but the shutdown itself can tell the next one.
@@ -59,7 +60,7 @@ contract! {
                 let its = its.clone();
                 async move {
                     client.send(requests.recv().await?).await?;
-                    client.send(crate::told(requests.recv().await)).await?;
+                    client.send(told(requests.recv().await)).await?;
                     its.shutdown().await;
                     client.send("the other has ended".into()).await?;
                     Ok(())

@@ -1,9 +1,6 @@
 //! V4: a shutdown.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod awaited;
 mod calls;
 mod grace;
@@ -15,8 +12,8 @@ mod slowly;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::common::service::{InitFuture, echo_with_init};
 use bytes::Bytes;
-use common::service::{InitFuture, echo_with_init};
 use postbox_server::{Limits, RecvError, ServerBuilder, ServerHandle, ServiceScope};
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -1,9 +1,6 @@
 //! V2, V3, V6, V8 and V9: serving, from the call on, in the background, on several workers.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod background;
 mod ending;
 mod started;
@@ -16,8 +13,9 @@ use bytes::Bytes;
 use postbox_server::{BindError, Client, ServeError};
 use tokio::sync::Notify;
 
-use common::service::*;
-use common::*;
+use crate::common::service::*;
+use crate::common::*;
+use crate::contract;
 
 contract! {
     async fn v2_a_runtime_without_time_is_a_panic_of_the_call_and_nothing_was_served(world: World) {

@@ -1,8 +1,5 @@
 //! The suite passes what keeps its rules, and names the rule that a broken serializer breaks.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod receiving;
 mod sending;
 mod shared;
@@ -14,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use postbox_protocol::conformance::Conformance;
 use postbox_protocol::{BoxError, Flip, RawSerializer, Serializer};
 
-use common::{Text, TextConverter, Wrapped};
+use crate::common::{Text, TextConverter, Wrapped};
 
 // The format of these tests: one byte of length, then the bytes. A packet of `b"!"` cannot be said.
 

@@ -1,9 +1,6 @@
 //! L1 to L8: what a server does under load and attack.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod accounts;
 mod admission;
 mod allocations;
@@ -22,7 +19,7 @@ use bytes::Bytes;
 use postbox_server::ServerBuilder;
 use tokio::sync::Notify;
 
-use common::raw_server;
+use crate::common::raw_server;
 
 /// A server whose handlers answer the first datagram, then wait for the gate before they receive
 /// on, and answer everything until `end` comes.

@@ -1,9 +1,6 @@
 //! H1 to H14: what a handler is given, what it may do, and what its end means.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod addresses;
 mod again;
 mod answering;

@@ -1,9 +1,6 @@
 //! Where a server is bound, and with how many sockets: V1 and V9.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod addresses;
 mod failures;
 mod root;
@@ -15,7 +12,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use postbox_server::{BindError, Server, ServerBuilder, ServerHandle};
 
-use common::{Kind, World, alone};
+use crate::common::{Kind, World, alone};
 
 /// A builder for this world's sockets.
 fn on(world: &World, builder: ServerBuilder) -> ServerBuilder {

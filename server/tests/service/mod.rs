@@ -1,9 +1,6 @@
 //! The service around the handlers: S1 to S4.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod background;
 mod destructors;
 mod exits;

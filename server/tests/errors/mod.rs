@@ -1,9 +1,6 @@
 //! V7: what the network says, and a full outbox.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod full;
 mod logging;
 mod receiving;
@@ -12,8 +9,8 @@ mod sending;
 
 use std::io;
 
+use crate::common::*;
 use bytes::Bytes;
-use common::*;
 use postbox_server::{Client, ServerBuilder};
 use tokio::sync::mpsc;
 

@@ -1,0 +1,10 @@
+//! The client, from outside.
+
+mod common;
+
+mod connect;
+mod crashes;
+mod refused;
+mod sizes;
+mod talk;
+mod waiting;

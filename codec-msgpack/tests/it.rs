@@ -1,0 +1,14 @@
+//! MessagePack, from outside.
+
+mod common;
+
+mod allocations;
+mod conformance;
+mod forms;
+mod golden;
+mod hostile;
+mod received;
+mod round_trip;
+mod sent;
+mod sides;
+mod suite;

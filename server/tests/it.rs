@@ -1,0 +1,14 @@
+//! The contract, on every transport and runtime: each row by its tests.
+
+mod common;
+
+mod binding;
+mod closing;
+mod dropping;
+mod errors;
+mod handler;
+mod load;
+mod protocol;
+mod service;
+mod serving;
+mod shutdown;
