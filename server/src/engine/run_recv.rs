@@ -33,11 +33,13 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
         wait: Wait,
         whose: Whose,
     ) -> Poll<Result<P::Received, RecvError>> {
-        let streamed = self.queue.set_streams(whose == Whose::Stream);
         let begins = match whose {
-            Whose::New => true,
             Whose::Same => false,
-            Whose::Stream => !streamed,
+            Whose::New => {
+                self.queue.set_streams(false);
+                true
+            }
+            Whose::Stream => !self.queue.set_streams(true),
         };
         if begins && self.queue.waiting() != Waiting::No {
             self.stop_receive();

@@ -205,7 +205,13 @@ impl RunQueue {
     /// Makes it that of a new run.
     #[inline]
     pub(crate) fn reset(&mut self) {
-        *self = Self::default();
+        if self.is_used() {
+            self.locked = OnceLock::new();
+        }
+        *self.waiting.get_mut() = Waiting::No as u8;
+        *self.streams.get_mut() = false;
+        *self.received.get_mut() = false;
+        *self.filled.get_mut() = false;
     }
 
     /// Begins with what the run before left.
