@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use postbox_client::UdpClient;
 use postbox_codec_json::JsonSerializer;
+use postbox_examples::Report;
 use postbox_protocol::{BoxError, DatagramProtocol, Flip};
 use postbox_server::{Client, Handler, Requests, Server};
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,7 @@ fn protocol() -> DatagramProtocol<JsonSerializer<Response, Request>> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> Result<(), Report> {
     let server = Server::builder(protocol(), Counting::default());
     let server = server.bind("127.0.0.1:0").await?;
     let handle = server.handle();

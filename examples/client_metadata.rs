@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use postbox_client::UdpClient;
 use postbox_codec_json::JsonSerializer;
+use postbox_examples::Report;
 use postbox_protocol::{BoxError, DatagramProtocol, Flip};
 use postbox_server::{Client, Handler, Requests, Server, ServerHandle, ServiceScope};
 use serde::{Deserialize, Serialize};
@@ -80,7 +81,7 @@ fn protocol() -> DatagramProtocol<JsonSerializer<Seen, ()>> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> Result<(), Report> {
     let server = Server::builder(protocol(), Mirror::default()).ttl(32);
     let server = server.bind("0.0.0.0:0").await?;
     let port = server.handle().addresses()[0].port();
@@ -89,7 +90,7 @@ async fn main() -> Result<(), BoxError> {
     let mut talked = Ok(());
     let talking = async { talked = talk(SocketAddr::from(([127, 0, 0, 1], port))).await };
     server.serve_until(talking).await?;
-    talked
+    Ok(talked?)
 }
 
 async fn talk(server: SocketAddr) -> Result<(), BoxError> {

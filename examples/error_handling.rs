@@ -25,6 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use postbox_client::UdpClient;
 use postbox_codec_json::JsonSerializer;
+use postbox_examples::Report;
 use postbox_protocol::{BoxError, DatagramProtocol, RawSerializer, TryFromConverter};
 use postbox_server::{Client, Handler, RecvError, Requests, Server};
 use serde::{Deserialize, Serialize};
@@ -104,7 +105,7 @@ fn with_causes(error: &dyn Error) -> String {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> Result<(), Report> {
     // Answers go out as they are, and a `Share` is made of a `ShareDto`.
     let converter = TryFromConverter::<Answer, Answer, Share, ShareDto>::new();
     let protocol = DatagramProtocol::new(JsonSerializer::new()).with_converter(converter);
@@ -118,7 +119,7 @@ async fn main() -> Result<(), BoxError> {
     server
         .serve_until(async { talked = talk(address).await })
         .await?;
-    talked
+    Ok(talked?)
 }
 
 async fn talk(server: SocketAddr) -> Result<(), BoxError> {

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use postbox_client::UdpClient;
 use postbox_codec_json::JsonSerializer;
+use postbox_examples::Report;
 use postbox_protocol::{BoxError, DatagramProtocol};
 use postbox_server::{Client, Handler, Requests, Server};
 
@@ -59,7 +60,7 @@ fn protocol() -> DatagramProtocol<JsonSerializer<String>> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> Result<(), Report> {
     let server = Server::builder(protocol(), Shouter::default());
     let server = server.bind("127.0.0.1:0").await?;
     let address = server.handle().addresses()[0];
@@ -69,7 +70,7 @@ async fn main() -> Result<(), BoxError> {
     server
         .serve_until(async { talked = talk(address).await })
         .await?;
-    talked
+    Ok(talked?)
 }
 
 async fn talk(server: SocketAddr) -> Result<(), BoxError> {

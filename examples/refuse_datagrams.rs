@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use postbox_client::UdpClient;
 use postbox_codec_json::JsonSerializer;
+use postbox_examples::Report;
 use postbox_protocol::{BoxError, DatagramProtocol};
 use postbox_server::{Client, Handler, Requests, Server};
 
@@ -70,7 +71,7 @@ fn protocol() -> DatagramProtocol<JsonSerializer<String>> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> Result<(), Report> {
     println!("by the handler:");
     let members = Members::default();
     let club = Club {
@@ -85,7 +86,7 @@ async fn main() -> Result<(), BoxError> {
     let admitted = members.clone();
     let server = Server::builder(protocol(), Club { members: None })
         .admit(move |incoming| admitted.contains(&incoming.remote_addr()));
-    serve_two_clients(server.bind("127.0.0.1:0").await?, &members).await
+    Ok(serve_two_clients(server.bind("127.0.0.1:0").await?, &members).await?)
 }
 
 async fn serve_two_clients(server: Server, members: &Members) -> Result<(), BoxError> {

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use postbox_client::UdpClient;
 use postbox_codec_json::JsonSerializer;
+use postbox_examples::Report;
 use postbox_protocol::{BoxError, DatagramProtocol};
 use postbox_server::{Server, ServerHandle};
 
@@ -28,7 +29,7 @@ fn protocol() -> DatagramProtocol<JsonSerializer<String>> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> Result<(), Report> {
     // A closure does for a handler without state. Its types are the protocol's.
     let server = Server::builder_fn(protocol(), |client, mut requests| async move {
         client.send(requests.recv().await?).await?;

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use postbox_client::UdpClient;
 use postbox_codec_json::JsonSerializer;
+use postbox_examples::Report;
 use postbox_protocol::{BoxError, DatagramProtocol};
 use postbox_server::{Client, Handler, Requests, Server, ServiceScope, Spawner};
 use tokio::sync::watch;
@@ -108,7 +109,7 @@ fn protocol() -> DatagramProtocol<JsonSerializer<String>> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> Result<(), Report> {
     let server = Server::builder(protocol(), Bakery::new())
         .bind("127.0.0.1:0")
         .await?;
@@ -119,7 +120,7 @@ async fn main() -> Result<(), BoxError> {
     server
         .serve_until(async { talked = talk(address).await })
         .await?;
-    talked
+    Ok(talked?)
 }
 
 async fn talk(server: SocketAddr) -> Result<(), BoxError> {

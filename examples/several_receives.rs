@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use postbox_client::UdpClient;
 use postbox_codec_json::JsonSerializer;
+use postbox_examples::Report;
 use postbox_protocol::{BoxError, DatagramProtocol, Flip};
 use postbox_server::{Client, Handler, RecvError, Requests, Server};
 use serde::{Deserialize, Serialize};
@@ -80,7 +81,7 @@ fn protocol() -> DatagramProtocol<JsonSerializer<Answer, Ask>> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> Result<(), Report> {
     let server = Server::builder(protocol(), PostOffice::default());
     let server = server.bind("127.0.0.1:0").await?;
     let address = server.handle().addresses()[0];
@@ -90,7 +91,7 @@ async fn main() -> Result<(), BoxError> {
     server
         .serve_until(async { talked = talk(address).await })
         .await?;
-    talked
+    Ok(talked?)
 }
 
 async fn talk(server: SocketAddr) -> Result<(), BoxError> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use postbox_client::UdpClient;
 use postbox_codec_json::JsonSerializer;
+use postbox_examples::Report;
 use postbox_protocol::{BoxError, DatagramProtocol, Flip};
 use postbox_server::{Client, Handler, Requests, Server};
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,7 @@ fn protocol() -> DatagramProtocol<JsonSerializer<Sum, Numbers>> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> Result<(), Report> {
     let server = Server::builder(protocol(), Adder)
         .bind("127.0.0.1:0")
         .await?;
@@ -68,7 +69,7 @@ async fn main() -> Result<(), BoxError> {
     server
         .serve_until(async { talked = talk(address).await })
         .await?;
-    talked
+    Ok(talked?)
 }
 
 async fn talk(server: SocketAddr) -> Result<(), BoxError> {

@@ -17,6 +17,7 @@ use postbox_client::UdpClient;
 use postbox_codec_json::JsonSerializer;
 use postbox_codec_msgpack::MessagePackSerializer;
 use postbox_codec_protobuf::ProtobufSerializer;
+use postbox_examples::Report;
 use postbox_protocol::{BoxError, DatagramProtocol, Flip, Protocol, TryFromConverter};
 use postbox_server::{Client, Handler, Requests, ServeError, Server};
 use serde::{Deserialize, Serialize};
@@ -107,7 +108,7 @@ impl From<proto::Sum> for Sum {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> Result<(), Report> {
     let adder = Arc::new(Adder::default());
     let mut serving = JoinSet::new();
     let servers = [

@@ -16,8 +16,8 @@ use crate::{ConnectError, UdpRecvError, UdpSendError};
 /// A client of one UDP server: sends `Sent` to it, and receives `Received` from it.
 ///
 /// Its socket is connected, so datagrams from anybody else are ignored. It takes `&self` and can be
-/// cloned: one task can send while another receives. Clones share the socket; each datagram is
-/// received by one of them.
+/// cloned, so that one task sends while another receives. Clones share the socket, and each datagram
+/// is received by **one** of them: tasks that ask and wait for their answers need a client each.
 ///
 /// It is also a [`Stream`](futures_core::Stream) of what [`recv`](Self::recv) answers, without an
 /// end.
@@ -26,6 +26,26 @@ use crate::{ConnectError, UdpRecvError, UdpSendError};
 ///
 /// Here *cancel safe* means: dropping the future of a send before it is ready sends nothing, and
 /// dropping the future of a receive before it is ready loses no datagram. All methods are.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use postbox_client::UdpClient;
+/// use postbox_codec_json::JsonSerializer;
+/// use postbox_protocol::{BoxError, DatagramProtocol};
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), BoxError> {
+///     // The client sends a text, and receives its length.
+///     let protocol = DatagramProtocol::new(JsonSerializer::<String, usize>::new());
+///     let client = UdpClient::connect("localhost:9000", protocol).await?;
+///     client.send("hello".to_owned()).await?;
+///     println!("{}", client.recv_timeout(Duration::from_secs(1)).await?);
+///     Ok(())
+/// }
+/// ```
 pub struct UdpClient<Sent, Received = Sent> {
     pub(crate) shared: Arc<Shared<Sent, Received>>,
     send_limit: usize,

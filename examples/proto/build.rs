@@ -1,8 +1,9 @@
 //! Compiles the schema, with a compiler in Rust (no `protoc` has to be installed), and makes
-//! programs of the code on the repository's first page, which the documentation's tests compile.
+//! programs of the code on the repository's first page and in its guide, which the documentation's
+//! tests compile.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -10,37 +11,51 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = protox::compile(["sum.proto"], ["proto"])?;
     prost_build::Config::new().compile_fds(files)?;
 
-    println!("cargo:rerun-if-changed=../README.md");
-    let page = fs::read_to_string("../README.md")?;
+    let mut pages = vec![PathBuf::from("../README.md")];
+    println!("cargo:rerun-if-changed=../docs");
+    for file in fs::read_dir("../docs")? {
+        pages.extend(Some(file?.path()).filter(|path| path.extension() == Some("md".as_ref())));
+    }
+    pages[1..].sort();
+
+    let mut tests = String::new();
+    let mut server = None;
+    for page in &pages {
+        for code in code_of(page)? {
+            let server = server.get_or_insert_with(|| code.clone()); // the first page's
+            tests += &test(server, &code);
+        }
+    }
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("first_page.md"), first_page(&page)?)?;
+    fs::write(out.join("pages.md"), tests)?;
     Ok(())
 }
 
-/// Each program as it is; and what is no program, as the body of a function behind the first one,
-/// with the imports that the page leaves out.
-fn first_page(page: &str) -> Result<String, &'static str> {
+fn code_of(page: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={}", page.display());
+    let page = fs::read_to_string(page)?;
     let blocks = page.split("```rust\n").skip(1);
-    let code = blocks.filter_map(|block| Some(block.split_once("```")?.0));
-    let (programs, parts): (Vec<_>, Vec<_>) = code.partition(|code| code.contains("fn main()"));
-    let [server, _client] = programs[..] else {
-        return Err("the first page has to have two programs: a server and its client");
-    };
-    let mut tests: Vec<String> = programs.iter().map(|code| test(code)).collect();
-    tests.extend(parts.iter().map(|part| {
-        test(&format!(
-            "{server}\n\
-             use {{postbox::RecvError, std::time::Duration}};\n\
+    let code = blocks.filter_map(|block| Some(block.split_once("```")?.0.to_owned()));
+    Ok(code.collect())
+}
+
+/// A program as it is, and a test as a program that is run. What is neither stands in a function
+/// behind the first page's server, whose protocol, client and requests it is given.
+fn test(server: &str, code: &str) -> String {
+    if code.contains("fn main()") {
+        format!("```no_run\n{code}```\n\n")
+    } else if let Some((items, test)) = code.split_once("#[tokio::test]\nasync fn ") {
+        let body = test.split_once('(').map_or(test, |(_name, rest)| rest);
+        format!("```\n{items}#[tokio::main]\nasync fn main({body}```\n\n")
+    } else {
+        format!(
+            "```no_run\n\
+             {server}\n\
              async fn part(\n\
                  protocol: DatagramProtocol<JsonSerializer<Reply, Ask>>,\n\
                  client: Client<Reply>,\n\
                  mut asks: Requests<Ask>,\n\
-             ) -> Result<(), BoxError> {{\n{part}Ok(())\n}}"
-        ))
-    }));
-    Ok(tests.concat())
-}
-
-fn test(code: &str) -> String {
-    format!("```no_run\n{code}\n```\n\n")
+             ) -> Result<(), BoxError> {{\n{code}Ok(())\n}}\n```\n\n"
+        )
+    }
 }

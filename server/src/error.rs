@@ -8,6 +8,21 @@ use postbox_protocol::{BoxError, DatagramMakeError, DatagramParseError};
 
 /// Why a receive gave no request. Each is about this receive only: the handler can act on it and
 /// receive again, except after [`Closed`](Self::Closed).
+///
+/// ```
+/// use postbox_server::{BoxError, Client, RecvError, Requests};
+///
+/// async fn handle(client: Client<String>, mut requests: Requests<u32>) -> Result<(), BoxError> {
+///     let answer = match requests.recv().await {
+///         Ok(number) => format!("twice that is {}", 2 * u64::from(number)),
+///         Err(RecvError::Parse(_)) => "that is not a number".to_owned(),
+///         Err(RecvError::TimedOut) => return Ok(()), // the client says no more
+///         Err(error) => return Err(error.into()),    // the server logs it
+///     };
+///     client.send(answer).await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
@@ -40,6 +55,21 @@ pub enum RecvError {
 
 /// Why a packet was not sent. It speaks of this packet alone; later sends work, except after
 /// [`Closed`](Self::Closed).
+///
+/// ```
+/// use postbox_server::{BoxError, Client, Requests, SendError};
+///
+/// async fn handle(client: Client<String>, mut requests: Requests<u16>) -> Result<(), BoxError> {
+///     let zeros = "0".repeat(requests.recv().await?.into());
+///     match client.send(zeros).await {
+///         Err(SendError::TooLarge { limit, .. }) => {
+///             client.send(format!("a datagram holds {limit} bytes")).await?;
+///         }
+///         sent => sent?,
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -70,6 +100,22 @@ pub enum SendError {
 }
 
 /// Why a flush failed.
+///
+/// ```
+/// use postbox_server::{Client, FlushError};
+///
+/// /// Whether everything that was sent has left this machine. Nothing tells whether it arrived.
+/// async fn has_left(client: &Client<String>) -> bool {
+///     match client.flush().await {
+///         Ok(()) => true,
+///         Err(FlushError::Io(error)) => {
+///             eprintln!("the system refused a datagram to {}: {error}", client.remote_addr());
+///             false
+///         }
+///         Err(_) => false, // the server has stopped
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlushError {
@@ -82,6 +128,22 @@ pub enum FlushError {
 }
 
 /// Why a server could not be bound.
+///
+/// ```
+/// use std::io::ErrorKind;
+///
+/// use postbox_server::{BindError, Server, ServerBuilder};
+///
+/// async fn bind(builder: ServerBuilder) -> Result<Server, BindError> {
+///     let bound = builder.bind("localhost:9000").await;
+///     if let Err(BindError::Bind { addr, source }) = &bound
+///         && source.kind() == ErrorKind::AddrInUse
+///     {
+///         eprintln!("something else serves on {addr}");
+///     }
+///     bound
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
@@ -113,6 +175,27 @@ pub enum BindError {
 }
 
 /// Why serving ended, other than by a shutdown.
+///
+/// Its `{error}` names what failed; why is in its [`source`](std::error::Error::source).
+///
+/// ```
+/// use std::error::Error;
+///
+/// use postbox_server::{ServeError, Server};
+///
+/// async fn serve(server: &Server) -> Result<(), ServeError> {
+///     let served = server.serve_until(tokio::signal::ctrl_c()).await;
+///     if let Err(error) = &served {
+///         eprintln!("{error}");
+///         let mut cause = error.source();
+///         while let Some(error) = cause {
+///             eprintln!("  because: {error}");
+///             cause = error.source();
+///         }
+///     }
+///     served
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {

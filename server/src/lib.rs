@@ -1,47 +1,71 @@
-//! Typed UDP servers: one handler for the service, one run of it for each client at a time, each
-//! client with its own bounded queue.
+//! Typed UDP servers: you write one async handler, and each client has its own run of it, with a
+//! bounded queue of its own.
 //!
-//! This crate moves datagrams between sockets and handlers. It knows no format: that is the
-//! protocol object's part (`postbox-protocol`, with one of the codecs `postbox-codec-json`,
-//! `postbox-codec-msgpack` and `postbox-codec-protobuf`). Clients of a server are made with
-//! `postbox-client`. It adds no reliability, order or congestion control to UDP.
+//! This crate moves datagrams between sockets and handlers. It knows no format: that is the part of
+//! the protocol object, from `postbox-protocol` and one of the codecs `postbox-codec-json`,
+//! `postbox-codec-msgpack` and `postbox-codec-protobuf`. It adds no reliability, order or congestion
+//! control to UDP. Clients of a server are made with `postbox-client`.
 //!
-//! ```
-//! use postbox_protocol::{DatagramProtocol, RawSerializer};
+//! # Where to look
+//!
+//! | to | see |
+//! |---|---|
+//! | write a handler | [`Handler`]; from a closure: [`builder_fn`](Server::builder_fn), [`handler_fn`] |
+//! | receive from a client | [`Requests`], [`RecvError`] |
+//! | answer it, now or later | [`Client`], [`SendError`], [`FlushError`] |
+//! | configure and bind | [`ServerBuilder`], [`BindAddrs`], [`BindError`] |
+//! | serve | [`Server`], [`serve_until`](Server::serve_until), [`ServeError`] |
+//! | stop, or wait for the start | [`ServerHandle`] |
+//! | set bounds | [`Limits`] |
+//! | refuse clients early | [`admit`](ServerBuilder::admit), [`Incoming`] |
+//! | see what it does | [`stats`](ServerHandle::stats), [`Stats`] |
+//! | start background tasks, undo things at the end | [`service_init`](Handler::service_init), [`ServiceScope`], [`Spawner`] |
+//! | give each client a value that nobody passes along | [`ContextVar`] |
+//! | test a handler without sockets | [`MemoryNetwork`] |
+//! | serve without async | [`BlockingServer`] |
+//! | choose a handler at run time | [`BoxedHandler`] |
+//! | read and set options of the sockets | [`sockets`](ServerHandle::sockets), [`SocketOptions`] |
+//!
+//! # Examples
+//!
+//! ```no_run
+//! use postbox_codec_json::JsonSerializer;
+//! use postbox_protocol::DatagramProtocol;
 //! use postbox_server::{BoxError, Client, Handler, Requests, Server};
-//! # use bytes::Bytes;
 //!
-//! struct Echo;
+//! struct Greeter;
 //!
-//! impl Handler for Echo {
-//!     type Request = Bytes;
-//!     type Response = Bytes;
+//! impl Handler for Greeter {
+//!     type Request = String;
+//!     type Response = String;
 //!
 //!     async fn handle(
 //!         &self,
-//!         client: Client<Bytes>,
-//!         mut requests: Requests<Bytes>,
+//!         client: Client<String>,
+//!         mut requests: Requests<String>,
 //!     ) -> Result<(), BoxError> {
-//!         let request = requests.recv().await?; // parsed here
-//!         client.send(request).await?;
+//!         let name = requests.recv().await?; // parsed here
+//!         client.send(format!("Hello, {name}!")).await?;
 //!         Ok(())
 //!     }
 //! }
 //!
-//! # async fn example() -> Result<(), BoxError> {
-//! let protocol = DatagramProtocol::new(RawSerializer);
-//! let server = Server::builder(protocol, Echo).bind("localhost:9000").await?;
-//! server.serve_until(tokio::signal::ctrl_c()).await?;
-//! # Ok(())
-//! # }
+//! #[tokio::main]
+//! async fn main() -> Result<(), BoxError> {
+//!     // The server sends a text and receives a text.
+//!     let protocol = DatagramProtocol::new(JsonSerializer::<String, String>::new());
+//!     let server = Server::builder(protocol, Greeter).bind("localhost:9000").await?;
+//!     server.serve_until(tokio::signal::ctrl_c()).await?;
+//!     Ok(())
+//! }
 //! ```
 //!
-//! Start at [`Handler`] and [`Server`]. Handlers are tested without sockets on a [`MemoryNetwork`];
-//! a program without async has the [`BlockingServer`]. Errors and panics of handlers are logged
-//! with `tracing`: without a subscriber they are not seen. However many bad datagrams there are,
-//! each worker logs one line a second about them, with the number of those left out in
-//! `suppressed`. The same holds for clients that say nothing for as long as a receive waits for
-//! them.
+//! # The log
+//!
+//! Errors and panics of handlers are logged with `tracing`: without a subscriber they are not seen.
+//! However many bad datagrams there are, each worker logs one line a second about them, with the
+//! number of those left out in `suppressed`. The same holds for clients that say nothing for as long
+//! as a receive waits for them.
 //!
 //! # Systems
 //!

@@ -30,18 +30,18 @@ impl Case {
     /// other compilers and C libraries. Two runs differ by 0.1 %, since the hasher is seeded.
     pub(crate) fn budget(self) -> u64 {
         match self {
-            Self::RawOneshot => 1685,
-            Self::RawSession => 1785,
-            Self::RawBurstsOneshot => 1272,
-            Self::RawBurstsSession => 844,
-            Self::RawIdle => 7267,
-            Self::RefusedByAdmission => 262,
-            Self::RefusedBeforeReceive => 859,
-            Self::JsonOneshot => 8723,
-            Self::JsonSession => 8854,
-            Self::JsonLargeOneshot => 54_732,
-            Self::MsgpackOneshot => 7706,
-            Self::ProtobufOneshot => 4659,
+            Self::RawOneshot => 1681,
+            Self::RawSession => 1762,
+            Self::RawBurstsOneshot => 1490,
+            Self::RawBurstsSession => 870,
+            Self::RawIdle => 7143,
+            Self::RefusedByAdmission => 275,
+            Self::RefusedBeforeReceive => 862,
+            Self::JsonOneshot => 8748,
+            Self::JsonSession => 8844,
+            Self::JsonLargeOneshot => 54_999,
+            Self::MsgpackOneshot => 7737,
+            Self::ProtobufOneshot => 4684,
         }
     }
 

@@ -6,7 +6,7 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use crate::{BoxError, Flip, Serializer};
 
-/// A tokio-util [`Encoder`] and [`Decoder`] as a serializer: one frame is one datagram.
+/// A tokio-util `Encoder` and `Decoder` as a serializer: one frame is one datagram.
 ///
 /// Codecs are made for streams. Here the whole datagram has to be exactly one frame:
 ///

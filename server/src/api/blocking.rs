@@ -21,24 +21,24 @@ use crate::service::ServerHandle;
 /// dropped: both panic.
 ///
 /// ```
-/// # use bytes::Bytes;
-/// # use postbox_protocol::{DatagramProtocol, RawSerializer};
-/// # use postbox_server::{BlockingServer, BoxError, Server};
-/// # fn main() -> Result<(), BoxError> {
-/// let protocol = DatagramProtocol::new(RawSerializer);
-/// let builder = Server::builder_fn(protocol, |client, mut requests| async move {
-///     client.send(requests.recv().await?).await?;
+/// use postbox_protocol::{DatagramProtocol, RawSerializer};
+/// use postbox_server::{BlockingServer, BoxError, Server};
+///
+/// fn main() -> Result<(), BoxError> {
+///     let protocol = DatagramProtocol::new(RawSerializer);
+///     let builder = Server::builder_fn(protocol, |client, mut requests| async move {
+///         client.send(requests.recv().await?).await?;
+///         Ok(())
+///     });
+///     let server = BlockingServer::bind(builder, "127.0.0.1:0")?;
+///     let handle = server.handle();
+///     let serving = std::thread::spawn(move || server.serve_forever());
+///     handle.blocking_started()?;
+///     // ... a program that knows nothing of async ...
+///     handle.blocking_shutdown();
+///     serving.join().expect("it does not panic")?;
 ///     Ok(())
-/// });
-/// let server = BlockingServer::bind(builder, "127.0.0.1:0")?;
-/// let handle = server.handle();
-/// let serving = std::thread::spawn(move || server.serve_forever());
-/// handle.blocking_started()?;
-/// // ... a program that knows nothing of async ...
-/// handle.blocking_shutdown();
-/// serving.join().expect("it does not panic")?;
-/// # Ok(())
-/// # }
+/// }
 /// ```
 pub struct BlockingServer {
     server: Server,

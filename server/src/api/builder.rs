@@ -11,19 +11,42 @@ use socket2::Socket;
 
 use super::Server;
 use crate::config::Limits;
-use crate::config::addresses::{self, BindAddrs, Wanted};
+use crate::config::addresses::{self, BindAddrs, Requested};
 use crate::error::BindError;
 use crate::handler::{Admission, Handler, Incoming};
 use crate::service::Shared;
 use crate::serving::{App, Application};
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
 use crate::transport::UdpEndpoint;
 use crate::transport::socket::{MulticastGroup, SocketConfig, open_group};
 use crate::transport::{Endpoint, MemoryNetwork, PlainEndpoint};
 
 type MakeApplication = dyn FnOnce(Option<Arc<Admission>>) -> Arc<dyn Application> + Send;
 
-/// A server that is not bound yet. Made by [`Server::builder`].
+/// A server that is not bound yet. Made by [`Server::builder`] or [`Server::builder_fn`].
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use postbox_protocol::{BoxError, DatagramProtocol, RawSerializer};
+/// use postbox_server::{Limits, Server};
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), BoxError> {
+///     let protocol = DatagramProtocol::new(RawSerializer);
+///     let builder = Server::builder_fn(protocol, |client, mut requests| async move {
+///         client.send(requests.recv().await?).await?;
+///         Ok(())
+///     });
+///     let server = builder
+///         .limits(Limits::default().clients(10_000))
+///         .grace(Duration::from_secs(5))
+///         .workers(2)
+///         .bind_every_interface(9000)?;
+///     server.serve_until(tokio::signal::ctrl_c()).await?;
+///     Ok(())
+/// }
+/// ```
 #[must_use = "a builder does nothing until it is bound"]
 pub struct ServerBuilder {
     /// Makes what is served, once it is known whom it admits.
@@ -58,7 +81,12 @@ impl ServerBuilder {
             sockets: SocketConfig::default(),
         }
     }
+}
 
+/// # Bounds and admission
+///
+/// How much the server may hold, and who may start a handler.
+impl ServerBuilder {
     /// Sets the server's bounds: all of them, so also an earlier [`grace`](Self::grace).
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -71,6 +99,21 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets the admission check. It is asked for each datagram of a client that has no handler,
+    /// before anything is allocated for that client; a `false` drops the datagram, and is counted.
+    ///
+    /// It runs in the receive loop, so it must be quick. Where it panics, which is logged, the
+    /// datagram is refused.
+    pub fn admit(mut self, check: impl Fn(&Incoming<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.admission = Some(Arc::new(check));
+        self
+    }
+}
+
+/// # Workers and transport
+///
+/// How many receive loops there are, and what they receive and send with.
+impl ServerBuilder {
     /// Sets the number of workers, each with a socket of its own for each address. Default, and the
     /// least, 1.
     ///
@@ -91,16 +134,30 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets the admission check. It is asked for each datagram of a client that has no handler,
-    /// before anything is allocated for that client; a `false` drops the datagram, and is counted.
-    ///
-    /// It runs in the receive loop, so it must be quick. Where it panics, which is logged, the
-    /// datagram is refused.
-    pub fn admit(mut self, check: impl Fn(&Incoming<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.admission = Some(Arc::new(check));
+    /// Uses tokio's own socket, one datagram at a time, also where batched system calls are at
+    /// hand. It cannot tell the local address on a wildcard bind, nor a truncated datagram, hears
+    /// no [ICMP errors](Self::icmp_errors), and with several [`workers`](Self::workers) on a
+    /// wildcard bind each of them answers a broadcast. Default off.
+    pub fn plain_transport(mut self, plain: bool) -> Self {
+        self.plain_transport = plain;
         self
     }
 
+    /// Lets the kernel coalesce received datagrams and segment runs of equal-sized answers to one
+    /// client (`UDP_GRO`, `UDP_SEGMENT`; Linux). Default on, and off by itself where the kernel
+    /// refuses.
+    ///
+    /// It saves CPU, but a client gets the first of such answers with the last.
+    pub fn offloads(mut self, allow: bool) -> Self {
+        self.offloads = allow;
+        self
+    }
+}
+
+/// # Options of the sockets
+///
+/// What is asked of the sockets that the server opens itself.
+impl ServerBuilder {
     /// Lets other sockets share the port (`SO_REUSEPORT`). Default: a port in use is an error,
     /// whatever the number of workers.
     ///
@@ -141,23 +198,6 @@ impl ServerBuilder {
         self
     }
 
-    /// Joins an IPv4 multicast group, on the interface with the given address.
-    pub fn join_multicast_v4(mut self, group: Ipv4Addr, interface: Ipv4Addr) -> Self {
-        self.sockets
-            .multicast
-            .push(MulticastGroup::V4 { group, interface });
-        self
-    }
-
-    /// Joins an IPv6 multicast group, on the interface with the given index (0: the system
-    /// chooses).
-    pub fn join_multicast_v6(mut self, group: Ipv6Addr, interface: u32) -> Self {
-        self.sockets
-            .multicast
-            .push(MulticastGroup::V6 { group, interface });
-        self
-    }
-
     /// Refuses answers that are longer than the network device takes (1,472 bytes over IPv4 on
     /// Ethernet), instead of sending them in fragments. Default off. Linux only: elsewhere binding
     /// fails.
@@ -179,25 +219,28 @@ impl ServerBuilder {
         self
     }
 
-    /// Lets the kernel coalesce received datagrams and segment runs of equal-sized answers to one
-    /// client (`UDP_GRO`, `UDP_SEGMENT`; Linux). Default on, and off by itself where the kernel
-    /// refuses.
-    ///
-    /// It saves CPU, but a client gets the first of such answers with the last.
-    pub fn offloads(mut self, allow: bool) -> Self {
-        self.offloads = allow;
+    /// Joins an IPv4 multicast group, on the interface with the given address.
+    pub fn join_multicast_v4(mut self, group: Ipv4Addr, interface: Ipv4Addr) -> Self {
+        self.sockets
+            .multicast
+            .push(MulticastGroup::V4 { group, interface });
         self
     }
 
-    /// Uses tokio's own socket, one datagram at a time, also where batched system calls are at
-    /// hand. It cannot tell the local address on a wildcard bind, nor a truncated datagram, hears
-    /// no [ICMP errors](Self::icmp_errors), and with several [`workers`](Self::workers) on a
-    /// wildcard bind each of them answers a broadcast. Default off.
-    pub fn plain_transport(mut self, plain: bool) -> Self {
-        self.plain_transport = plain;
+    /// Joins an IPv6 multicast group, on the interface with the given index (0: the system
+    /// chooses).
+    pub fn join_multicast_v6(mut self, group: Ipv6Addr, interface: u32) -> Self {
+        self.sockets
+            .multicast
+            .push(MulticastGroup::V6 { group, interface });
         self
     }
+}
 
+/// # Binding
+///
+/// The last step: each of these makes the [`Server`], which listens from then on.
+impl ServerBuilder {
     /// Binds one host or several. All addresses of a name are bound, but for those of a family
     /// (IPv4 or IPv6) that this host lacks; duplicates are removed.
     ///
@@ -277,8 +320,10 @@ impl ServerBuilder {
         let endpoint = |member| Arc::new(member) as Arc<dyn Endpoint>;
         self.build(group.into_iter().map(endpoint).collect())
     }
+}
 
-    pub(crate) fn bind_all(self, wanted: &[Wanted]) -> Result<Server, BindError> {
+impl ServerBuilder {
+    pub(crate) fn bind_all(self, wanted: &[Requested]) -> Result<Server, BindError> {
         let mut endpoints = Vec::new();
         for addr in addresses::usable(wanted, addresses::lacks_family) {
             endpoints.extend(self.open(addr)?);
@@ -301,7 +346,7 @@ impl ServerBuilder {
 
     /// What serves this socket, which is a member of a group.
     fn endpoint(&self, socket: Socket, addr: SocketAddr, member: usize) -> Arc<dyn Endpoint> {
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(postbox_plain)))]
         if !self.plain_transport {
             let unicast_only = member > 0;
             return Arc::new(UdpEndpoint::new(socket, addr, unicast_only, self.offloads));

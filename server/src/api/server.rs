@@ -19,6 +19,25 @@ use crate::serving::{Application, serve};
 /// Made by [`Server::builder`]. It serves while [`serve_forever`](Self::serve_forever) or
 /// [`serve_until`](Self::serve_until) runs, and can serve again afterwards. Dropping it closes it,
 /// which the log tells (as a warning) if that ends a serving.
+///
+/// ```no_run
+/// use postbox_codec_json::JsonSerializer;
+/// use postbox_protocol::{BoxError, DatagramProtocol};
+/// use postbox_server::Server;
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), BoxError> {
+///     // The server sends a number and receives a text.
+///     let protocol = DatagramProtocol::new(JsonSerializer::<usize, String>::new());
+///     let builder = Server::builder_fn(protocol, |client, mut requests| async move {
+///         client.send(requests.recv().await?.len()).await?;
+///         Ok(())
+///     });
+///     let server = builder.bind("localhost:9000").await?;
+///     server.serve_until(tokio::signal::ctrl_c()).await?;
+///     Ok(())
+/// }
+/// ```
 pub struct Server {
     shared: Arc<Shared>,
     app: Arc<dyn Application>,
@@ -46,9 +65,9 @@ impl Server {
     /// have the answer's type, and a `send` that wants the request's. `.flip()` it then.
     ///
     /// ```
-    /// # use bytes::Bytes;
-    /// # use postbox_protocol::{DatagramProtocol, RawSerializer};
-    /// # use postbox_server::Server;
+    /// use postbox_protocol::{DatagramProtocol, RawSerializer};
+    /// use postbox_server::Server;
+    ///
     /// let echo = Server::builder_fn(
     ///     DatagramProtocol::new(RawSerializer),
     ///     |client, mut requests| async move {

@@ -7,6 +7,20 @@ use crate::error::BindError;
 
 /// One or several addresses to bind: `"localhost:9000"`, a [`SocketAddr`], `("::1", 9000)`, or an
 /// array, slice or `Vec` of these. Port 0 picks a free port.
+///
+/// ```
+/// use std::net::{Ipv4Addr, SocketAddr};
+///
+/// use postbox_server::BindAddrs;
+///
+/// fn takes(_: impl BindAddrs) {}
+///
+/// takes("localhost:9000"); // all addresses of the name
+/// takes(("127.0.0.1", 9000));
+/// takes((Ipv4Addr::UNSPECIFIED, 9000)); // every IPv4 interface
+/// takes(SocketAddr::from(([127, 0, 0, 1], 9000)));
+/// takes(["127.0.0.1:9000", "[::1]:9000"]);
+/// ```
 #[diagnostic::on_unimplemented(
     note = "write `\"localhost:9000\"`, `(ip, port)`, a `SocketAddr`, or several of these"
 )]
@@ -83,7 +97,7 @@ impl<T: BindAddrs + Clone> BindAddrs for &[T] {
 
 /// An address to bind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct Requested {
     addr: SocketAddr,
     /// The user wrote this very address. Others were found for a name, or stand for every
     /// interface.
@@ -91,8 +105,8 @@ pub(crate) struct Wanted {
 }
 
 /// Resolves names, all their addresses, and removes duplicates. The order stays.
-pub(crate) async fn resolve(hosts: Vec<Host>) -> Result<Vec<Wanted>, BindError> {
-    let mut all: Vec<Wanted> = Vec::new();
+pub(crate) async fn resolve(hosts: Vec<Host>) -> Result<Vec<Requested>, BindError> {
+    let mut all: Vec<Requested> = Vec::new();
     for host in hosts {
         let (resolved, is_written) = match host {
             Host::Addr(addr) => (vec![addr], true),
@@ -109,7 +123,7 @@ pub(crate) async fn resolve(hosts: Vec<Host>) -> Result<Vec<Wanted>, BindError> 
         for addr in resolved {
             match all.iter_mut().find(|wanted| wanted.addr == addr) {
                 Some(wanted) => wanted.is_written |= is_written,
-                None => all.push(Wanted { addr, is_written }),
+                None => all.push(Requested { addr, is_written }),
             }
         }
     }
@@ -117,9 +131,9 @@ pub(crate) async fn resolve(hosts: Vec<Host>) -> Result<Vec<Wanted>, BindError> 
 }
 
 /// All IPv4 and all IPv6 addresses of this host.
-pub(crate) fn every_interface(port: u16) -> Vec<Wanted> {
+pub(crate) fn every_interface(port: u16) -> Vec<Requested> {
     let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-    let wanted = |ip| Wanted {
+    let wanted = |ip| Requested {
         addr: SocketAddr::new(ip, port),
         is_written: false,
     };
@@ -129,9 +143,9 @@ pub(crate) fn every_interface(port: u16) -> Vec<Wanted> {
 /// The addresses without those that nobody wrote and whose family the host lacks: `localhost` is
 /// often both `127.0.0.1` and `::1` where there is no IPv6. All of them if no other is left, so
 /// that binding tells what is wrong.
-pub(crate) fn usable(wanted: &[Wanted], lacks: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
-    let is_usable = |wanted: &&Wanted| wanted.is_written || !lacks(wanted.addr);
-    let addr = |wanted: &Wanted| wanted.addr;
+pub(crate) fn usable(wanted: &[Requested], lacks: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
+    let is_usable = |wanted: &&Requested| wanted.is_written || !lacks(wanted.addr);
+    let addr = |wanted: &Requested| wanted.addr;
     let usable: Vec<_> = wanted.iter().filter(is_usable).map(addr).collect();
     if usable.is_empty() {
         return wanted.iter().map(addr).collect();
@@ -223,12 +237,12 @@ mod tests {
 
     #[tokio::test]
     async fn v1_a_family_that_the_host_lacks_is_passed_over_where_nobody_wrote_its_address() {
-        let without_v6 = |wanted: &[Wanted]| {
+        let without_v6 = |wanted: &[Requested]| {
             let usable = usable(wanted, |addr| addr.is_ipv6());
             usable.iter().map(SocketAddr::to_string).collect::<Vec<_>>()
         };
         assert_eq!(without_v6(&every_interface(9000)), ["0.0.0.0:9000"]);
-        let named = ["127.0.0.1:1", "[::1]:1"].map(|addr| Wanted {
+        let named = ["127.0.0.1:1", "[::1]:1"].map(|addr| Requested {
             addr: addr.parse().unwrap(),
             is_written: false,
         });

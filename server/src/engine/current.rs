@@ -2,7 +2,7 @@
 //!
 //! A receive finds its datagram here, still in the receive buffer, and a send goes to the worker's
 //! outbox, both without a lock. `Requests` and `Client` that are used from elsewhere find nothing of
-//! their worker, and go through the run's queue and the worker's remote queue instead.
+//! their worker, and go through the run's queue and the worker's inject queue instead.
 //!
 //! It is borrowed for single steps, never while user code runs.
 
@@ -19,7 +19,7 @@ use crate::engine::outbox::Outbox;
 
 /// What the worker that polls handlers on this thread lends to them.
 #[derive(Debug, Default)]
-pub(crate) struct Lent {
+pub(crate) struct PollContext {
     /// The address of what the worker shares with its runs.
     pub(crate) worker: usize,
     pub(crate) outbox: Outbox,
@@ -60,7 +60,7 @@ impl HandlerPoll {
 }
 
 struct Thread {
-    lent: RefCell<Option<Box<Lent>>>,
+    context: RefCell<Option<Box<PollContext>>>,
     /// Packets are encoded here.
     scratch: RefCell<Option<Box<BytesMut>>>,
 }
@@ -68,7 +68,7 @@ struct Thread {
 thread_local! {
     static THREAD: Thread = const {
         Thread {
-            lent: RefCell::new(None),
+            context: RefCell::new(None),
             scratch: RefCell::new(None),
         }
     };
@@ -77,27 +77,27 @@ thread_local! {
 /// Lends this to handlers on this thread, until the guard hands it back: also where the worker
 /// itself panics. A handler may itself run another server on this thread, whose worker lends its own
 /// meanwhile.
-pub(crate) fn lend(lent: Option<Box<Lent>>) -> Lending {
-    Lending {
-        outer: replace(lent),
+pub(crate) fn enter(context: Option<Box<PollContext>>) -> EnterGuard {
+    EnterGuard {
+        outer: replace(context),
         ended: false,
     }
 }
 
-/// See [`lend`].
-pub(crate) struct Lending {
-    outer: Option<Box<Lent>>,
+/// See [`enter`].
+pub(crate) struct EnterGuard {
+    outer: Option<Box<PollContext>>,
     ended: bool,
 }
 
-impl Lending {
-    pub(crate) fn end(mut self) -> Option<Box<Lent>> {
+impl EnterGuard {
+    pub(crate) fn end(mut self) -> Option<Box<PollContext>> {
         self.ended = true;
         replace(self.outer.take())
     }
 }
 
-impl Drop for Lending {
+impl Drop for EnterGuard {
     fn drop(&mut self) {
         if !self.ended {
             replace(self.outer.take());
@@ -105,18 +105,25 @@ impl Drop for Lending {
     }
 }
 
-fn replace(lent: Option<Box<Lent>>) -> Option<Box<Lent>> {
+fn replace(context: Option<Box<PollContext>>) -> Option<Box<PollContext>> {
     // A runtime may be dropped with its thread, after this thread's own locals.
-    let replaced = THREAD.try_with(|thread| thread.lent.replace(lent));
+    let replaced = THREAD.try_with(|thread| thread.context.replace(context));
     replaced.unwrap_or_default()
 }
 
 /// Calls `step` with what the worker that polls on this thread lends, if one does. `step` must not
 /// run user code.
 #[inline]
-pub(crate) fn with<T>(step: impl FnOnce(&mut Lent) -> T) -> Option<T> {
+pub(crate) fn with<T>(step: impl FnOnce(&mut PollContext) -> T) -> Option<T> {
     THREAD
-        .try_with(|thread| thread.lent.try_borrow_mut().ok()?.as_deref_mut().map(step))
+        .try_with(|thread| {
+            thread
+                .context
+                .try_borrow_mut()
+                .ok()?
+                .as_deref_mut()
+                .map(step)
+        })
         .ok()
         .flatten()
 }
@@ -124,7 +131,8 @@ pub(crate) fn with<T>(step: impl FnOnce(&mut Lent) -> T) -> Option<T> {
 /// Ready unless the handler or the task that is polled here has made too many receives and sends
 /// without a pause: then it has to wait, and is woken at once.
 pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
-    let count = |lent: &mut Lent| (lent.poll.run != 0).then(|| lent.poll.is_spent());
+    let count =
+        |context: &mut PollContext| (context.poll.run != 0).then(|| context.poll.is_spent());
     match with(count).flatten() {
         Some(false) => Poll::Ready(()),
         Some(true) => {
@@ -173,8 +181,11 @@ pub(crate) fn send(
 ) -> Option<Box<BytesMut>> {
     let mut scratch = Some(scratch);
     let _ = THREAD.try_with(|thread| {
-        let mut lent = thread.lent.try_borrow_mut().ok()?;
-        let outbox = &mut lent.as_mut().filter(|lent| lent.worker == worker)?.outbox;
+        let mut context = thread.context.try_borrow_mut().ok()?;
+        let outbox = &mut context
+            .as_mut()
+            .filter(|context| context.worker == worker)?
+            .outbox;
         let packet = scratch.take()?;
         push(outbox, &packet);
         thread.give_back_scratch(packet);

@@ -6,7 +6,7 @@
 //! offered one after the other, in the same poll while the handler receives on. So a burst costs a
 //! conversation two thirds of what single datagrams do.
 
-use crate::engine::dispatch::Datagram;
+use crate::engine::dispatch::QueuedDatagram;
 use crate::transport::Meta;
 
 /// Where a datagram is, in the buffers that it was received in.
@@ -140,9 +140,9 @@ impl Delivery {
     }
 
     /// Copies a datagram into memory of its own size.
-    pub(crate) fn copy(&self, slice: BufferSlice) -> Datagram {
+    pub(crate) fn copy(&self, slice: BufferSlice) -> QueuedDatagram {
         let buffer = self.buffers.get(usize::from(slice.buffer));
-        Datagram {
+        QueuedDatagram {
             bytes: buffer.map_or_else(Box::default, |buffer| slice.bytes(buffer).into()),
             truncated: slice.truncated,
         }

@@ -57,9 +57,9 @@ impl Drop for Flushing {
     }
 }
 
-/// The last refusals, each kept for its client's next flush.
+/// The last send_failures, each kept for its client's next flush.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals(VecDeque<(Refused, io::Error)>);
+pub(crate) struct SendFailures(VecDeque<(Refused, io::Error)>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refused {
@@ -68,7 +68,7 @@ enum Refused {
     Remote(SocketAddr),
 }
 
-impl Refusals {
+impl SendFailures {
     /// Clients that never flush must not fill the memory: the oldest refusal goes.
     const KEPT: usize = 256;
 
@@ -147,37 +147,37 @@ mod tests {
 
     #[test]
     fn v7_a_refusal_is_told_once_to_its_own_client() {
-        let mut refusals = Refusals::default();
+        let mut send_failures = SendFailures::default();
         let said = |result: Result<(), FlushError>| match result {
             Err(FlushError::Io(error)) => Some(error.kind()),
             Err(FlushError::Closed) => panic!("not closed"),
             Ok(()) => None,
         };
-        refusals.keep(client(1), io::ErrorKind::PermissionDenied.into());
-        refusals.keep(client(2), io::ErrorKind::NetworkUnreachable.into());
-        refusals.keep(client(1), io::ErrorKind::HostUnreachable.into());
-        assert_eq!(said(refusals.take(&client(3))), None);
+        send_failures.keep(client(1), io::ErrorKind::PermissionDenied.into());
+        send_failures.keep(client(2), io::ErrorKind::NetworkUnreachable.into());
+        send_failures.keep(client(1), io::ErrorKind::HostUnreachable.into());
+        assert_eq!(said(send_failures.take(&client(3))), None);
         let last = Some(io::ErrorKind::HostUnreachable);
-        assert_eq!(said(refusals.take(&client(1))), last);
-        assert_eq!(said(refusals.take(&client(1))), None);
+        assert_eq!(said(send_failures.take(&client(1))), last);
+        assert_eq!(said(send_failures.take(&client(1))), None);
         let other = Some(io::ErrorKind::NetworkUnreachable);
-        assert_eq!(said(refusals.take(&client(2))), other);
+        assert_eq!(said(send_failures.take(&client(2))), other);
         // ICMP knows the address, and not whence the datagram left.
-        refusals.keep_icmp(client(1).remote, io::ErrorKind::ConnectionRefused.into());
-        assert_eq!(said(refusals.take(&client(2))), None);
+        send_failures.keep_icmp(client(1).remote, io::ErrorKind::ConnectionRefused.into());
+        assert_eq!(said(send_failures.take(&client(2))), None);
         let icmp = Some(io::ErrorKind::ConnectionRefused);
-        assert_eq!(said(refusals.take(&client(1))), icmp);
-        assert_eq!(said(refusals.take(&client(1))), None);
+        assert_eq!(said(send_failures.take(&client(1))), icmp);
+        assert_eq!(said(send_failures.take(&client(1))), None);
     }
 
     #[test]
     fn l1_refusals_that_nobody_asks_for_are_bounded() {
-        let mut refusals = Refusals::default();
+        let mut send_failures = SendFailures::default();
         for port in 0..1000 {
-            refusals.keep(client(port), io::ErrorKind::PermissionDenied.into());
+            send_failures.keep(client(port), io::ErrorKind::PermissionDenied.into());
         }
-        assert_eq!(refusals.0.len(), Refusals::KEPT);
-        assert!(refusals.take(&client(0)).is_ok(), "the oldest went");
-        assert!(refusals.take(&client(999)).is_err());
+        assert_eq!(send_failures.0.len(), SendFailures::KEPT);
+        assert!(send_failures.take(&client(0)).is_ok(), "the oldest went");
+        assert!(send_failures.take(&client(999)).is_err());
     }
 }

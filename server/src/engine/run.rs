@@ -1,7 +1,7 @@
 //! One run of a handler: which client it is for, and what came for it meanwhile.
 //!
 //! `Client<Response>` and `Requests<Request>` both are this one allocation, each seen through the
-//! half of the protocol that it needs ([`answer`](super::answer), [`receive`](super::receive)). That
+//! half of the protocol that it needs ([`run_send`](super::run_send), [`run_recv`](super::run_recv)). That
 //! half is the only virtual call of a packet.
 
 use std::net::SocketAddr;

@@ -15,14 +15,14 @@ const TOO_LONG: Duration = Duration::from_millis(500);
 
 /// What a worker is doing: a few plain stores around each poll of a handler.
 #[derive(Debug, Default)]
-pub(crate) struct Beat {
+pub(crate) struct Heartbeat {
     /// Odd while a handler is being polled; a new number for each poll.
     polls: AtomicU64,
     /// An IPv6 address in two words; then the port, or the whole of an IPv4 client.
     address: [AtomicU64; 3],
 }
 
-impl Beat {
+impl Heartbeat {
     #[inline]
     pub(crate) fn begin(&self, client: SocketAddr) {
         let rest = match client {
@@ -78,7 +78,7 @@ pub(crate) struct Watchdog {
 
 impl Watchdog {
     /// Begins to watch. Without a thread for it, serving goes on unwatched.
-    pub(crate) fn start(beats: Vec<Arc<Beat>>) -> Self {
+    pub(crate) fn start(beats: Vec<Arc<Heartbeat>>) -> Self {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let stopped = Arc::clone(&stop);
         // The thread logs to where the server's own thread would.
@@ -102,7 +102,7 @@ impl Drop for Watchdog {
     }
 }
 
-fn watch(beats: &[Arc<Beat>], stop: &(Mutex<bool>, Condvar)) {
+fn watch(beats: &[Arc<Heartbeat>], stop: &(Mutex<bool>, Condvar)) {
     let mut seen: Vec<Seen> = beats.iter().map(|_| Seen::default()).collect();
     let (stop, changed) = stop;
     loop {
@@ -127,7 +127,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn look(&mut self, beat: &Beat) {
+    fn look(&mut self, beat: &Heartbeat) {
         let polls = beat.polls();
         if polls.is_multiple_of(2) || polls != self.polls {
             *self = Self {
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn v4_the_handler_that_holds_its_worker_is_named_by_its_clients_address() {
-        let beat = Beat::default();
+        let beat = Heartbeat::default();
         for client in [
             "192.0.2.1:9",
             "0.0.0.0:65535",
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn v4_each_poll_has_a_number_of_its_own_odd_while_it_lasts() {
-        let beat = Beat::default();
+        let beat = Heartbeat::default();
         let client = "192.0.2.1:9".parse().unwrap();
         let mut numbers = vec![beat.polls()];
         for _ in 0..2 {
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn v4_a_poll_is_named_once_and_only_if_it_is_still_the_same() {
-        let beat = Beat::default();
+        let beat = Heartbeat::default();
         let client = "192.0.2.1:9".parse().unwrap();
         let mut seen = Seen::default();
         seen.look(&beat);
@@ -246,7 +246,7 @@ mod tests {
         let _another = tracing::Dispatch::new(NoSubscriber::default());
         let (ended, has_ended) = mpsc::sync_channel(1);
         let log = Arc::new(Ends(Mutex::new(None), ended));
-        let beat = Arc::new(Beat::default());
+        let beat = Arc::new(Heartbeat::default());
         beat.begin("192.0.2.1:9".parse().unwrap());
         let mut watchdog = log.0.lock().unwrap(); // until it is there
         *watchdog = Some(tracing::subscriber::with_default(Arc::clone(&log), || {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::config::Limits;
-use crate::engine::remote_queue::RemoteQueue;
+use crate::engine::inject_queue::InjectQueue;
 use crate::service::{Counters, Totals};
 use crate::transport::LocalAddr;
 
@@ -12,7 +12,7 @@ use crate::transport::LocalAddr;
 #[derive(Debug)]
 pub(crate) struct WorkerShared<P> {
     pub(crate) protocol: Arc<P>,
-    pub(crate) remote: Arc<RemoteQueue>,
+    pub(crate) inject: Arc<InjectQueue>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) totals: Arc<Totals>,
     pub(crate) limits: Arc<Limits>,
@@ -89,7 +89,7 @@ pub(crate) mod tests {
     pub(crate) fn worker(bound: &str) -> Arc<WorkerShared<DatagramProtocol<RawSerializer>>> {
         Arc::new(WorkerShared {
             protocol: Arc::new(DatagramProtocol::new(RawSerializer)),
-            remote: Arc::new(RemoteQueue::new(0, Arc::default())),
+            inject: Arc::new(InjectQueue::new(0, Arc::default())),
             counters: Arc::default(),
             totals: Arc::new(Totals::new(0, 0)),
             limits: Arc::default(),

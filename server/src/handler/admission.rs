@@ -9,7 +9,24 @@ use super::ClientKey;
 pub(crate) type Admission = dyn Fn(&Incoming<'_>) -> bool + Send + Sync;
 
 /// A datagram that asks to be admitted, before it is parsed: where it came from, where it was sent
-/// to, and how long it is.
+/// to, and how long it is. [`ServerBuilder::admit`](crate::ServerBuilder::admit) sets the check.
+///
+/// ```
+/// use postbox_protocol::{DatagramProtocol, RawSerializer};
+/// use postbox_server::{Incoming, Server};
+///
+/// fn is_admitted(datagram: &Incoming<'_>) -> bool {
+///     datagram.len() <= 512 && datagram.remote_addr().port() >= 1024
+/// }
+///
+/// let protocol = DatagramProtocol::new(RawSerializer);
+/// let builder = Server::builder_fn(protocol, |client, mut requests| async move {
+///     client.send(requests.recv().await?).await?;
+///     Ok(())
+/// });
+/// let builder = builder.admit(is_admitted);
+/// # let _ = builder;
+/// ```
 #[derive(Clone, Copy)]
 pub struct Incoming<'a> {
     client: &'a ClientKey,

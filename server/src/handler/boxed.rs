@@ -15,7 +15,8 @@ type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 
 /// It costs one allocation for each run.
 ///
 /// ```
-/// # use postbox_server::{BoxedHandler, Client, Requests, handler_fn};
+/// use postbox_server::{BoxedHandler, Client, Requests, handler_fn};
+///
 /// fn choose(loud: bool) -> BoxedHandler<String, String> {
 ///     if loud {
 ///         let handle = |client: Client<String>, mut requests: Requests<String>| async move {

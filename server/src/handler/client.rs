@@ -16,6 +16,45 @@ use crate::error::{FlushError, SendError};
 /// has ended: keep it to push packets later, while this serving lasts. After a shutdown it answers
 /// closed for good; where the server serves again, its next handlers are given new ones. Two are
 /// equal, and hash the same, exactly when they are the same client.
+///
+/// A chat that keeps its clients, and pushes to all of them what one of them says:
+///
+/// ```
+/// use std::collections::HashSet;
+/// use std::sync::Mutex;
+///
+/// use postbox_server::{BoxError, Client, Handler, Requests};
+///
+/// #[derive(Default)]
+/// struct Chat {
+///     members: Mutex<HashSet<Client<String>>>,
+/// }
+///
+/// impl Handler for Chat {
+///     type Request = String;
+///     type Response = String;
+///
+///     async fn handle(
+///         &self,
+///         client: Client<String>,
+///         mut requests: Requests<String>,
+///     ) -> Result<(), BoxError> {
+///         let text = requests.recv().await?;
+///         let members: Vec<_> = {
+///             let mut members = self.members.lock().expect("nobody panics with it");
+///             members.insert(client.clone());
+///             members.iter().cloned().collect()
+///         };
+///         let text = format!("{}: {text}", client.remote_addr());
+///         for member in members {
+///             member.send(text.clone()).await?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+///
+/// (Anybody can forge addresses: a real one bounds its members, and forgets the silent ones.)
 pub struct Client<Response> {
     run: Arc<dyn Answer<Response>>,
 }
@@ -61,7 +100,7 @@ impl<Response> Client<Response> {
     pub fn send(&self, packet: Response) -> Sending<'_, Response> {
         Sending {
             client: self,
-            step: Step::Offer(Some(Packet::Typed(packet))),
+            step: Step::Try(Some(Packet::Typed(packet))),
         }
     }
 
@@ -79,7 +118,7 @@ impl<Response> Client<Response> {
         let packet = Packet::Encoded(datagram.as_ref().into());
         Sending {
             client: self,
-            step: Step::Offer(Some(packet)),
+            step: Step::Try(Some(packet)),
         }
     }
 
@@ -90,10 +129,10 @@ impl<Response> Client<Response> {
     /// As [`send`](Self::send), and [`SendError::Full`] where that would wait. The packet is lost
     /// then.
     pub fn try_send(&self, packet: Response) -> Result<(), SendError> {
-        match self.run.offer(&mut Some(Packet::Typed(packet))) {
-            Offer::Sent => Ok(()),
-            Offer::Failed(error) => Err(error),
-            Offer::Full(_) => Err(SendError::Full),
+        match self.run.try_send(&mut Some(Packet::Typed(packet))) {
+            SendAttempt::Sent => Ok(()),
+            SendAttempt::Failed(error) => Err(error),
+            SendAttempt::Full(_) => Err(SendError::Full),
         }
     }
 
@@ -152,7 +191,7 @@ pub struct Sending<'a, Response> {
 
 enum Step<Response> {
     /// There until it is accepted, refused, or has to wait.
-    Offer(Option<Packet<Response>>),
+    Try(Option<Packet<Response>>),
     /// For room in the outbox. Boxed, since it is rare and a handler pays for its size.
     Wait(BoxFuture<Result<(), SendError>>),
 }
@@ -174,18 +213,18 @@ impl<Response> Future for Sending<'_, Response> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let run = &this.client.run;
-        if let Step::Offer(packet) = &mut this.step {
-            match ready!(run.poll_offer(cx, packet)) {
-                Offer::Sent => return Poll::Ready(Ok(())),
-                Offer::Failed(error) => return Poll::Ready(Err(error)),
-                Offer::Full(datagram) => {
+        if let Step::Try(packet) = &mut this.step {
+            match ready!(run.poll_try_send(cx, packet)) {
+                SendAttempt::Sent => return Poll::Ready(Ok(())),
+                SendAttempt::Failed(error) => return Poll::Ready(Err(error)),
+                SendAttempt::Full(datagram) => {
                     this.step = Step::Wait(Arc::clone(run).send_when_room(datagram))
                 }
             }
         }
         match &mut this.step {
             Step::Wait(waiting) => waiting.as_mut().poll(cx),
-            Step::Offer(_) => Poll::Pending,
+            Step::Try(_) => Poll::Pending,
         }
     }
 }
@@ -197,7 +236,7 @@ pub(crate) enum Packet<Response> {
 }
 
 /// What became of a packet.
-pub(crate) enum Offer {
+pub(crate) enum SendAttempt {
     Sent,
     Failed(SendError),
     /// The outbox is full. Here is the encoded datagram.
@@ -209,14 +248,14 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// The half of a handler run that answers: encode only.
 pub(crate) trait Answer<Response>: Send + Sync {
     /// Takes and encodes a packet, and sends it if there is room.
-    fn offer(&self, packet: &mut Option<Packet<Response>>) -> Offer;
+    fn try_send(&self, packet: &mut Option<Packet<Response>>) -> SendAttempt;
     /// The same, unless the handler or task that is polled here has to make a pause first: then the
     /// packet stays where it is.
-    fn poll_offer(
+    fn poll_try_send(
         &self,
         cx: &mut Context<'_>,
         packet: &mut Option<Packet<Response>>,
-    ) -> Poll<Offer>;
+    ) -> Poll<SendAttempt>;
     /// Waits for room, in the order of the calls, and then sends.
     fn send_when_room(self: Arc<Self>, datagram: Box<[u8]>) -> BoxFuture<Result<(), SendError>>;
     fn flush(self: Arc<Self>) -> BoxFuture<Result<(), FlushError>>;

@@ -36,6 +36,29 @@ use crate::support::panics;
 /// Each new handler starts with the values that `service_init` set. A value set in a handler lasts
 /// as long as that handler, and is seen by everything it calls and by the destructors of what it
 /// drops. Spawned tasks see nothing unless they are wrapped in [`inherit_context`].
+///
+/// ```
+/// use std::net::SocketAddr;
+///
+/// use postbox_server::{BoxError, Client, ContextVar, Requests};
+///
+/// static CLIENT: ContextVar<SocketAddr> = ContextVar::new("client");
+///
+/// async fn handle(client: Client<String>, mut requests: Requests<String>) -> Result<(), BoxError> {
+///     CLIENT.set(client.remote_addr());
+///     client.send(answer(&requests.recv().await?)).await?;
+///     Ok(())
+/// }
+///
+/// /// Knows the client, although nobody passes it along.
+/// fn answer(request: &str) -> String {
+///     match CLIENT.get() {
+///         Some(client) => format!("{client} says {request}"),
+///         None => format!("somebody says {request}"), // outside of a handler
+///     }
+/// }
+/// # assert_eq!(answer("hello"), "somebody says hello");
+/// ```
 pub struct ContextVar<T> {
     // A name is also a size: two statics without one might share an address, which is the key.
     name: &'static str,
@@ -82,8 +105,10 @@ impl<T> fmt::Debug for ContextVar<T> {
 /// spawned by a handler needs to see that handler's values.
 ///
 /// ```
-/// # use postbox_server::{ContextVar, inherit_context};
-/// # static REQUEST: ContextVar<u32> = ContextVar::new("request");
+/// use postbox_server::{ContextVar, inherit_context};
+///
+/// static REQUEST: ContextVar<u32> = ContextVar::new("request");
+///
 /// # async fn handler() {
 /// REQUEST.set(7);
 /// tokio::spawn(inherit_context(async {

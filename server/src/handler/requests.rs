@@ -18,6 +18,26 @@ use crate::error::RecvError;
 ///
 /// It is also a [`Stream`] of `Result<Request, RecvError>`. It goes on after errors, also after
 /// *timed out*, and ends where `recv` would answer closed.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use postbox_server::{BoxError, Client, RecvError, Requests};
+///
+/// /// Adds numbers, until the client sends no more for a second.
+/// async fn add(client: Client<i64>, mut numbers: Requests<i64>) -> Result<(), BoxError> {
+///     let mut sum = 0;
+///     loop {
+///         match numbers.recv_timeout(Duration::from_secs(1)).await {
+///             Ok(number) => sum += number,
+///             Err(RecvError::TimedOut) => break,
+///             Err(error) => return Err(error.into()),
+///         }
+///     }
+///     client.send(sum).await?;
+///     Ok(())
+/// }
+/// ```
 pub struct Requests<Request> {
     run: Arc<dyn Receive<Request>>,
 }
@@ -88,7 +108,7 @@ impl<Request> Stream for Requests<Request> {
     type Item = Result<Request, RecvError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match ready!(self.run.poll_recv(cx, Wait::Idle, false)) {
+        match ready!(self.run.poll_recv(cx, Wait::Idle, Whose::Stream)) {
             Err(RecvError::Closed) => Poll::Ready(None),
             result => Poll::Ready(Some(result)),
         }
@@ -117,7 +137,8 @@ impl<Request> Future for Recv<'_, Request> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let result = this.requests.run.poll_recv(cx, this.wait, !this.began);
+        let whose = if this.began { Whose::Same } else { Whose::New };
+        let result = this.requests.run.poll_recv(cx, this.wait, whose);
         this.began = result.is_pending();
         result
     }
@@ -140,18 +161,27 @@ pub(crate) enum Wait {
     ForEver,
 }
 
+/// Whose receive is polled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// That of a new [`Recv`]: one that still waits is over, as it was forgotten, or is the stream's.
+    New,
+    /// That of the same [`Recv`] as last time.
+    Same,
+    Stream,
+}
+
 /// The half of a handler run that receives: decode only.
 ///
 /// There is one receive of a run at a time. That it waits is known to the run, and lasts until it is
 /// ready or stopped, over any number of polls.
 pub(crate) trait Receive<Request>: Send + Sync {
-    /// Polls the receive that waits, and begins one if none does, or if this `begins` another: then
-    /// the one that waits is over.
+    /// Polls the receive that waits, and begins one if none does.
     fn poll_recv(
         &self,
         cx: &mut Context<'_>,
         wait: Wait,
-        begins: bool,
+        whose: Whose,
     ) -> Poll<Result<Request, RecvError>>;
     /// The receive that waits, if one does, was dropped.
     fn stop_receive(&self);

@@ -16,7 +16,7 @@ use super::Tasks;
 use crate::error::ExitTimeout;
 use crate::support::clock;
 use crate::support::log::Chain;
-use crate::support::panics;
+use crate::support::{panics, with_value};
 
 pub(crate) type ExitFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
@@ -134,7 +134,7 @@ impl ExitActions {
 
     /// Calls code of the user's.
     fn call<T>(&self, code: impl FnOnce() -> T) -> Result<T, BoxError> {
-        panics::catch(|| exiting(self.server, code)).map_err(panics::error)
+        panics::catch(|| with_value(&EXITING, self.server, code)).map_err(panics::error)
     }
 }
 
@@ -179,18 +179,6 @@ fn log(result: Result<(), BoxError>) {
 thread_local! {
     /// The server whose exit actions are being polled on this thread, or 0.
     static EXITING: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Runs `code`, which polls the exit actions of `server`.
-fn exiting<T>(server: usize, code: impl FnOnce() -> T) -> T {
-    struct Restore(usize);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            EXITING.set(self.0);
-        }
-    }
-    let _restore = Restore(EXITING.replace(server));
-    code()
 }
 
 /// Whether an exit action of `server` is being polled on this thread.

@@ -10,11 +10,38 @@ use std::sync::Arc;
 use super::exit::is_exiting;
 use super::{Phase, Shared, Stats, Status};
 use crate::error::StartError;
+use crate::support::with_value;
 use crate::transport::{Capabilities, SocketOptions};
 
 /// Controls a server from anywhere. Cheap to clone.
 ///
 /// Its futures need no particular runtime.
+///
+/// ```
+/// use postbox_protocol::{BoxError, DatagramProtocol, RawSerializer};
+/// use postbox_server::Server;
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), BoxError> {
+///     let protocol = DatagramProtocol::new(RawSerializer);
+///     let builder = Server::builder_fn(protocol, |client, mut requests| async move {
+///         client.send(requests.recv().await?).await?;
+///         Ok(())
+///     });
+///     let server = builder.bind("127.0.0.1:0").await?;
+///     let handle = server.handle();
+///     let serving = tokio::spawn(async move { server.serve_forever().await });
+///     handle.started().await?;
+///     println!("serving on {:?}", handle.addresses());
+///
+///     // ... the rest of the program ...
+///
+///     handle.shutdown().await; // with grace for running handlers
+///     serving.await??;
+///     println!("{} datagrams answered", handle.stats().sent);
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct ServerHandle {
     pub(crate) shared: Arc<Shared>,
@@ -159,19 +186,12 @@ thread_local! {
 
 /// Runs `code`, which polls handlers of `server`. They may themselves run another server.
 pub(crate) fn polling_handlers<T>(server: usize, code: impl FnOnce() -> T) -> T {
-    struct Restore(usize, bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            POLLING.set(self.0);
-            AWAITS.set(self.1);
-        }
-    }
-    let _restore = Restore(POLLING.replace(server), AWAITS.get());
-    code()
+    with_value(&POLLING, server, code)
 }
 
-/// Whether the handler that has been polled waits for its own server to end; asked once for each.
+/// Runs `poll`, which polls one handler. Returns whether that waits for its own server to end.
 #[inline]
-pub(crate) fn take_awaits_shutdown() -> bool {
-    AWAITS.replace(false)
+pub(crate) fn awaits_shutdown<T>(poll: impl FnOnce() -> T) -> (T, bool) {
+    let outer = AWAITS.replace(false);
+    (poll(), AWAITS.replace(outer))
 }

@@ -12,8 +12,10 @@ use super::tasks::{Spawner, TaskResult, Tasks};
 /// The scope of one serving: everything that is started here ends with it.
 ///
 /// ```
-/// # use postbox_server::{BoxError, Client, Handler, Requests, ServiceScope};
-/// # use std::time::Duration;
+/// use std::time::Duration;
+///
+/// use postbox_server::{BoxError, Client, Handler, Requests, ServiceScope};
+///
 /// struct Game;
 ///
 /// impl Handler for Game {

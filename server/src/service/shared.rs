@@ -29,7 +29,7 @@ pub(crate) struct State {
     /// The servings that have begun and not ended, by number. There are several while earlier ones,
     /// whose futures were dropped, are still being cleaned up.
     open: Vec<u64>,
-    workers: Vec<Worker>,
+    workers: Vec<WorkerState>,
     drops_when_closed: Option<u64>,
     capabilities_when_closed: Capabilities,
     /// Of the present serving.
@@ -38,7 +38,7 @@ pub(crate) struct State {
 
 /// What one worker is bound to, and its counters. Both outlive servings.
 #[derive(Clone)]
-pub(crate) struct Worker {
+pub(crate) struct WorkerState {
     pub(crate) endpoint: Arc<dyn Endpoint>,
     pub(crate) counters: Arc<Counters>,
 }
@@ -118,7 +118,7 @@ impl Shared {
     pub(crate) fn new(limits: Limits, endpoints: Vec<Arc<dyn Endpoint>>) -> Self {
         let workers: Vec<_> = endpoints
             .into_iter()
-            .map(|endpoint| Worker {
+            .map(|endpoint| WorkerState {
                 endpoint,
                 counters: Arc::default(),
             })
@@ -157,7 +157,7 @@ impl Shared {
     }
 
     /// Empty once the server is closed.
-    pub(crate) fn workers(&self) -> Vec<Worker> {
+    pub(crate) fn workers(&self) -> Vec<WorkerState> {
         self.state.borrow().workers.clone()
     }
 

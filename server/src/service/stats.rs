@@ -12,6 +12,22 @@ macro_rules! counters {
         /// [`accounted`](Self::accounted): everything that was received was handed to a handler,
         /// discarded by one, dropped for a stated reason, or is queued. While the server runs the
         /// figures of a few datagrams may be under way.
+        ///
+        /// ```
+        /// use postbox_server::Stats;
+        ///
+        /// /// What to look at first, where a server seems to lose datagrams.
+        /// fn print_lost(stats: &Stats) {
+        ///     if let Some(drops) = stats.kernel_drops {
+        ///         println!("{drops} dropped by the kernel, before the server saw them");
+        ///     }
+        ///     println!("{} dropped, of {} received:", stats.dropped(), stats.received);
+        ///     println!("{} of clients that were too fast", stats.dropped_client_bound);
+        ///     println!("{} of too many clients", stats.dropped_clients_bound);
+        ///     println!("{} refused", stats.dropped_refused);
+        /// }
+        /// # print_lost(&Stats::default());
+        /// ```
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {

@@ -60,7 +60,48 @@ impl<E: Into<BoxError>> TaskResult for Result<(), E> {
 }
 
 /// Starts background tasks of one serving, from anywhere. After serving has stopped it starts
-/// nothing.
+/// nothing. Made by [`ServiceScope::spawner`](crate::ServiceScope::spawner).
+///
+/// ```
+/// use std::sync::Mutex;
+///
+/// use postbox_server::{BoxError, Client, Handler, Requests, ServiceScope, Spawner};
+///
+/// /// Answers at once, and does the work behind it.
+/// #[derive(Default)]
+/// struct Orders {
+///     spawner: Mutex<Option<Spawner>>, // another one for each serving
+/// }
+///
+/// impl Handler for Orders {
+///     type Request = String;
+///     type Response = String;
+///
+///     async fn service_init(&self, service: &mut ServiceScope) -> Result<(), BoxError> {
+///         // A task that fails is logged, and does not end the serving.
+///         let spawner = service.spawner().keep_serving();
+///         *self.spawner.lock().expect("nobody panics with it") = Some(spawner);
+///         Ok(())
+///     }
+///
+///     async fn handle(
+///         &self,
+///         client: Client<String>,
+///         mut orders: Requests<String>,
+///     ) -> Result<(), BoxError> {
+///         let order = orders.recv().await?;
+///         client.send(format!("{order}: accepted")).await?;
+///         let spawner = self.spawner.lock().expect("nobody panics with it").clone();
+///         if let Some(spawner) = spawner {
+///             spawner.spawn(async move {
+///                 // ... what takes long ...
+///                 client.send(format!("{order}: done")).await
+///             });
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Spawner {
     tasks: Arc<Tasks>,

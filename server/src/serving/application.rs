@@ -7,10 +7,10 @@ use std::sync::Arc;
 use postbox_protocol::{BoxError, Protocol};
 use tokio::sync::oneshot;
 
-use crate::engine::{self, Beat, RemoteQueue, Report, Setup, WorkerShared};
+use crate::engine::{self, Heartbeat, InjectQueue, Report, Setup, WorkerShared};
 use crate::handler::context::Values;
 use crate::handler::{Admission, Handler};
-use crate::service::{ServiceScope, Shared, Worker};
+use crate::service::{ServiceScope, Shared, WorkerState};
 
 /// What a server serves: a protocol and a handler, their types forgotten.
 pub(crate) trait Application: Send + Sync {
@@ -20,7 +20,7 @@ pub(crate) trait Application: Send + Sync {
     ) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
 
     /// Makes the worker of one endpoint. Needs the runtime that it will run on.
-    fn worker(&self, worker: &Worker, plan: WorkerPlan) -> io::Result<WorkerFuture>;
+    fn worker(&self, worker: &WorkerState, plan: WorkerPlan) -> io::Result<WorkerFuture>;
 }
 
 pub(crate) type WorkerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -28,9 +28,9 @@ pub(crate) type WorkerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What a worker needs besides its endpoint.
 pub(crate) struct WorkerPlan {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) remote: Arc<RemoteQueue>,
+    pub(crate) inject: Arc<InjectQueue>,
     pub(crate) context: Values,
-    pub(crate) beat: Arc<Beat>,
+    pub(crate) beat: Arc<Heartbeat>,
     pub(crate) report: Report,
     pub(crate) started: oneshot::Sender<()>,
 }
@@ -53,10 +53,10 @@ where
         Box::pin(self.handler.service_init(scope))
     }
 
-    fn worker(&self, worker: &Worker, plan: WorkerPlan) -> io::Result<WorkerFuture> {
+    fn worker(&self, worker: &WorkerState, plan: WorkerPlan) -> io::Result<WorkerFuture> {
         let shared = WorkerShared {
             protocol: Arc::clone(&self.protocol),
-            remote: plan.remote,
+            inject: plan.inject,
             counters: Arc::clone(&worker.counters),
             totals: Arc::clone(&plan.shared.totals),
             limits: Arc::clone(&plan.shared.limits),
@@ -72,6 +72,9 @@ where
             report: plan.report,
             started: plan.started,
         };
-        Ok(Box::pin(engine::run(Arc::clone(&self.handler), setup)))
+        Ok(Box::pin(engine::run_worker(
+            Arc::clone(&self.handler),
+            setup,
+        )))
     }
 }

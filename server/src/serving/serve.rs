@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::application::{Application, WorkerFuture, WorkerPlan};
 use crate::config::MIN_OUTBOX;
-use crate::engine::{Beat, RemoteQueue, Report, Watchdog};
+use crate::engine::{Heartbeat, InjectQueue, Report, Watchdog};
 use crate::error::ServeError;
 use crate::handler::context::{Values, in_context};
 use crate::service::{
@@ -61,7 +61,7 @@ pub(crate) async fn serve(app: Arc<dyn Application>, claim: Claim) -> Result<(),
         runtime: runtime::Handle::current(),
         started: Some(Started {
             workers: JoinSet::new(),
-            remotes: Vec::new(),
+            queues: Vec::new(),
             watchdog: None,
             scope: ServiceScope::new(handle, tasks, Arc::clone(&ending.exits)),
             app,
@@ -102,7 +102,7 @@ impl Drop for Serving {
 /// Everything that a serving has started.
 struct Started {
     workers: JoinSet<()>,
-    remotes: Vec<Arc<RemoteQueue>>,
+    queues: Vec<Arc<InjectQueue>>,
     watchdog: Option<Watchdog>,
     scope: ServiceScope,
     app: Arc<dyn Application>,
@@ -174,13 +174,13 @@ impl Started {
         let (mut beats, mut ready, mut futures) = (Vec::new(), Vec::new(), Vec::new());
         for worker in shared.workers() {
             let (started, has_started) = oneshot::channel();
-            let beat = Arc::new(Beat::default());
+            let beat = Arc::new(Heartbeat::default());
             let stop = &self.ending.claim.stop;
             let outbox_bytes = shared.limits.max_outbox_bytes().max(MIN_OUTBOX);
-            let remote = Arc::new(RemoteQueue::new(outbox_bytes, Arc::clone(&stop.closing)));
+            let inject = Arc::new(InjectQueue::new(outbox_bytes, Arc::clone(&stop.closing)));
             let plan = WorkerPlan {
                 shared: Arc::clone(shared),
-                remote: Arc::clone(&remote),
+                inject: Arc::clone(&inject),
                 context: context.clone(),
                 beat: Arc::clone(&beat),
                 report: Report::new(Arc::clone(&stop.closed_told)),
@@ -194,7 +194,7 @@ impl Started {
             futures.push(future);
             beats.push(beat);
             ready.push(has_started);
-            self.remotes.push(remote);
+            self.queues.push(inject);
         }
         for future in futures {
             self.workers.spawn(WorkerTask {
@@ -247,9 +247,9 @@ impl Started {
     async fn stop_workers(&mut self, shared: &Shared) -> Result<(), ServeError> {
         shared.set_phase(Phase::Ending);
         self.ending.claim.stop.request();
-        for remote in &self.remotes {
+        for inject in &self.queues {
             let grace = shared.limits.grace_period();
-            let _ = remote.push(|injected| injected.close = Some(grace));
+            let _ = inject.push(|injected| injected.close = Some(grace));
         }
         let mut result = Ok(());
         while let Some(ended) = self.workers.join_next().await {

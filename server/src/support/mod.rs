@@ -3,3 +3,6 @@
 pub(crate) mod clock;
 pub(crate) mod log;
 pub(crate) mod panics;
+mod thread_local;
+
+pub(crate) use thread_local::with_value;

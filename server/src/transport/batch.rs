@@ -101,11 +101,6 @@ impl RecvBatch {
         self.metas.len()
     }
 
-    /// Returns how long a datagram can be without being cut.
-    pub(crate) fn buffer_len(&self) -> usize {
-        self.buffer_len
-    }
-
     /// Forgets the datagrams; the buffers stay.
     pub(crate) fn clear(&mut self) {
         self.received = 0;
@@ -142,6 +137,25 @@ impl RecvBatch {
         (buffers, &mut self.metas[..self.offered])
     }
 
+    /// Tells how many datagrams the slots hold, from the front.
+    pub(super) fn set_len(&mut self, received: usize) {
+        self.received = received.min(self.offered);
+        let next = (2 * self.received).max(self.offered / 2).max(FEWEST);
+        let bytes: usize = self.metas().iter().map(|meta| meta.len).sum();
+        let fit = (MOST_BYTES * self.received).checked_div(bytes);
+        self.most = fit.unwrap_or_else(|| self.slots()).clamp(1, self.slots());
+        self.next = next.min(self.most);
+    }
+}
+
+/// What the batched transport asks besides.
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
+impl RecvBatch {
+    /// Returns how long a datagram can be without being cut.
+    pub(crate) fn buffer_len(&self) -> usize {
+        self.buffer_len
+    }
+
     /// Keeps the datagrams that `keep` wants, in order.
     pub(super) fn retain(&mut self, keep: impl Fn(&Meta) -> bool) {
         let mut kept = 0;
@@ -155,24 +169,14 @@ impl RecvBatch {
         self.received = kept;
     }
 
-    /// Tells how many datagrams the slots hold, from the front.
-    pub(super) fn set_len(&mut self, received: usize) {
-        self.received = received.min(self.offered);
-        let next = (2 * self.received).max(self.offered / 2).max(FEWEST);
-        let bytes: usize = self.metas().iter().map(|meta| meta.len).sum();
-        let fit = (MOST_BYTES * self.received).checked_div(bytes);
-        self.most = fit.unwrap_or_else(|| self.slots()).clamp(1, self.slots());
-        self.next = next.min(self.most);
+    /// Whether the receive has filled all slots that it was offered: then there may be more.
+    pub(super) fn is_full(&self) -> bool {
+        self.received == self.offered
     }
 
     /// Whether it holds this part, `1 / part`, of what a receive can bring of datagrams as large.
     pub(super) fn holds_a_part(&self, part: usize) -> bool {
         self.received * part >= self.most
-    }
-
-    /// Whether the receive has filled all slots that it was offered: then there may be more.
-    pub(super) fn is_full(&self) -> bool {
-        self.received == self.offered
     }
 }
 

@@ -16,14 +16,14 @@ mod batch;
 mod endpoint;
 mod memory;
 mod plain;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
 mod readiness;
 pub(crate) mod socket;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
 pub(crate) mod sys;
 #[cfg(test)]
 mod tests;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
 mod udp;
 
 use std::io;
@@ -35,7 +35,7 @@ pub(crate) use endpoint::Endpoint;
 pub use memory::{MemoryNetwork, MemorySocket};
 pub(crate) use plain::PlainEndpoint;
 pub use socket::SocketOptions;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
 pub(crate) use udp::UdpEndpoint;
 
 /// The largest UDP payload over IPv4: 65,535 - 20 (IP header) - 8 (UDP header), RFC 791 and RFC
@@ -76,7 +76,7 @@ pub(crate) trait Transport: Send {
 
     /// What ICMP said of datagrams that had left: whom they were for, and why they did not arrive.
     /// Unless `look`, only what other calls have met.
-    fn take_refused(&mut self, look: bool) -> Vec<(SocketAddr, io::Error)> {
+    fn take_icmp_errors(&mut self, look: bool) -> Vec<(SocketAddr, io::Error)> {
         let _ = look;
         Vec::new()
     }

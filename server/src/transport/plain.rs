@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket as StdSocket};
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -67,7 +67,7 @@ impl PlainTransport {
         socket.set_nonblocking(true)?;
         // Nobody reads their queue here. It counts against the receive buffer, so it would make the
         // socket deaf.
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(postbox_plain)))]
         super::sys::unset_recv_errors(socket.as_fd())?;
         Ok(Self {
             socket: UdpSocket::from_std(socket)?,

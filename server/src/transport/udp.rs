@@ -11,7 +11,7 @@ use socket2::Socket;
 
 use super::readiness::Readiness;
 use super::socket::kernel_drops;
-use super::sys::{self, Receiver, SendError, Sender, Wanted};
+use super::sys::{self, BatchSendError, Receiver, RecvFields, Sender};
 use super::{Capabilities, Endpoint, LocalAddr, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
 
 /// The buffer that a coalesced receive needs: the kernel joins datagrams up to this many bytes,
@@ -93,7 +93,7 @@ impl Endpoint for UdpEndpoint {
 pub(super) struct UdpTransport {
     socket: Arc<Socket>,
     readiness: Readiness,
-    wanted: Wanted,
+    wanted: RecvFields,
     /// The kernel hands what was sent to a broadcast or multicast address to every socket of a
     /// group, so all but one of them have to look away, or the client gets an answer from each. It
     /// works on wildcard binds, where the address is told; one bound to a unicast address gets no
@@ -126,7 +126,7 @@ impl UdpTransport {
         }
         let segments = offloads.load(Ordering::Relaxed);
         Ok(Self {
-            wanted: Wanted {
+            wanted: RecvFields {
                 local: wildcard,
                 // A socket that was served before may still hold coalesced datagrams.
                 segment: sys::uses_gro(socket.as_fd()),
@@ -256,7 +256,7 @@ impl Transport for UdpTransport {
             let result = self
                 .sender
                 .send(self.socket.as_fd(), bytes, datagrams, limit);
-            let SendError { error, segment } = match result {
+            let BatchSendError { error, segment } = match result {
                 Ok(left) => {
                     if limit_before.is_some() && limit == 0 {
                         self.offloads.store(false, Ordering::Relaxed);
@@ -300,7 +300,7 @@ impl Transport for UdpTransport {
         }
     }
 
-    fn take_refused(&mut self, look: bool) -> Vec<(SocketAddr, io::Error)> {
+    fn take_icmp_errors(&mut self, look: bool) -> Vec<(SocketAddr, io::Error)> {
         if look {
             self.collect_errors();
         }

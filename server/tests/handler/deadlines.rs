@@ -319,6 +319,50 @@ fn h7_a_deadline_that_passed_unnoticed_is_not_the_next_receives() {
     });
 }
 
+// In one turn, so the worker learns of the deadline when the next run is already in its place.
+#[test]
+fn h7_a_deadline_that_a_run_gave_up_is_not_the_next_runs() {
+    run_paused(|world| async move {
+        let builder = raw_server(|client, mut requests| async move {
+            if requests.recv().await? == "gives up" {
+                // Polled as a receive in another task is.
+                assert!(poll_now(&mut requests.recv_timeout(ms(10))).is_pending());
+                return Ok(());
+            }
+            let answer = Member::new(requests.recv_timeout(Duration::MAX))
+                .ready()
+                .await?;
+            client.send(answer).await?;
+            Ok(())
+        });
+        let server = world.serve(builder).await;
+        let peers = [world.peer(server.addr).await, world.peer(server.addr).await];
+        peers[0].send("gives up").await;
+        peers[1].send("waits").await;
+        sleep(ms(1_000)).await;
+        assert_eq!(peers[1].ask("still there").await, "still there");
+        server.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn h7_a_receive_that_was_forgotten_leaves_the_stream_its_own_deadline() {
+    run_paused(|world| async move {
+        let limits = Limits::default().idle(Some(ms(100)));
+        let case = Case::new(&world, limits, |_, mut requests| async move {
+            for _ in 0..2 {
+                let mut receive = requests.recv_timeout(ms(10));
+                assert!(poll_once(&mut receive).await.is_pending());
+                std::mem::forget(receive);
+                let begin = Instant::now();
+                assert_timed_out(&next(&mut requests).await.unwrap(), begin, ms(100));
+            }
+        })
+        .await;
+        case.stop().await;
+    });
+}
+
 #[test]
 fn h7_the_items_of_the_stream_come_before_the_idle_limit_or_time_out() {
     run_paused(|world| async move {

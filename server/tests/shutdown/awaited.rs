@@ -5,11 +5,25 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use postbox_server::ContextVar;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::{HOUR, Own, with_init};
 use crate::common::*;
 use crate::{contract, paused};
+
+/// Lives as long as its handler.
+static LAST_WILL: ContextVar<Arc<ShutsDown>> = ContextVar::new("last will");
+
+/// Polls a shutdown when it is dropped, and does not await it.
+struct ShutsDown(Own);
+
+impl Drop for ShutsDown {
+    fn drop(&mut self) {
+        let handle = self.0.handle();
+        assert!(poll_now(&mut pin!(handle.shutdown())).is_pending());
+    }
+}
 
 contract! {
     async fn v4_a_handler_that_awaits_it_does_not_hold_the_grace(world: World) {
@@ -100,6 +114,39 @@ contract! {
         server.serving.await.unwrap().unwrap();
         assert_eq!(peer.recv_text().await, "goodbye");
         assert_eq!(server.handle.stats().handlers_returned, 1);
+    }
+
+    async fn v4_a_handler_whose_end_awaits_it_costs_no_other_its_grace(world: World) {
+        let (own, go) = (Own::default(), Arc::new(Notify::new()));
+        let (owns, goes) = (own.clone(), Arc::clone(&go));
+        let builder = raw_server(move |client, mut requests| {
+            let (own, go) = (owns.clone(), Arc::clone(&goes));
+            async move {
+                let request = requests.recv().await?;
+                client.send(request.clone()).await?;
+                if request == "ends first" {
+                    LAST_WILL.set(Arc::new(ShutsDown(own)));
+                    requests.recv().await.unwrap_err();
+                } else {
+                    requests.recv().await.unwrap_err();
+                    client.send("told".into()).await?;
+                    go.notified().await;
+                    client.send("goodbye".into()).await?;
+                }
+                Ok(())
+            }
+        });
+        let server = world.serve(builder.grace(HOUR)).await;
+        own.set(&server.handle);
+        let (first, second) = (world.peer(server.addr).await, world.peer(server.addr).await);
+        assert_eq!(first.ask("ends first").await, "ends first");
+        assert_eq!(second.ask("waits").await, "waits");
+        begin(&mut pin!(server.handle.shutdown())).await;
+        assert_eq!(second.recv_text().await, "told");
+        go.notify_one();
+        server.serving.await.unwrap().unwrap();
+        assert_eq!(server.handle.stats().handlers_cancelled, 0);
+        assert_eq!(second.recv_text().await, "goodbye");
     }
 
     async fn v4_a_background_task_that_awaits_it_does_not_hold_it(world: World) {

@@ -28,7 +28,7 @@ mod tests;
 use std::hash::Hash;
 use std::task::Waker;
 
-pub(crate) use queue::{Datagram, QueueLimits, RunQueue, Taken, Waiting};
+pub(crate) use queue::{QueueLimits, QueuedDatagram, RunQueue, Taken, Waiting};
 
 use crate::service::Totals;
 use queue::Pushed;
@@ -171,7 +171,7 @@ impl<T: Task> Dispatch<T> {
         match self.find(client) {
             Some(id) => {
                 let queue = self.slot(id).task.queue();
-                if queue.waiting() == Waiting::Here && !queue.is_filled() {
+                if queue.waiting() == Waiting::OnWorker && !queue.is_filled() {
                     Arrival::Deliver(id)
                 } else {
                     Arrival::Queue(id)
@@ -183,7 +183,7 @@ impl<T: Task> Dispatch<T> {
         }
     }
 
-    /// A handler starts. It enters the table only when it has to wait ([`Self::waits`]): one that
+    /// A handler starts. It enters the table only when it has to wait ([`Self::mark_pending`]): one that
     /// answers at once leaves no trace. `make` makes what a slot without memory holds; in another,
     /// `begin` begins anew.
     #[inline]
@@ -215,7 +215,7 @@ impl<T: Task> Dispatch<T> {
 
     /// The handler was polled and has not ended.
     #[inline]
-    pub(crate) fn waits(&mut self, id: SlotId, totals: &Totals) {
+    pub(crate) fn mark_pending(&mut self, id: SlotId, totals: &Totals) {
         let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
         if !slot.listed {
             slot.listed = true;
@@ -228,7 +228,12 @@ impl<T: Task> Dispatch<T> {
     }
 
     /// The datagram has to wait in the queue.
-    pub(crate) fn queue(&mut self, id: SlotId, datagram: Datagram, totals: &Totals) -> Queued {
+    pub(crate) fn queue(
+        &mut self,
+        id: SlotId,
+        datagram: QueuedDatagram,
+        totals: &Totals,
+    ) -> Queued {
         let queue = self.slot(id).task.queue();
         match queue.push(datagram, self.limits, totals) {
             Ok(Pushed::Wake(waker)) => Queued::Wake(waker),

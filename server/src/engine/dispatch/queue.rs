@@ -2,7 +2,7 @@
 //! whether a receive of this run waits for more.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -11,7 +11,7 @@ use crate::service::Totals;
 
 /// A datagram that waits, in memory of its own size (never in the buffer it was received in).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Datagram {
+pub(crate) struct QueuedDatagram {
     pub(crate) bytes: Box<[u8]>,
     pub(crate) truncated: bool,
 }
@@ -19,7 +19,7 @@ pub(crate) struct Datagram {
 /// What a queued datagram costs besides its bytes: its place in the queue and its allocation.
 pub(crate) const DATAGRAM_OVERHEAD: usize = 32;
 
-impl Datagram {
+impl QueuedDatagram {
     pub(crate) fn cost(&self) -> usize {
         self.bytes.len() + DATAGRAM_OVERHEAD
     }
@@ -36,12 +36,12 @@ pub(crate) struct QueueLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Waiting {
-    No,
+    No = 0,
     /// With the handler's own waker, and nothing is queued: its worker polls it where a datagram
     /// comes, or at its deadline.
-    Here,
+    OnWorker,
     /// With a waker of another task, which is kept in the queue.
-    Elsewhere,
+    InTask,
     /// Its deadline has passed, which it has not been told yet.
     TimedOut,
 }
@@ -50,25 +50,17 @@ pub(crate) enum Waiting {
 ///
 /// Nearly no run queues anything, as the datagram that starts a handler, and those that it waits
 /// for, are offered to it directly: so what needs a lock is made when it is used first.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct RunQueue {
+    /// A [`Waiting`].
     waiting: AtomicU8,
+    /// The receive that was polled last is the stream's.
+    streams: AtomicBool,
     /// A receive of this run took a datagram, or its first was dropped for want of room.
     received: AtomicBool,
     /// Something may be queued. Written by the worker alone.
     filled: AtomicBool,
     locked: OnceLock<Box<Mutex<Queue>>>,
-}
-
-impl Default for RunQueue {
-    fn default() -> Self {
-        Self {
-            waiting: AtomicU8::new(Waiting::No as u8),
-            received: AtomicBool::new(false),
-            filled: AtomicBool::new(false),
-            locked: OnceLock::new(),
-        }
-    }
 }
 
 impl RunQueue {
@@ -82,11 +74,19 @@ impl RunQueue {
     #[inline]
     pub(crate) fn waiting(&self) -> Waiting {
         match self.waiting.load(Ordering::Acquire) {
-            1 => Waiting::Here,
-            2 => Waiting::Elsewhere,
+            1 => Waiting::OnWorker,
+            2 => Waiting::InTask,
             3 => Waiting::TimedOut,
             _ => Waiting::No,
         }
+    }
+
+    /// Whether the receive that is polled is the stream's. Returns whether the last one was.
+    #[inline]
+    pub(crate) fn set_streams(&self, streams: bool) -> bool {
+        let streamed = self.streams.load(Ordering::Relaxed); // one is polled at a time
+        self.streams.store(streams, Ordering::Relaxed);
+        streamed
     }
 
     /// By the receive itself, or under the lock.
@@ -95,19 +95,19 @@ impl RunQueue {
         self.waiting.store(waiting as u8, Ordering::Release);
     }
 
-    /// The deadline has passed of the receive that waits [`Here`](Waiting::Here). Returns whether it
+    /// The deadline has passed of the receive that waits [`OnWorker`](Waiting::OnWorker). Returns whether it
     /// still does: another task may have taken it over just now.
-    pub(crate) fn time_out_here(&self) -> bool {
-        let (from, to) = (Waiting::Here as u8, Waiting::TimedOut as u8);
+    pub(crate) fn time_out_on_worker(&self) -> bool {
+        let (from, to) = (Waiting::OnWorker as u8, Waiting::TimedOut as u8);
         self.waiting
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 
-    /// A deadline has passed. Returns who waits [`Elsewhere`](Waiting::Elsewhere) and has to learn
+    /// A deadline has passed. Returns who waits [`InTask`](Waiting::InTask) and has to learn
     /// that, if it is the present receive's.
-    pub(crate) fn time_out_elsewhere(&self) -> Option<Waker> {
-        if self.waiting() != Waiting::Elsewhere {
+    pub(crate) fn time_out_in_task(&self) -> Option<Waker> {
+        if self.waiting() != Waiting::InTask {
             return None;
         }
         let mut queue = self.lock();
@@ -142,7 +142,7 @@ impl RunQueue {
     /// Appends a datagram, and says whom to wake.
     pub(super) fn push(
         &self,
-        datagram: Datagram,
+        datagram: QueuedDatagram,
         limits: QueueLimits,
         totals: &Totals,
     ) -> Result<Pushed, DropReason> {
@@ -178,7 +178,7 @@ impl RunQueue {
         let mut queue = self.lock();
         queue.closed = true;
         let dropped = std::mem::take(&mut queue.datagrams);
-        let costs = dropped.iter().map(Datagram::cost);
+        let costs = dropped.iter().map(QueuedDatagram::cost);
         costs.for_each(|cost| totals.release(cost));
         (dropped.len(), queue.waker.take())
     }
@@ -205,21 +205,17 @@ impl RunQueue {
     /// Makes it that of a new run.
     #[inline]
     pub(crate) fn reset(&mut self) {
-        *self.waiting.get_mut() = Waiting::No as u8;
-        (*self.received.get_mut(), *self.filled.get_mut()) = (false, false);
-        if self.is_used() {
-            self.locked = OnceLock::new();
-        }
+        *self = Self::default();
     }
 
     /// Begins with what the run before left.
-    pub(super) fn refill(&self, datagrams: VecDeque<Datagram>) {
+    pub(super) fn refill(&self, datagrams: VecDeque<QueuedDatagram>) {
         if datagrams.is_empty() {
             return;
         }
         self.filled.store(true, Ordering::Relaxed);
         let mut queue = self.lock();
-        queue.bytes = datagrams.iter().map(Datagram::cost).sum();
+        queue.bytes = datagrams.iter().map(QueuedDatagram::cost).sum();
         queue.datagrams = datagrams;
     }
 
@@ -234,7 +230,7 @@ impl RunQueue {
 /// What a receive finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    Datagram(Datagram),
+    Datagram(QueuedDatagram),
     /// Nothing will ever come: the handler ended, or the server is shutting down.
     Closed,
     Empty,
@@ -243,12 +239,12 @@ pub(crate) enum Taken {
 /// What other threads may touch.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    datagrams: VecDeque<Datagram>,
+    datagrams: VecDeque<QueuedDatagram>,
     bytes: usize,
     closed: bool,
-    /// Who waits [`Elsewhere`](Waiting::Elsewhere).
+    /// Who waits [`InTask`](Waiting::InTask).
     waker: Option<Waker>,
-    /// The number of the last receive that waited elsewhere: what is said of one may come late.
+    /// The number of the receive that waits elsewhere, or 0: what is said of one may come late.
     receive: u32,
     /// The one whose deadline the worker knows.
     armed: u32,
@@ -272,7 +268,10 @@ impl Queue {
     /// A receive begins to wait elsewhere: the deadlines of those before no longer count. Returns
     /// its number.
     pub(crate) fn begin_receive(&mut self) -> u32 {
-        self.receive = self.receive.wrapping_add(1);
+        // No two have one: the next run may begin in the same memory, before the worker is told of
+        // a receive of this one.
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        self.receive = LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         self.receive
     }
 
@@ -284,7 +283,7 @@ impl Queue {
     /// The receive that waits elsewhere is over, and its number counts no more. Returns its waker,
     /// to be dropped outside the lock.
     pub(crate) fn end_receive(&mut self) -> Option<Waker> {
-        self.receive = self.receive.wrapping_add(1);
+        self.receive = 0;
         self.waker.take()
     }
 
@@ -310,6 +309,6 @@ pub(super) enum Pushed {
 #[derive(Debug, Default)]
 pub(super) struct Remainder {
     pub(super) received: bool,
-    pub(super) datagrams: VecDeque<Datagram>,
+    pub(super) datagrams: VecDeque<QueuedDatagram>,
     pub(super) waker: Option<Waker>,
 }

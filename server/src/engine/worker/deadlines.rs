@@ -4,7 +4,7 @@ use super::Worker;
 use super::served::Served;
 use super::timers::{BEGUN, NEVER};
 use crate::engine::dispatch::SlotId;
-use crate::engine::remote_queue::{After, Alarm};
+use crate::engine::inject_queue::{After, Alarm};
 use crate::support::panics;
 
 /// Receives that are told in one turn that they have timed out. Others wait for the next turn, so
@@ -75,12 +75,9 @@ impl<S: Served> Worker<S> {
             return;
         }
         let queue = &task.run.queue;
-        if queue.time_out_here() {
-            return self.wake(id);
+        if queue.time_out_on_worker() {
+            return self.poll_slot(id);
         }
-        queue
-            .time_out_elsewhere()
-            .into_iter()
-            .for_each(panics::wake);
+        queue.time_out_in_task().into_iter().for_each(panics::wake);
     }
 }

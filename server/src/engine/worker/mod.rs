@@ -2,13 +2,24 @@
 //!
 //! One turn, in order: what other threads want, at most one batch of datagrams, the handlers that
 //! were woken, those whose deadline has passed, the outbox. Handlers are polled here, where their
-//! datagram is; see [`current`] for what they are lent.
+//! datagram is; see [`current`] for what they are given.
+//!
+//! | file | what |
+//! |---|---|
+//! | `receive.rs` | a batch in; coalesced datagrams are split; each goes to its client's handler |
+//! | `lifecycle.rs` | a handler is polled, waits, ends; the next one begins |
+//! | `task.rs` | a handler's future, where its panics are caught |
+//! | `injected.rs` | what other threads want: wake-ups, deadlines, a shutdown |
+//! | `deadlines.rs`, `timers.rs` | which receives have timed out; the sorted deadlines behind it |
+//! | `send.rs` | the outbox leaves |
+//! | `shutdown.rs` | grace, cancellation, what was sent leaves |
+//! | `waker.rs`, `backoff.rs`, `served.rs` | wakers; pauses after errors; the handler's type |
 
 mod backoff;
 mod deadlines;
-mod poll;
+mod injected;
+mod lifecycle;
 mod receive;
-mod remote;
 mod send;
 mod served;
 mod shutdown;
@@ -27,12 +38,12 @@ use tokio::sync::oneshot;
 use tokio::task::coop;
 use tokio::time::{Instant, Sleep};
 
-use crate::engine::current::{self, Lent};
+use crate::engine::current::{self, PollContext};
 use crate::engine::dispatch::{Dispatch, QueueLimits, SlotId};
-use crate::engine::flush::Refusals;
-use crate::engine::remote_queue::Injected;
+use crate::engine::flush::SendFailures;
+use crate::engine::inject_queue::Injected;
 use crate::engine::report::Report;
-use crate::engine::watchdog::Beat;
+use crate::engine::watchdog::Heartbeat;
 use crate::engine::worker_shared::{Locals, WorkerShared};
 use crate::handler::context::{Values, in_context};
 use crate::handler::{Admission, Handler};
@@ -41,7 +52,7 @@ use crate::transport::{RecvBatch, Transport};
 
 use backoff::Backoff;
 use served::{Served, ServedBy};
-use shutdown::Phase;
+use shutdown::ShutdownPhase;
 use task::HandlerTask;
 use timers::Timers;
 use waker::TaskWaker;
@@ -65,14 +76,14 @@ pub(crate) struct Setup<P> {
     pub(crate) admission: Option<Arc<Admission>>,
     /// What `service_init` set.
     pub(crate) context: Values,
-    pub(crate) beat: Arc<Beat>,
+    pub(crate) beat: Arc<Heartbeat>,
     pub(crate) report: Report,
     /// Told after the first turn.
     pub(crate) started: oneshot::Sender<()>,
 }
 
 /// Runs one worker until the server shuts down.
-pub(crate) async fn run<P, H>(handler: Arc<H>, setup: Setup<P>)
+pub(crate) async fn run_worker<P, H>(handler: Arc<H>, setup: Setup<P>)
 where
     P: Protocol<Sent = H::Response, Received = H::Request>,
     H: Handler,
@@ -93,10 +104,10 @@ struct Worker<S: Served> {
     /// What handlers are polled with.
     waker: TaskWaker,
     batch: RecvBatch,
-    /// Not here while it is lent to handlers, or sent from.
-    lent: Option<Box<Lent>>,
+    /// Not here while handlers are polled with it, or sent from.
+    poll_context: Option<Box<PollContext>>,
     injected: Injected,
-    refusals: Refusals,
+    send_failures: SendFailures,
     timers: Timers,
     /// The handlers whose receives began to wait in this turn, for a limited time.
     begun: Vec<(SlotId, Duration)>,
@@ -105,7 +116,7 @@ struct Worker<S: Served> {
     give_back: Option<Instant>,
     /// Receiving pauses after repeated errors.
     backoff: Backoff,
-    phase: Phase,
+    phase: ShutdownPhase,
     /// When answers left last, or nothing waited to.
     last_left: Instant,
     admission: Option<Arc<Admission>>,
@@ -114,7 +125,7 @@ struct Worker<S: Served> {
     /// Those of what is called outside of handlers: the admission check, loggers, wakers.
     own_context: Values,
     report: Report,
-    beat: Arc<Beat>,
+    beat: Arc<Heartbeat>,
     started: Option<oneshot::Sender<()>>,
 }
 
@@ -125,9 +136,9 @@ impl<S: Served> Worker<S> {
             datagrams: shared.limits.max_client_datagrams(),
             bytes: shared.limits.max_client_bytes(),
         };
-        let lent = Lent {
+        let poll_context = PollContext {
             worker: shared.address(),
-            ..Lent::default()
+            ..PollContext::default()
         };
         Self {
             transport: setup.transport,
@@ -135,17 +146,17 @@ impl<S: Served> Worker<S> {
             server: setup.server,
             locals: Locals::new(Arc::clone(&shared)),
             dispatch: Dispatch::new(limits, HandlerTask::<S::Future, S::Protocol>::KEPT),
-            waker: TaskWaker::new(&shared.remote),
+            waker: TaskWaker::new(&shared.inject),
             batch: RecvBatch::new(RECV_BATCH, shared.limits.max_receive_datagram()),
-            lent: Some(Box::new(lent)),
+            poll_context: Some(Box::new(poll_context)),
             injected: Injected::default(),
-            refusals: Refusals::default(),
+            send_failures: SendFailures::default(),
             timers: Timers::new(),
             begun: Vec::new(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             give_back: None,
             backoff: Backoff::default(),
-            phase: Phase::Serving,
+            phase: ShutdownPhase::Serving,
             last_left: Instant::now(),
             admission: setup.admission,
             initial_context: setup.context,
@@ -190,12 +201,12 @@ impl<S: Served> Worker<S> {
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
         self.timers.read_clock();
         let answers_first = self.outbox_is_full();
-        let lending = current::lend(self.lent.take());
+        let entered = current::enter(self.poll_context.take());
         let mut progressed = self.take_injected();
         progressed |= !answers_first && self.receive(cx);
         progressed |= self.poll_woken();
         progressed |= self.poll_expired();
-        self.lent = lending.end();
+        self.poll_context = entered.end();
         // No handler is polled any more. What other user code sends (a logger's) is injected.
         progressed |= self.send(cx);
         self.give_back_memory();
@@ -220,7 +231,7 @@ impl<S: Served> Worker<S> {
                 return false;
             }
         }
-        self.shared.remote.sleep(cx.waker())
+        self.shared.inject.sleep(cx.waker())
     }
 }
 

@@ -8,7 +8,7 @@ use super::task::HandlerTask;
 use crate::engine::current;
 use crate::engine::delivery::{BufferSlice, Segments};
 use crate::engine::dispatch::{Arrival, DropReason, Queued, SlotId};
-use crate::engine::source::may_answer;
+use crate::engine::source_filter::is_answerable;
 use crate::handler::{ClientKey, Incoming};
 use crate::support::panics;
 
@@ -40,7 +40,9 @@ impl<S: Served> Worker<S> {
 
     /// Lends the receive buffers to the handlers, or takes them back.
     fn swap_buffers(&mut self) {
-        current::with(|lent| std::mem::swap(&mut lent.delivery.buffers, self.batch.buffers()));
+        current::with(|context| {
+            std::mem::swap(&mut context.delivery.buffers, self.batch.buffers())
+        });
     }
 
     /// Takes the datagrams out of one receive buffer: several where the kernel has coalesced them.
@@ -55,7 +57,7 @@ impl<S: Served> Worker<S> {
         if meta.truncated {
             self.shared.counters.truncated.add(1);
         }
-        if !may_answer(&client.remote) {
+        if !is_answerable(&client.remote) {
             self.shared.counters.dropped_source.add(count);
             return;
         }
@@ -69,8 +71,8 @@ impl<S: Served> Worker<S> {
     /// Several datagrams have arrived as one. A handler may receive several of them in one poll.
     #[inline(never)]
     fn arrive_all(&mut self, client: &ClientKey, segments: Segments) {
-        current::with(|lent| lent.delivery.behind = segments);
-        while let Some(slice) = current::with(|lent| lent.delivery.behind.next()).flatten() {
+        current::with(|context| context.delivery.behind = segments);
+        while let Some(slice) = current::with(|context| context.delivery.behind.next()).flatten() {
             self.arrive(client, slice);
         }
     }
@@ -127,12 +129,12 @@ impl<S: Served> Worker<S> {
     /// A datagram has to wait: it is copied out of the receive buffer into memory of its own size.
     /// With `poll`, its handler is let look if that is the first that waits.
     pub(super) fn queue(&mut self, id: SlotId, slice: BufferSlice, poll: bool) {
-        let Some(datagram) = current::with(|lent| lent.delivery.copy(slice)) else {
+        let Some(datagram) = current::with(|context| context.delivery.copy(slice)) else {
             return;
         };
         match self.dispatch.queue(id, datagram, &self.shared.totals) {
             Queued::Wake(waker) => panics::wake(waker),
-            Queued::Poll if poll => self.wake(id),
+            Queued::Poll if poll => self.poll_slot(id),
             Queued::Poll | Queued::Nothing => {}
             Queued::Dropped(reason) => self.count_drop(reason),
         }

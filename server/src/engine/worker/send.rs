@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use super::served::Served;
 use super::{GIVE_BACK, Worker};
 use crate::config::MIN_OUTBOX;
-use crate::engine::current::Lent;
+use crate::engine::current::PollContext;
 use crate::engine::flush::Flush;
 use crate::error::FlushError;
 use crate::handler::ClientKey;
@@ -15,17 +15,17 @@ use crate::transport::Sent;
 impl<S: Served> Worker<S> {
     /// Sends as much as the system takes.
     pub(super) fn send(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(mut lent) = self.lent.take() else {
+        let Some(mut context) = self.poll_context.take() else {
             return false;
         };
-        let progressed = self.send_from(&mut lent, cx);
-        self.lent = Some(lent);
+        let progressed = self.send_from(&mut context, cx);
+        self.poll_context = Some(context);
         progressed
     }
 
-    fn send_from(&mut self, lent: &mut Lent, cx: &mut Context<'_>) -> bool {
-        let outbox = &mut lent.outbox;
-        self.shared.remote.take_sends(outbox);
+    fn send_from(&mut self, context: &mut PollContext, cx: &mut Context<'_>) -> bool {
+        let outbox = &mut context.outbox;
+        self.shared.inject.take_sends(outbox);
         if !outbox.has_work() {
             self.ask_icmp(false);
             return false;
@@ -39,7 +39,7 @@ impl<S: Served> Worker<S> {
             while let Some((client, flush)) = outbox.completed() {
                 // One that was dropped takes no refusal from the next.
                 if Arc::strong_count(&flush) > 1 {
-                    completed.0.push((flush, self.refusals.take(&client)));
+                    completed.0.push((flush, self.send_failures.take(&client)));
                 }
             }
             if outbox.is_empty() {
@@ -61,7 +61,7 @@ impl<S: Served> Worker<S> {
                         remote: first.remote,
                         local: first.local,
                     };
-                    self.refusals.keep(client, error);
+                    self.send_failures.keep(client, error);
                     1
                 }
             };
@@ -71,7 +71,7 @@ impl<S: Served> Worker<S> {
         }
         outbox.compact();
         if room > 0 {
-            self.shared.remote.add_room(room);
+            self.shared.inject.add_room(room);
         }
         progressed || !completed.0.is_empty()
     }
@@ -79,44 +79,46 @@ impl<S: Served> Worker<S> {
     /// Gives back what a burst of answers needed, once a while has passed.
     pub(super) fn give_back_memory(&mut self) {
         let now = self.timers.now();
-        let Some(lent) = &mut self.lent else { return };
+        let Some(context) = &mut self.poll_context else {
+            return;
+        };
         match self.give_back {
             Some(at) if at > now => {}
             Some(_) => {
-                lent.outbox.shrink();
-                self.shared.remote.shrink();
+                context.outbox.shrink();
+                self.shared.inject.shrink();
                 self.give_back = None;
             }
-            None if lent.outbox.is_large() => self.give_back = Some(now + GIVE_BACK),
+            None if context.outbox.is_large() => self.give_back = Some(now + GIVE_BACK),
             None => {}
         }
     }
 
     /// Keeps what ICMP said for its clients. `look`: one of them is about to be told.
     fn ask_icmp(&mut self, look: bool) {
-        let refused = self.transport.take_refused(look);
+        let refused = self.transport.take_icmp_errors(look);
         if refused.is_empty() {
             return; // nearly always
         }
         for (remote, error) in refused {
             self.shared.counters.send_errors.add(1);
             self.report.send_failed(remote, &error, self.timers.now());
-            self.refusals.keep_icmp(remote, error);
+            self.send_failures.keep_icmp(remote, error);
         }
     }
 
     /// Whether everything that was sent has left.
     pub(super) fn outbox_is_empty(&self) -> bool {
         !self
-            .lent
+            .poll_context
             .as_ref()
-            .is_some_and(|lent| lent.outbox.has_work())
+            .is_some_and(|context| context.outbox.has_work())
     }
 
     /// Whether another of the largest answers would have to wait. Not while nothing waits to leave:
     /// then nothing would end that, as the room is held by senders who do not use it.
     pub(super) fn outbox_is_full(&self) -> bool {
-        self.shared.remote.room.available_permits() < MIN_OUTBOX && !self.outbox_is_empty()
+        self.shared.inject.room.available_permits() < MIN_OUTBOX && !self.outbox_is_empty()
     }
 }
 

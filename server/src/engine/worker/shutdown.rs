@@ -12,7 +12,7 @@ use crate::support::{clock, panics};
 
 /// Where a worker is in its life.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Phase {
+pub(super) enum ShutdownPhase {
     Serving,
     /// Running handlers may go on until this instant.
     Closing(Instant),
@@ -27,7 +27,7 @@ pub(super) enum Phase {
 /// does not take a datagram within a second is not going to.
 const DRAIN: Duration = Duration::from_secs(1);
 
-impl Phase {
+impl ShutdownPhase {
     pub(super) fn is_over(self) -> bool {
         matches!(self, Self::Over)
     }
@@ -36,14 +36,14 @@ impl Phase {
 impl<S: Served> Worker<S> {
     /// The server shuts down: tells every receive, and lets each handler act on it.
     pub(super) fn begin_close(&mut self, grace: Duration) {
-        if !matches!(self.phase, Phase::Serving) {
+        if !matches!(self.phase, ShutdownPhase::Serving) {
             return;
         }
-        self.phase = Phase::Closing(clock::deadline(self.timers.now(), grace));
+        self.phase = ShutdownPhase::Closing(clock::deadline(self.timers.now(), grace));
         self.close_queues();
         for id in self.dispatch.running().collect::<Vec<_>>() {
             if self.dispatch.is_running(id) {
-                self.wake(id);
+                self.poll_slot(id);
             }
         }
     }
@@ -51,35 +51,35 @@ impl<S: Served> Worker<S> {
     /// Moves on to the next phase when this one is done. Returns whether it did.
     pub(super) fn step_phase(&mut self) -> bool {
         match self.phase {
-            Phase::Serving | Phase::Over => false,
-            Phase::Closing(end) => {
+            ShutdownPhase::Serving | ShutdownPhase::Over => false,
+            ShutdownPhase::Closing(end) => {
                 if self.timers.now() < end && self.waits_for_handlers() {
                     return false;
                 }
                 self.cancel_handlers();
                 self.last_left = self.timers.now();
-                self.phase = Phase::Draining(self.last_left + DRAIN);
+                self.phase = ShutdownPhase::Draining(self.last_left + DRAIN);
                 true
             }
-            Phase::Draining(end) => {
-                let done = self.outbox_is_empty() && !self.shared.remote.is_filled();
+            ShutdownPhase::Draining(end) => {
+                let done = self.outbox_is_empty() && !self.shared.inject.is_filled();
                 if !done && self.timers.now() < end {
                     return false;
                 }
                 // Closed before the last look: whatever a send has accepted leaves.
-                let mut rest = self.shared.remote.close();
-                if let Some(lent) = &mut self.lent {
-                    lent.outbox.append(&mut rest.outbox);
+                let mut rest = self.shared.inject.close();
+                if let Some(context) = &mut self.poll_context {
+                    context.outbox.append(&mut rest.outbox);
                 }
-                self.phase = Phase::Emptying;
+                self.phase = ShutdownPhase::Emptying;
                 true
             }
-            Phase::Emptying => {
+            ShutdownPhase::Emptying => {
                 let stuck = self.timers.now() >= self.last_left + DRAIN;
                 if !stuck && !self.outbox_is_empty() {
                     return false;
                 }
-                self.phase = Phase::Over;
+                self.phase = ShutdownPhase::Over;
                 true
             }
         }
@@ -88,9 +88,9 @@ impl<S: Served> Worker<S> {
     /// When the present phase ends at the latest.
     pub(super) fn phase_deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Closing(at) | Phase::Draining(at) => Some(at),
-            Phase::Emptying => Some(self.last_left + DRAIN),
-            Phase::Serving | Phase::Over => None,
+            ShutdownPhase::Closing(at) | ShutdownPhase::Draining(at) => Some(at),
+            ShutdownPhase::Emptying => Some(self.last_left + DRAIN),
+            ShutdownPhase::Serving | ShutdownPhase::Over => None,
         }
     }
 
@@ -99,9 +99,7 @@ impl<S: Served> Worker<S> {
         let mut ids = self.dispatch.running();
         ids.any(|id| !self.dispatch.task(id).awaits_shutdown())
     }
-}
 
-impl<S: Served> Worker<S> {
     /// A shutdown has begun, perhaps in the middle of a turn: nothing is queued or started any
     /// more. The grace begins when it is injected.
     pub(super) fn close_if_asked(&mut self) {
@@ -111,7 +109,7 @@ impl<S: Served> Worker<S> {
     }
 
     pub(super) fn is_closing(&self) -> bool {
-        self.shared.remote.is_closing()
+        self.shared.inject.is_closing()
     }
 
     /// Drops and counts what is queued; every receive answers closed.
@@ -123,7 +121,7 @@ impl<S: Served> Worker<S> {
 
     /// Drops every handler that still runs.
     fn cancel_handlers(&mut self) {
-        let lending = current::lend(self.lent.take());
+        let entered = current::enter(self.poll_context.take());
         for id in self.dispatch.running().collect::<Vec<_>>() {
             let task = self.dispatch.task_mut(id);
             self.shared.counters.handlers_cancelled.add(1);
@@ -135,17 +133,17 @@ impl<S: Served> Worker<S> {
             ended.wake.into_iter().for_each(panics::wake);
             debug_assert_eq!(ended.next, Next::Forgotten, "closed queues are empty");
         }
-        self.lent = lending.end();
+        self.poll_context = entered.end();
     }
 
     /// Ends the worker, whatever its phase: nothing leaves, nobody is answered any more.
     pub(super) fn abandon(&mut self) {
         // First, so that a destructor which sends is told that it is too late.
-        self.shared.remote.close().outbox.abandon();
+        self.shared.inject.close().outbox.abandon();
         self.close_queues();
         self.cancel_handlers();
-        if let Some(lent) = &mut self.lent {
-            lent.outbox.abandon();
+        if let Some(context) = &mut self.poll_context {
+            context.outbox.abandon();
         }
     }
 }

@@ -147,7 +147,7 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> HandlerTask<Fut, P
         }
     }
 
-    /// What the handler is woken by: a waker of its own, or the one that it is lent.
+    /// What the handler is woken by: a waker of its own, or the one that all share.
     #[inline]
     pub(super) fn waker<'a>(&'a self, shared: &'a TaskWaker) -> &'a TaskWaker {
         waker(&self.extras, shared)
@@ -157,7 +157,7 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> HandlerTask<Fut, P
     #[inline]
     pub(super) fn own_if_kept(&mut self, shared: &mut TaskWaker) {
         if shared.is_kept() {
-            let next = TaskWaker::new(&self.run.worker().remote);
+            let next = TaskWaker::new(&self.run.worker().inject);
             self.extras().waker = Some(std::mem::replace(shared, next));
         }
     }

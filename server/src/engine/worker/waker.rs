@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use std::task::{Wake, Waker};
 
 use crate::engine::dispatch::SlotId;
-use crate::engine::remote_queue::RemoteQueue;
+use crate::engine::inject_queue::InjectQueue;
 
 /// A waker, ready to be polled with.
 #[derive(Debug)]
@@ -19,8 +19,8 @@ pub(super) struct TaskWaker {
 }
 
 impl TaskWaker {
-    pub(super) fn new(remote: &Arc<RemoteQueue>) -> Self {
-        let handler = Arc::new(Wakeups::new(Arc::clone(remote)));
+    pub(super) fn new(inject: &Arc<InjectQueue>) -> Self {
+        let handler = Arc::new(Wakeups::new(Arc::clone(inject)));
         let waker = Waker::from(Arc::clone(&handler));
         Self { waker, handler }
     }
@@ -50,16 +50,16 @@ impl TaskWaker {
 /// Wakes one handler: the waker that its future is polled with.
 #[derive(Debug)]
 pub(super) struct Wakeups {
-    remote: Arc<RemoteQueue>,
+    inject: Arc<InjectQueue>,
     /// Changes only while nobody else holds the waker.
     slot: AtomicU32,
     posted: AtomicBool,
 }
 
 impl Wakeups {
-    pub(super) fn new(remote: Arc<RemoteQueue>) -> Self {
+    pub(super) fn new(inject: Arc<InjectQueue>) -> Self {
         Self {
-            remote,
+            inject,
             slot: AtomicU32::new(0),
             posted: AtomicBool::new(false),
         }
@@ -85,7 +85,7 @@ impl Wake for Wakeups {
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.posted.swap(true, Ordering::AcqRel) {
             let slot = self.slot.load(Ordering::Relaxed);
-            let _ = self.remote.push(|injected| injected.ready.push(slot));
+            let _ = self.inject.push(|injected| injected.ready.push(slot));
         }
     }
 }
@@ -93,11 +93,11 @@ impl Wake for Wakeups {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::remote_queue::Injected;
+    use crate::engine::inject_queue::Injected;
 
     #[test]
     fn a_waker_is_kept_while_a_clone_of_it_lives() {
-        let waker = TaskWaker::new(&Arc::new(RemoteQueue::new(0, Arc::default())));
+        let waker = TaskWaker::new(&Arc::new(InjectQueue::new(0, Arc::default())));
         let clone = waker.polling(7).clone();
         assert!(waker.is_kept());
         drop(clone);
@@ -106,12 +106,12 @@ mod tests {
 
     #[test]
     fn h7_a_handler_is_made_ready_once_until_it_is_polled() {
-        let remote = Arc::new(RemoteQueue::new(1000, Arc::default()));
-        let handler = Arc::new(Wakeups::new(Arc::clone(&remote)));
+        let inject = Arc::new(InjectQueue::new(1000, Arc::default()));
+        let handler = Arc::new(Wakeups::new(Arc::clone(&inject)));
         let waker = Waker::from(Arc::clone(&handler));
         let ready = || {
             let mut injected = Injected::default();
-            remote.take(&mut injected);
+            inject.take(&mut injected);
             injected.ready
         };
         handler.polling(3);
@@ -124,7 +124,7 @@ mod tests {
         waker.wake_by_ref();
         assert_eq!(ready(), [3]);
         handler.polling(3);
-        remote.close();
+        inject.close();
         waker.wake(); // late, and no harm
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct MemoryEndpoint {
 }
 
 impl MemoryEndpoint {
-    /// Takes over an queue that was claimed for it.
+    /// Takes over a queue that was claimed for it.
     pub(super) fn new(network: MemoryNetwork, addr: SocketAddr, member: usize) -> Self {
         Self {
             network,

@@ -28,7 +28,7 @@ const FIRST_PORT: u16 = 49_152;
 /// use bytes::BytesMut;
 /// use postbox_codec_json::JsonSerializer;
 /// use postbox_protocol::{DatagramProtocol, Flip, Protocol};
-/// # use postbox_server::{BoxError, MemoryNetwork, Server};
+/// use postbox_server::{BoxError, MemoryNetwork, Server};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
@@ -87,7 +87,7 @@ impl MemoryNetwork {
 
     /// Sends a datagram from any source address at all, whether somebody uses it or not.
     ///
-    /// With it a test can be many clients at once, or a stranger who forges his address.
+    /// With it a test can be many clients at once, or a stranger who forges an address.
     ///
     /// # Errors
     ///
@@ -269,7 +269,7 @@ impl State {
         self.bound.get_mut(&addr)?.get_mut(member)
     }
 
-    /// Lets go of an queue, and of the address with the last of its group. What waited there is
+    /// Lets go of a queue, and of the address with the last of its group. What waited there is
     /// handed back, to be dropped once nothing is locked.
     pub(super) fn release(&mut self, addr: SocketAddr, member: usize) -> Option<RecvQueue> {
         let members = self.bound.get_mut(&addr)?;

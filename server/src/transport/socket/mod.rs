@@ -1,20 +1,20 @@
 //! Opens UDP sockets: one for each worker, on one address.
 
 mod options;
-#[cfg(target_os = "linux")] // elsewhere there are no groups
+#[cfg(all(target_os = "linux", not(postbox_plain)))] // elsewhere there are no groups
 #[cfg(test)]
 mod tests;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
 use std::os::fd::AsFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use options::SocketOptions;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
 use crate::transport::sys;
 
 /// The receive buffer asked for. The kernel's default holds about 280 small datagrams, which is
@@ -91,7 +91,7 @@ pub(crate) fn open_group(
         set_reuse_port(&first)?;
     }
     if sockets > 1 {
-        close_gate(&first)?;
+        attach_drop_filter(&first)?;
     }
     first.bind(&addr.into())?;
     let mut addr = addr; // with its scope, if it has one
@@ -103,24 +103,24 @@ pub(crate) fn open_group(
     while group.len() < sockets {
         let next = open(addr, config)?;
         set_reuse_port(&next)?;
-        close_gate(&next)?;
+        attach_drop_filter(&next)?;
         next.bind(&addr.into())?;
         group.push(next);
     }
     join_groups(&group, addr, config)?;
     if sockets > 1 {
-        group.iter().try_for_each(open_gate)?;
+        group.iter().try_for_each(detach_drop_filter)?;
     }
     Ok(group)
 }
 
 /// Returns how many datagrams the kernel dropped on arrival at this socket, where it tells.
 pub(crate) fn kernel_drops(socket: &Socket) -> Option<u64> {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(postbox_plain)))]
     {
         sys::kernel_drops(socket.as_fd()).ok()
     }
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(any(not(target_os = "linux"), postbox_plain))]
     {
         let _ = socket;
         None
@@ -158,7 +158,7 @@ fn open(addr: SocketAddr, config: &SocketConfig) -> io::Result<Socket> {
 /// Asks for a receive buffer, beyond the system's limit if this process may. The system grants
 /// less than asked for without an error.
 fn set_recv_buffer(socket: &Socket, bytes: usize) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(postbox_plain)))]
     if sys::force_recv_buffer(socket.as_fd(), bytes).is_ok() {
         return Ok(());
     }
@@ -166,11 +166,11 @@ fn set_recv_buffer(socket: &Socket, bytes: usize) -> io::Result<()> {
 }
 
 fn set_dont_fragment(socket: &Socket, v6: bool) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(postbox_plain)))]
     {
         sys::set_dont_fragment(socket.as_fd(), v6)
     }
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(any(not(target_os = "linux"), postbox_plain))]
     {
         let _ = (socket, v6);
         Err(io::ErrorKind::Unsupported.into())
@@ -178,11 +178,11 @@ fn set_dont_fragment(socket: &Socket, v6: bool) -> io::Result<()> {
 }
 
 fn ask_for_errors(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(postbox_plain)))]
     {
         sys::set_recv_errors(socket.as_fd(), addr.is_ipv4(), addr.is_ipv6())
     }
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(any(not(target_os = "linux"), postbox_plain))]
     {
         let _ = (socket, addr);
         Err(io::ErrorKind::Unsupported.into())
@@ -207,7 +207,7 @@ fn join_groups(sockets: &[Socket], addr: SocketAddr, config: &SocketConfig) -> i
         }
     }
     // By default Linux also delivers what any other socket of the machine has joined.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(postbox_plain)))]
     for other in others {
         if addr.is_ipv4() {
             other.set_multicast_all_v4(false)?;
@@ -215,7 +215,7 @@ fn join_groups(sockets: &[Socket], addr: SocketAddr, config: &SocketConfig) -> i
             other.set_multicast_all_v6(false)?;
         }
     }
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(any(not(target_os = "linux"), postbox_plain))]
     let _ = others;
     Ok(())
 }
@@ -229,7 +229,7 @@ fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
 
 /// Refuses what a group of sockets cannot do.
 fn may_share(addr: SocketAddr) -> io::Result<()> {
-    if cfg!(not(target_os = "linux")) {
+    if cfg!(any(not(target_os = "linux"), postbox_plain)) {
         let text = "several sockets on one address need Linux";
         return Err(io::Error::new(io::ErrorKind::Unsupported, text));
     }
@@ -278,23 +278,23 @@ fn set_reuse_port(_socket: &Socket) -> io::Result<()> {
 ///
 /// The kernel chooses among the sockets that are there: what came before the last one was bound
 /// could sit in another socket's queue than what the same client sends later.
-#[cfg(target_os = "linux")]
-fn close_gate(socket: &Socket) -> io::Result<()> {
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
+fn attach_drop_filter(socket: &Socket) -> io::Result<()> {
     let keep_nothing = socket2::SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
     socket.attach_filter(&[keep_nothing])
 }
 
-#[cfg(target_os = "linux")]
-fn open_gate(socket: &Socket) -> io::Result<()> {
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
+fn detach_drop_filter(socket: &Socket) -> io::Result<()> {
     socket.detach_filter()
 }
 
-#[cfg(not(target_os = "linux"))]
-fn close_gate(_socket: &Socket) -> io::Result<()> {
+#[cfg(any(not(target_os = "linux"), postbox_plain))]
+fn attach_drop_filter(_socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(not(target_os = "linux"))]
-fn open_gate(_socket: &Socket) -> io::Result<()> {
+#[cfg(any(not(target_os = "linux"), postbox_plain))]
+fn detach_drop_filter(_socket: &Socket) -> io::Result<()> {
     Ok(())
 }

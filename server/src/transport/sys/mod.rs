@@ -30,8 +30,8 @@ pub(crate) use options::{
     force_recv_buffer, kernel_drops, set_dont_fragment, set_gro, set_pktinfo, set_recv_errors,
     tells_errors, unset_recv_errors, uses_gro,
 };
-pub(crate) use recv::{Receiver, Wanted};
-pub(crate) use send::{SendError, Sender};
+pub(crate) use recv::{Receiver, RecvFields};
+pub(crate) use send::{BatchSendError, Sender};
 
 /// Turns the -1 of a system call into its error.
 fn check(result: libc::c_int) -> io::Result<usize> {

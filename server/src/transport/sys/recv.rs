@@ -11,7 +11,7 @@ use super::cmsg::{Control, Messages, Notes, RECV_ROOM};
 
 /// Which control messages a receive has to bring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct RecvFields {
     /// The address that was asked.
     pub(crate) local: bool,
     /// The size of coalesced segments.
@@ -79,7 +79,7 @@ impl Receiver {
     pub(crate) fn receive(
         &mut self,
         socket: BorrowedFd<'_>,
-        wanted: Wanted,
+        wanted: RecvFields,
         buffers: &mut [Box<[u8]>],
         metas: &mut [Meta],
     ) -> io::Result<usize> {
@@ -120,7 +120,7 @@ impl Receiver {
     }
 
     /// Reads what the kernel wrote about datagram `i`.
-    fn describe(&self, i: usize, room: usize, wanted: Wanted, meta: &mut Meta) {
+    fn describe(&self, i: usize, room: usize, wanted: RecvFields, meta: &mut Meta) {
         let header = &self.headers[i];
         let flags = header.msg_hdr.msg_flags;
         // SAFETY: i is below the number of slots, and the kernel has finished writing.
@@ -155,7 +155,7 @@ impl Receiver {
 /// Tells whether control messages that were cut off may be the very ones that say how to read
 /// this datagram: without its local address it would belong to another client, without its
 /// segment size several datagrams would be taken for one.
-fn lacks(wanted: Wanted, notes: &Notes) -> bool {
+fn lacks(wanted: RecvFields, notes: &Notes) -> bool {
     (wanted.local && notes.local.is_none()) || (wanted.segment && notes.segment.is_none())
 }
 
@@ -181,7 +181,7 @@ mod tests {
             interface: 0,
         });
         let notes = |local, segment| Notes { local, segment };
-        let wanted = |local, segment| Wanted { local, segment };
+        let wanted = |local, segment| RecvFields { local, segment };
         assert!(!lacks(wanted(false, false), &notes(None, None)));
         assert!(lacks(wanted(true, false), &notes(None, Some(3))));
         assert!(!lacks(wanted(true, false), &notes(local, None)));

@@ -15,7 +15,7 @@ const MAX_SEGMENTS: usize = 64;
 
 /// Why the first message did not leave.
 #[derive(Debug)]
-pub(crate) struct SendError {
+pub(crate) struct BatchSendError {
     /// What the kernel said.
     pub(crate) error: io::Error,
     /// The size of its segments if it was several datagrams in one message.
@@ -79,7 +79,7 @@ impl Sender {
         bytes: &[u8],
         datagrams: &[Outgoing],
         segment_limit: usize,
-    ) -> Result<usize, SendError> {
+    ) -> Result<usize, BatchSendError> {
         let mut messages = 0;
         let mut rest = datagrams;
         while messages < self.headers.len() && !rest.is_empty() {
@@ -103,7 +103,7 @@ impl Sender {
             Ok(sent) => Ok(self.runs[..sent.min(messages)].iter().sum()),
             Err(error) => {
                 let several = messages > 0 && self.runs[0] > 1;
-                Err(SendError {
+                Err(BatchSendError {
                     error,
                     segment: several.then(|| datagrams[0].len),
                 })

@@ -2,14 +2,16 @@
 
 mod common;
 mod memory;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
 mod offload;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
 mod root;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
 mod udp;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
 mod udp_local;
+#[cfg(unix)]
+mod unix;
 
 use std::future::poll_fn;
 use std::io;
@@ -26,7 +28,7 @@ use crate::transport::socket::{SocketConfig, open_group};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A transport of Linux on this socket.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
 fn udp(socket: Arc<Socket>, offloads: bool) -> io::Result<super::udp::UdpTransport> {
     super::udp::UdpTransport::new(socket, Arc::new(offloads.into()))
 }

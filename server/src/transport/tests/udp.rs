@@ -131,7 +131,7 @@ fn v7_icmp_errors_are_told_apart_and_leave_room_for_datagrams() {
                 sender.send_to(b"y", addr).unwrap();
                 recv(&mut transport, &mut batch).await.unwrap();
                 assert_eq!(batch.len(), 1);
-                for (remote, error) in transport.take_refused(false) {
+                for (remote, error) in transport.take_icmp_errors(false) {
                     assert_eq!(remote, closed);
                     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
                     told += 1;
@@ -140,10 +140,10 @@ fn v7_icmp_errors_are_told_apart_and_leave_room_for_datagrams() {
             assert_eq!(told, 500);
             answer(&mut transport, closed, None, b"to nobody").await;
             assert!(
-                transport.take_refused(false).is_empty(),
+                transport.take_icmp_errors(false).is_empty(),
                 "nobody has looked"
             );
-            assert_eq!(transport.take_refused(true).len(), 1);
+            assert_eq!(transport.take_icmp_errors(true).len(), 1);
         });
     }
 }

@@ -91,7 +91,7 @@ fn l1_all_queues_together_are_bounded_in_bytes_over_all_workers() {
     let (mut one, mut two) = (Dispatch::new(limits, KEPT), Dispatch::new(limits, KEPT));
     for dispatch in [&mut one, &mut two] {
         let id = dispatch.start(|_| Shared::new('a'), |_| {});
-        dispatch.waits(id, &totals);
+        dispatch.mark_pending(id, &totals);
         assert_queued(&dispatch.queue(id, datagram("1234"), &totals));
     }
     assert_eq!((totals.bytes(), totals.datagrams()), (cost(4) + cost(4), 2));
@@ -121,7 +121,7 @@ fn l1_waiting_clients_are_bounded_over_all_workers() {
             "one that answers at once is not counted"
         );
         let id = dispatch.start(|_| Shared::new(client), |_| {});
-        dispatch.waits(id, &totals);
+        dispatch.mark_pending(id, &totals);
     }
     let full = Arrival::Drop(DropReason::Clients);
     assert_eq!(one.arrive(&'c', &totals, || true), full);
@@ -139,7 +139,7 @@ fn l3_a_queued_datagram_costs_its_own_length_and_a_small_constant() {
     assert_queued(&bench.queue(a, ""));
     assert_eq!(bench.totals.bytes(), 1000 + 2 * DATAGRAM_OVERHEAD);
     // The constant covers the datagram's place in the queue.
-    assert!(size_of::<Datagram>() <= DATAGRAM_OVERHEAD);
+    assert!(size_of::<QueuedDatagram>() <= DATAGRAM_OVERHEAD);
 }
 
 #[test]

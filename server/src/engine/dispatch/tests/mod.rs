@@ -93,8 +93,8 @@ impl Wake for Bell {
     }
 }
 
-fn datagram(text: &str) -> Datagram {
-    Datagram {
+fn datagram(text: &str) -> QueuedDatagram {
+    QueuedDatagram {
         bytes: text.as_bytes().into(),
         truncated: false,
     }
@@ -161,11 +161,15 @@ impl Bench {
     /// with something else.
     fn waits(&mut self, id: SlotId, parked: bool) {
         let queue = &self.dispatch.task(id).queue;
-        queue.set_waiting(if parked { Waiting::Here } else { Waiting::No });
+        queue.set_waiting(if parked {
+            Waiting::OnWorker
+        } else {
+            Waiting::No
+        });
         if parked {
             queue.set_empty();
         }
-        self.dispatch.waits(id, &self.totals);
+        self.dispatch.mark_pending(id, &self.totals);
     }
 
     /// The handler took the datagram that it was offered.

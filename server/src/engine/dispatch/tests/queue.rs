@@ -26,7 +26,7 @@ fn push(queue: &RunQueue, text: &str, totals: &Totals) -> Option<Waker> {
 fn wait(queue: &RunQueue, waker: Waker) -> u32 {
     let mut locked = queue.lock();
     let receive = locked.begin_receive();
-    queue.set_waiting(Waiting::Elsewhere);
+    queue.set_waiting(Waiting::InTask);
     locked.set_waker(waker);
     assert!(locked.arm(receive));
     receive
@@ -37,10 +37,10 @@ fn h7_a_deadline_that_passes_ends_the_receive_that_waits_for_it() {
     let queue = RunQueue::default();
     let (bell, waker) = Bell::new();
     wait(&queue, waker);
-    queue.time_out_elsewhere().unwrap().wake();
+    queue.time_out_in_task().unwrap().wake();
     assert_eq!(bell.rings(), 1);
     assert_eq!(queue.waiting(), Waiting::TimedOut);
-    assert!(queue.time_out_elsewhere().is_none(), "told once");
+    assert!(queue.time_out_in_task().is_none(), "told once");
 }
 
 #[test]
@@ -52,13 +52,13 @@ fn h7_the_deadline_of_an_earlier_receive_says_nothing_to_a_later_one() {
     let second = queue.lock().begin_receive();
     queue.lock().set_waker(waker);
     assert_ne!(first, second);
-    assert!(queue.time_out_elsewhere().is_none(), "its waker stays");
-    assert_eq!(queue.waiting(), Waiting::Elsewhere);
+    assert!(queue.time_out_in_task().is_none(), "its waker stays");
+    assert_eq!(queue.waiting(), Waiting::InTask);
     // What the worker is told of the first one comes too late.
     assert!(!queue.lock().arm(first));
-    assert!(queue.time_out_elsewhere().is_none());
+    assert!(queue.time_out_in_task().is_none());
     assert!(queue.lock().arm(second));
-    assert!(queue.time_out_elsewhere().is_some());
+    assert!(queue.time_out_in_task().is_some());
 }
 
 #[test]
@@ -68,22 +68,22 @@ fn h7_a_receive_that_is_over_has_no_deadline_any_more() {
     wait(&queue, waker);
     queue.set_waiting(Waiting::No);
     assert!(queue.lock().end_receive().is_some());
-    assert!(queue.time_out_elsewhere().is_none());
-    queue.set_waiting(Waiting::Elsewhere); // another one waits, without limit
+    assert!(queue.time_out_in_task().is_none());
+    queue.set_waiting(Waiting::InTask); // another one waits, without limit
     queue.lock().set_waker(Waker::noop().clone());
-    assert!(queue.time_out_elsewhere().is_none());
+    assert!(queue.time_out_in_task().is_none());
 }
 
 #[test]
 fn h7_the_handlers_own_receive_is_timed_out_unless_another_task_has_taken_it_over() {
     let queue = RunQueue::default();
-    assert!(!queue.time_out_here(), "none waits");
-    queue.set_waiting(Waiting::Here);
-    assert!(queue.time_out_here());
+    assert!(!queue.time_out_on_worker(), "none waits");
+    queue.set_waiting(Waiting::OnWorker);
+    assert!(queue.time_out_on_worker());
     assert_eq!(queue.waiting(), Waiting::TimedOut);
-    queue.set_waiting(Waiting::Elsewhere);
-    assert!(!queue.time_out_here());
-    assert_eq!(queue.waiting(), Waiting::Elsewhere);
+    queue.set_waiting(Waiting::InTask);
+    assert!(!queue.time_out_on_worker());
+    assert_eq!(queue.waiting(), Waiting::InTask);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn v4_a_closed_queue_answers_closed_whatever_it_held() {
     assert_eq!((totals.datagrams(), totals.bytes()), (0, 0));
     assert_eq!(queue.lock().take(&totals), Taken::Closed);
     wait(&queue, waker);
-    assert!(queue.time_out_elsewhere().is_none(), "no deadline any more");
+    assert!(queue.time_out_in_task().is_none(), "no deadline any more");
     let late = queue.push(datagram("late"), LIMITS, &totals);
     assert_eq!(late.err(), Some(DropReason::Shutdown));
 }
@@ -132,7 +132,7 @@ fn v4_a_closed_queue_answers_closed_whatever_it_held() {
 #[test]
 fn l4_a_queued_datagram_remembers_that_it_was_truncated() {
     let (queue, totals) = (RunQueue::default(), totals());
-    let cut = Datagram {
+    let cut = QueuedDatagram {
         truncated: true,
         ..datagram("cut")
     };

@@ -45,7 +45,7 @@ impl Elsewhere {
             assert!(self.receive > self.last);
             self.last = self.receive;
         }
-        self.run.queue.set_waiting(Waiting::Elsewhere);
+        self.run.queue.set_waiting(Waiting::InTask);
         let replaced = queue.set_waker(Waker::noop().clone()).is_some();
         assert_eq!(replaced, self.waiting);
         self.waiting = true;
@@ -55,7 +55,7 @@ impl Elsewhere {
     fn expire(&mut self) {
         self.run.queue.lock().arm(self.last);
         let told = self.receive != 0 && self.waiting;
-        let woken = self.run.queue.time_out_elsewhere().is_some();
+        let woken = self.run.queue.time_out_in_task().is_some();
         assert_eq!(woken, told);
         if woken {
             (self.waiting, self.expired) = (false, true);

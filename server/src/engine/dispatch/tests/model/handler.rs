@@ -27,7 +27,12 @@ impl Script {
     }
 
     /// Copies a datagram into the queue. Answers whether the handler is to be polled.
-    pub(super) fn queue(&mut self, client: Name, datagram: Datagram, seen: &mut Seen) -> bool {
+    pub(super) fn queue(
+        &mut self,
+        client: Name,
+        datagram: QueuedDatagram,
+        seen: &mut Seen,
+    ) -> bool {
         let (number, cost) = (number(&datagram), datagram.cost());
         let (id, model) = self.handlers.get_mut(&client).unwrap();
         let bytes: usize = model.queue.iter().map(|number| self.costs[number]).sum();
@@ -79,9 +84,9 @@ impl Script {
     pub(super) fn poll(
         &mut self,
         client: Name,
-        mut offered: Option<Datagram>,
+        mut offered: Option<QueuedDatagram>,
         seen: &mut Seen,
-    ) -> Option<Datagram> {
+    ) -> Option<QueuedDatagram> {
         loop {
             let id = self.handlers[&client].0;
             let parked = self.handler_receives(client, id, &mut offered);
@@ -113,7 +118,7 @@ impl Script {
         &mut self,
         client: Name,
         id: SlotId,
-        offered: &mut Option<Datagram>,
+        offered: &mut Option<QueuedDatagram>,
     ) -> bool {
         if self.closing || self.elsewhere.contains_key(&client) {
             return false; // its receives answer closed, or it gave its requests away
@@ -161,7 +166,7 @@ impl Script {
         client: Name,
         id: SlotId,
         parked: bool,
-        offered: Option<Datagram>,
+        offered: Option<QueuedDatagram>,
         seen: &mut Seen,
     ) {
         seen.add(if parked {
@@ -171,12 +176,16 @@ impl Script {
         });
         if !self.elsewhere.contains_key(&client) {
             let queue = &self.dispatch.task(id).queue;
-            queue.set_waiting(if parked { Waiting::Here } else { Waiting::No });
+            queue.set_waiting(if parked {
+                Waiting::OnWorker
+            } else {
+                Waiting::No
+            });
             if parked {
                 queue.set_empty();
             }
         }
-        self.dispatch.waits(id, &self.totals);
+        self.dispatch.mark_pending(id, &self.totals);
         let (_, model) = self.handlers.get_mut(&client).unwrap();
         model.parked = parked;
         if parked {

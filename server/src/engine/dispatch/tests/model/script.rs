@@ -27,7 +27,7 @@ pub(super) struct Script {
     /// What each queued datagram costs.
     pub(super) costs: BTreeMap<u32, usize>,
     /// Those that came in one buffer with the one that is handed on.
-    pub(super) behind: VecDeque<Datagram>,
+    pub(super) behind: VecDeque<QueuedDatagram>,
     /// Numbers the datagrams.
     arrived: u32,
     delivered: usize,
@@ -41,7 +41,7 @@ const CLIENTS: [Name; 5] = ['a', 'b', 'c', 'd', 'e'];
 const STEPS: usize = 60;
 
 /// The number in a datagram.
-pub(super) fn number(datagram: &Datagram) -> u32 {
+pub(super) fn number(datagram: &QueuedDatagram) -> u32 {
     u32::from_le_bytes(datagram.bytes[..4].try_into().unwrap())
 }
 
@@ -218,7 +218,7 @@ impl Script {
                 0
             };
             self.arrived += 1;
-            let datagram = Datagram {
+            let datagram = QueuedDatagram {
                 bytes: bytes(self.arrived, client, len),
                 truncated: false,
             };
@@ -230,7 +230,7 @@ impl Script {
         }
     }
 
-    fn arrive_one(&mut self, client: Name, datagram: Datagram, seen: &mut Seen) {
+    fn arrive_one(&mut self, client: Name, datagram: QueuedDatagram, seen: &mut Seen) {
         let mut datagram = Some(datagram);
         while let Some(arriving) = datagram.take() {
             datagram = self.arrives(client, arriving, seen);
@@ -238,7 +238,12 @@ impl Script {
     }
 
     /// Returns the datagram where it arrives again.
-    fn arrives(&mut self, client: Name, datagram: Datagram, seen: &mut Seen) -> Option<Datagram> {
+    fn arrives(
+        &mut self,
+        client: Name,
+        datagram: QueuedDatagram,
+        seen: &mut Seen,
+    ) -> Option<QueuedDatagram> {
         let admitted = !self.random.one_in(10);
         let expected = match self.handlers.get(&client) {
             _ if self.closing => Arrival::Drop(DropReason::Shutdown),
@@ -312,7 +317,7 @@ impl Script {
     }
 
     /// A receive handed a datagram out.
-    pub(super) fn deliver(&mut self, client: Name, datagram: &Datagram) {
+    pub(super) fn deliver(&mut self, client: Name, datagram: &QueuedDatagram) {
         let number = number(datagram);
         self.tell("received", &(client, number));
         assert_eq!(datagram.bytes[4], client as u8, "another client's datagram");

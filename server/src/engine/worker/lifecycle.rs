@@ -14,12 +14,12 @@ use crate::engine::dispatch::{DropReason, Next, SlotId, Waiting};
 use crate::engine::report;
 use crate::engine::run::Run;
 use crate::handler::{Client, Requests};
-use crate::service::take_awaits_shutdown;
+use crate::service::awaits_shutdown;
 use crate::support::panics;
 
 impl<S: Served> Worker<S> {
     /// Polls the handler that was woken in a slot.
-    pub(super) fn wake(&mut self, id: SlotId) {
+    pub(super) fn poll_slot(&mut self, id: SlotId) {
         self.drive(id, false, None);
     }
 
@@ -62,22 +62,22 @@ impl<S: Served> Worker<S> {
             waker: task.waker(&self.waker).address(),
             ..HandlerPoll::default()
         };
-        current::with(|lent| {
-            (lent.delivery.offered, lent.delivery.taken) = (offer, 0);
-            lent.poll = poll;
+        current::with(|context| {
+            (context.delivery.offered, context.delivery.taken) = (offer, 0);
+            context.poll = poll;
         });
         let make = |run: &Arc<Run<S::Protocol>>| {
             let (client, requests) = (Arc::clone(run), Arc::clone(run));
             self.served
                 .handle(Client::new(client), Requests::new(requests))
         };
-        let polled = task.in_context(|task| task.poll(new.then_some(make), &self.waker));
-        let awaits_shutdown = take_awaits_shutdown();
+        let poll = || task.in_context(|task| task.poll(new.then_some(make), &self.waker));
+        let (polled, awaits_shutdown) = awaits_shutdown(poll);
         task.own_if_kept(&mut self.waker);
-        let (left, taken, waits) = current::with(|lent| {
-            lent.poll.run = 0;
-            let delivery = &mut lent.delivery;
-            (delivery.offered.take(), delivery.taken, lent.poll.waits)
+        let (left, taken, waits) = current::with(|context| {
+            context.poll.run = 0;
+            let delivery = &mut context.delivery;
+            (delivery.offered.take(), delivery.taken, context.poll.waits)
         })
         .unwrap_or_default();
         if taken > 0 {
@@ -97,7 +97,7 @@ impl<S: Served> Worker<S> {
                         self.begun.push((id, timeout));
                     }
                 }
-                self.dispatch.waits(id, &self.shared.totals);
+                self.dispatch.mark_pending(id, &self.shared.totals);
                 if let Some(slice) = left {
                     self.queue(id, slice, false);
                 }

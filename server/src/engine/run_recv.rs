@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use postbox_protocol::Protocol;
 
-use crate::engine::current::{self, Lent};
+use crate::engine::current::{self, PollContext};
 use crate::engine::delivery::BufferSlice;
 use crate::engine::dispatch::{Taken, Waiting};
-use crate::engine::remote_queue::{After, Alarm};
+use crate::engine::inject_queue::{After, Alarm};
 use crate::engine::run::Run;
 use crate::error::RecvError;
-use crate::handler::{Receive, Wait};
+use crate::handler::{Receive, Wait, Whose};
 use crate::support::panics;
 
 /// What a receive finds on its own worker's thread.
-enum Here {
+enum Found {
     Offered(BufferSlice, Box<[u8]>),
     Closed,
     TimedOut,
@@ -31,33 +31,39 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
         &self,
         cx: &mut Context<'_>,
         wait: Wait,
-        begins: bool,
+        whose: Whose,
     ) -> Poll<Result<P::Received, RecvError>> {
+        let streamed = self.queue.set_streams(whose == Whose::Stream);
+        let begins = match whose {
+            Whose::New => true,
+            Whose::Same => false,
+            Whose::Stream => !streamed,
+        };
         if begins && self.queue.waiting() != Waiting::No {
             self.stop_receive();
         }
-        match current::with(|lent| self.look_here(lent, cx, wait)).unwrap_or(Here::Nothing) {
-            Here::Offered(slice, buffer) => {
+        match current::with(|context| self.look_here(context, cx, wait)).unwrap_or(Found::Nothing) {
+            Found::Offered(slice, buffer) => {
                 let result = self.decode(slice.bytes(&buffer), slice.truncated);
-                current::with(|lent| lent.delivery.put_back(slice, buffer));
+                current::with(|context| context.delivery.put_back(slice, buffer));
                 Poll::Ready(result)
             }
-            Here::Closed => Poll::Ready(Err(RecvError::Closed)),
-            Here::TimedOut => Poll::Ready(Err(RecvError::TimedOut)),
-            Here::Waits => Poll::Pending,
-            Here::Spent => {
+            Found::Closed => Poll::Ready(Err(RecvError::Closed)),
+            Found::TimedOut => Poll::Ready(Err(RecvError::TimedOut)),
+            Found::Waits => Poll::Pending,
+            Found::Spent => {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Here::Nothing => self.look_into_queue(cx, self.timeout(wait)),
+            Found::Nothing => self.look_into_queue(cx, self.timeout(wait)),
         }
     }
 
     fn stop_receive(&self) {
         match self.queue.waiting() {
             Waiting::No => {}
-            Waiting::Here | Waiting::TimedOut => self.queue.set_waiting(Waiting::No),
-            Waiting::Elsewhere => {
+            Waiting::OnWorker | Waiting::TimedOut => self.queue.set_waiting(Waiting::No),
+            Waiting::InTask => {
                 let waker = {
                     let mut queue = self.queue.lock();
                     self.queue.set_waiting(Waiting::No);
@@ -81,45 +87,45 @@ impl<P: Protocol> Run<P> {
 
     /// Looks for what there is while this handler is being polled by its worker, on this thread.
     #[inline]
-    fn look_here(&self, lent: &mut Lent, cx: &Context<'_>, wait: Wait) -> Here {
-        if lent.poll.run != self.address() {
-            return Here::Nothing;
+    fn look_here(&self, context: &mut PollContext, cx: &Context<'_>, wait: Wait) -> Found {
+        if context.poll.run != self.address() {
+            return Found::Nothing;
         }
-        if lent.poll.is_spent() {
-            return Here::Spent;
+        if context.poll.is_spent() {
+            return Found::Spent;
         }
-        if self.worker().remote.is_closing() {
-            return Here::Closed;
+        if self.worker().inject.is_closing() {
+            return Found::Closed;
         }
         let waiting = self.queue.waiting();
-        if waiting == Waiting::Elsewhere || self.queue.is_filled() {
-            return Here::Nothing;
+        if waiting == Waiting::InTask || self.queue.is_filled() {
+            return Found::Nothing;
         }
-        if let Some((slice, buffer)) = lent.delivery.take() {
-            lent.poll.steps = 0; // as if it were polled for this one alone
+        if let Some((slice, buffer)) = context.delivery.take() {
+            context.poll.steps = 0; // as if it were polled for this one alone
             self.queue.set_received();
             self.queue.set_waiting(Waiting::No);
-            return Here::Offered(slice, buffer);
+            return Found::Offered(slice, buffer);
         }
         let timeout = self.timeout(wait);
         if timeout == Some(Duration::ZERO) || waiting == Waiting::TimedOut {
             self.queue.set_waiting(Waiting::No);
-            return Here::TimedOut;
+            return Found::TimedOut;
         }
-        if cx.waker().data().addr() != lent.poll.waker {
+        if cx.waker().data().addr() != context.poll.waker {
             // Not the handler's own: it has to wait like a receive from elsewhere.
-            return Here::Nothing;
+            return Found::Nothing;
         }
-        self.wait_here(lent, timeout);
-        Here::Waits
+        self.wait_here(context, timeout);
+        Found::Waits
     }
 
     /// The handler's own receive has found nothing.
     #[inline]
-    fn wait_here(&self, lent: &mut Lent, timeout: Option<Duration>) {
-        if self.queue.waiting() != Waiting::Here {
-            self.queue.set_waiting(Waiting::Here);
-            lent.poll.waits = Some(timeout);
+    fn wait_here(&self, context: &mut PollContext, timeout: Option<Duration>) {
+        if self.queue.waiting() != Waiting::OnWorker {
+            self.queue.set_waiting(Waiting::OnWorker);
+            context.poll.waits = Some(timeout);
         }
     }
 
@@ -133,7 +139,7 @@ impl<P: Protocol> Run<P> {
         if !here {
             ready!(current::poll_proceed(cx));
         }
-        if self.worker().remote.is_closing() {
+        if self.worker().inject.is_closing() {
             return Poll::Ready(Err(RecvError::Closed));
         }
         let waker = cx.waker().clone(); // user code: before the lock
@@ -150,25 +156,25 @@ impl<P: Protocol> Run<P> {
             {
                 Err(RecvError::TimedOut)
             }
-            Taken::Empty if own && waiting != Waiting::Elsewhere => {
+            Taken::Empty if own && waiting != Waiting::InTask => {
                 drop(queue);
                 self.queue.set_empty();
-                current::with(|lent| self.wait_here(lent, timeout));
+                current::with(|context| self.wait_here(context, timeout));
                 return Poll::Pending;
             }
             Taken::Empty => {
-                let began = (waiting != Waiting::Elsewhere).then(|| queue.begin_receive());
-                self.queue.set_waiting(Waiting::Elsewhere);
+                let began = (waiting != Waiting::InTask).then(|| queue.begin_receive());
+                self.queue.set_waiting(Waiting::InTask);
                 let replaced = queue.set_waker(waker);
                 drop(queue);
                 drop(replaced); // foreign code
                 if let Some(receive) = began {
-                    self.set_alarm(receive, timeout, waiting == Waiting::Here);
+                    self.set_alarm(receive, timeout, waiting == Waiting::OnWorker);
                 }
                 return Poll::Pending;
             }
         };
-        let ended = (waiting == Waiting::Elsewhere).then(|| queue.end_receive());
+        let ended = (waiting == Waiting::InTask).then(|| queue.end_receive());
         self.queue.set_waiting(Waiting::No);
         if result.is_ok() {
             self.queue.set_received();
@@ -185,9 +191,9 @@ impl<P: Protocol> Run<P> {
     /// waker.
     fn polled_here(&self, cx: &Context<'_>) -> (bool, bool) {
         let (run, waker) = (self.address(), cx.waker().data().addr());
-        current::with(|lent| {
-            let here = lent.poll.run == run;
-            (here, here && lent.poll.waker == waker)
+        current::with(|context| {
+            let here = context.poll.run == run;
+            (here, here && context.poll.waker == waker)
         })
         .unwrap_or_default()
     }
@@ -207,7 +213,7 @@ impl<P: Protocol> Run<P> {
             after,
         };
         // If the worker has ended, the queue is closed and has woken this receive.
-        let _ = self.worker().remote.push(|requests| {
+        let _ = self.worker().inject.push(|requests| {
             requests.alarms.insert(self.address(), alarm);
         });
     }
@@ -234,7 +240,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::engine::remote_queue::Injected;
+    use crate::engine::inject_queue::Injected;
     use crate::engine::worker_shared::Locals;
     use crate::engine::worker_shared::tests::worker;
     use crate::handler::Requests;
@@ -242,7 +248,7 @@ mod tests {
     #[test]
     fn l1_receives_that_a_task_begins_and_drops_leave_one_alarm() {
         let worker = worker("127.0.0.1:7");
-        let remote = Arc::clone(&worker.remote);
+        let inject = Arc::clone(&worker.inject);
         let mut locals = Locals::new(worker);
         let runs = [1, 2]
             .map(|port| Arc::new(Run::new(locals.at(None), ([192, 0, 2, 1], port).into(), 0)));
@@ -259,7 +265,7 @@ mod tests {
             assert!(pin!(receive).poll(&mut cx).is_pending());
         }
         let mut injected = Injected::default();
-        remote.take(&mut injected);
+        inject.take(&mut injected);
         assert_eq!(injected.alarms.len(), 2);
         for run in &runs {
             let alarm = &injected.alarms[&run.address()];

@@ -3,7 +3,7 @@
 
 use super::Worker;
 use super::served::Served;
-use crate::engine::remote_queue::Alarms;
+use crate::engine::inject_queue::Alarms;
 
 /// Room for this many alarms is kept for the next turns.
 const KEPT_ALARMS: usize = 1024;
@@ -17,10 +17,10 @@ fn kept(mut empty: Alarms) -> Alarms {
 impl<S: Served> Worker<S> {
     /// Takes what other threads have injected.
     pub(super) fn take_injected(&mut self) -> bool {
-        if !self.shared.remote.is_filled() {
+        if !self.shared.inject.is_filled() {
             return false;
         }
-        self.shared.remote.take(&mut self.injected);
+        self.shared.inject.take(&mut self.injected);
         if !self.injected.alarms.is_empty() || self.injected.close.is_some() {
             self.timers.read_clock(); // after they were injected, so that no deadline comes early
         }
@@ -45,7 +45,7 @@ impl<S: Served> Worker<S> {
         let mut ready = std::mem::take(&mut self.injected.ready);
         for id in ready.drain(..) {
             if self.dispatch.is_running(id) {
-                self.wake(id);
+                self.poll_slot(id);
             }
         }
         self.injected.ready = ready;
@@ -56,7 +56,7 @@ impl<S: Served> Worker<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::remote_queue::{After, Alarm};
+    use crate::engine::inject_queue::{After, Alarm};
 
     #[test]
     fn l1_after_a_crowd_of_receives_in_other_tasks_little_room_for_alarms_is_kept() {

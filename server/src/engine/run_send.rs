@@ -14,46 +14,46 @@ use crate::engine::flush::{Flush, Flushing};
 use crate::engine::outbox::{OUTGOING_OVERHEAD, Outbox};
 use crate::engine::run::Run;
 use crate::error::{FlushError, SendError};
-use crate::handler::{Answer, BoxFuture, ClientKey, Offer, Packet};
+use crate::handler::{Answer, BoxFuture, ClientKey, Packet, SendAttempt};
 use crate::support::panics;
 use crate::transport::{MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 
 impl<P: Protocol> Answer<P::Sent> for Run<P> {
     #[inline]
-    fn offer(&self, packet: &mut Option<Packet<P::Sent>>) -> Offer {
+    fn try_send(&self, packet: &mut Option<Packet<P::Sent>>) -> SendAttempt {
         let mut scratch = current::take_scratch();
         let encoded = self.encode(packet, &mut scratch);
         if let Err(error) = encoded.and_then(|()| self.check_len(scratch.len())) {
             current::give_back_scratch(scratch);
-            return Offer::Failed(error);
+            return SendAttempt::Failed(error);
         }
-        match self.worker().remote.room.try_acquire_many(cost(&scratch)) {
+        match self.worker().inject.room.try_acquire_many(cost(&scratch)) {
             Ok(permit) => permit.forget(),
             Err(TryAcquireError::NoPermits) => {
                 let datagram = scratch[..].into();
                 current::give_back_scratch(scratch);
-                return Offer::Full(datagram);
+                return SendAttempt::Full(datagram);
             }
-            Err(TryAcquireError::Closed) => return Offer::Failed(SendError::Closed),
+            Err(TryAcquireError::Closed) => return SendAttempt::Failed(SendError::Closed),
         }
         match self.push(scratch) {
-            Ok(()) => Offer::Sent,
-            Err(error) => Offer::Failed(error),
+            Ok(()) => SendAttempt::Sent,
+            Err(error) => SendAttempt::Failed(error),
         }
     }
 
-    fn poll_offer(
+    fn poll_try_send(
         &self,
         cx: &mut Context<'_>,
         packet: &mut Option<Packet<P::Sent>>,
-    ) -> Poll<Offer> {
+    ) -> Poll<SendAttempt> {
         ready!(current::poll_proceed(cx));
-        Poll::Ready(self.offer(packet))
+        Poll::Ready(self.try_send(packet))
     }
 
     fn send_when_room(self: Arc<Self>, datagram: Box<[u8]>) -> BoxFuture<Result<(), SendError>> {
         Box::pin(async move {
-            let room = &self.worker().remote.room;
+            let room = &self.worker().inject.room;
             match room.acquire_many(cost(&datagram)).await {
                 Ok(permit) => permit.forget(),
                 Err(_closed) => return Err(SendError::Closed),
@@ -67,7 +67,7 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
         let mark = Arc::clone(&flush);
         let pushed = self
             .worker()
-            .remote
+            .inject
             .push(|injected| injected.outbox.push_mark(self.client(), mark));
         if pushed.is_err() {
             flush.complete(Err(FlushError::Closed));
@@ -85,7 +85,7 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
     }
 
     fn is_closing(&self) -> bool {
-        self.worker().remote.is_closing()
+        self.worker().inject.is_closing()
     }
 }
 
@@ -133,16 +133,16 @@ impl<P: Protocol> Run<P> {
     /// behind what other threads have sent so far.
     #[inline]
     fn push(&self, datagram: Box<BytesMut>) -> Result<(), SendError> {
-        let remote = &self.worker().remote;
+        let inject = &self.worker().inject;
         let push = |outbox: &mut Outbox, datagram: &[u8]| {
-            remote.take_sends(outbox);
+            inject.take_sends(outbox);
             outbox.push(&self.client(), datagram);
         };
         match current::send(self.worker().address(), datagram, push) {
             None => Ok(()),
             Some(datagram) => {
                 let pushed =
-                    remote.push(|injected| injected.outbox.push(&self.client(), &datagram));
+                    inject.push(|injected| injected.outbox.push(&self.client(), &datagram));
                 current::give_back_scratch(datagram);
                 pushed.map_err(|_| SendError::Closed)
             }

@@ -17,7 +17,7 @@ use crate::support::panics;
 
 /// The queue from other threads to a worker, which empties it once a turn; everybody else only adds.
 #[derive(Debug)]
-pub(crate) struct RemoteQueue {
+pub(crate) struct InjectQueue {
     injected: Mutex<Injected>,
     /// Something is injected. Read without the lock on the datagram's path.
     filled: AtomicBool,
@@ -65,7 +65,7 @@ pub(crate) enum After {
     Unchanged,
 }
 
-impl RemoteQueue {
+impl InjectQueue {
     pub(crate) fn new(outbox_bytes: usize, closing: Arc<AtomicBool>) -> Self {
         Self {
             injected: Mutex::default(),
