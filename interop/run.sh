@@ -17,7 +17,7 @@ target=$(cd "$target" && pwd)
 venv=$target/interop-venv
 python=$venv/bin/python
 lines=$target/interop-lines
-output=$target/interop-output
+output=$target/interop-output # each lane's own
 export PYTHONDONTWRITEBYTECODE=1
 : >"$lines"
 
@@ -39,12 +39,12 @@ pair() {
     label=$1
     client=$2
     shift 2
-    "$client" "$label" "$@" >"$output"
+    "$client" "$label" "$@" >"$output.$lane"
     status=$?
-    tee -a "$lines" <"$output"
-    if ! grep -q '^ok ' "$output"; then
+    tee -a "$lines" <"$output.$lane"
+    if ! grep -q '^ok ' "$output.$lane"; then
         say "FAILED  $label: no check passed (status $status)"
-    elif [ "$status" -ne 0 ] && ! grep -q '^FAILED ' "$output"; then
+    elif [ "$status" -ne 0 ] && ! grep -q '^FAILED ' "$output.$lane"; then
         say "FAILED  $label: ended with status $status"
     fi
 }
@@ -53,7 +53,7 @@ finish() {
     passed=$(grep -c '^ok ' "$lines")
     failed=$(grep -c '^FAILED ' "$lines")
     skipped=$(grep -c '^skipped ' "$lines")
-    rm -f "$lines" "$output"
+    rm -f "$lines" "$output".*
     [ "$skipped" -eq 0 ] || echo "$skipped skipped"
     echo "$passed passed, $failed failed"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
@@ -79,27 +79,52 @@ POSTBOX_DESCRIPTORS=$target/interop-descriptors
 export POSTBOX_DESCRIPTORS
 "$target/debug/interop_oracle" descriptors >"$POSTBOX_DESCRIPTORS"
 
-# EasyNetwork with itself first: it shows that the checks and the machine are right.
-pair "EasyNetwork client, EasyNetwork server" easynetwork_client json "$python" "$here/easynetwork_server.py" json
-pair "Postbox client, Postbox server" postbox_client json "$target/debug/interop_server" json
-for format in json msgpack msgpack.base64 msgpack.zlib; do
-    pair "$format: Python client, Postbox server" easynetwork_client $format "$target/debug/interop_server" $format
-    pair "$format: Postbox client, EasyNetwork server" postbox_client $format "$python" "$here/easynetwork_server.py" $format
-done
-pair "protobuf: Python client, Postbox server" easynetwork_client protobuf "$target/debug/interop_server" protobuf
-for format in msgpack protobuf; do
-    pair "$format: Postbox client, Python server" postbox_client $format "$python" "$here/plain_server.py" $format
-done
+python_client() {
+    pair "$1: Python client, Postbox server" easynetwork_client "$1" "$target/debug/interop_server" "$1"
+}
+
+easynetwork_server() {
+    pair "$1: Postbox client, EasyNetwork server" postbox_client "$1" "$python" "$here/easynetwork_server.py" "$1"
+}
+
+python_server() {
+    pair "$1: Postbox client, Python server" postbox_client "$1" "$python" "$here/plain_server.py" "$1"
+}
 
 wrappers() {
     timeout -k 5 300 "$python" "$here/wrappers.py" "$target/debug/interop_wrappers"
 }
-pair "wrappers" wrappers
 
 oracle() {
     timeout -k 5 600 "$python" "$here/oracles/oracle_${1#oracle: }.py" "$target/debug/interop_oracle"
 }
-pair "oracle: json" oracle
-pair "oracle: msgpack" oracle
-pair "oracle: protobuf" oracle
+
+# EasyNetwork with itself: it shows that the checks and the machine are right.
+easynetworks() {
+    pair "EasyNetwork client, EasyNetwork server" easynetwork_client json "$python" "$here/easynetwork_server.py" json
+}
+
+postboxes() {
+    pair "Postbox client, Postbox server" postbox_client json "$target/debug/interop_server" json
+}
+
+# Those who talk mostly wait for what must not come; meanwhile the oracles compute.
+(
+    lane=1
+    easynetworks
+    for format in json msgpack msgpack.base64; do python_client $format; done
+) &
+(
+    lane=2
+    for format in msgpack.zlib protobuf; do python_client $format; done
+    postboxes
+    for format in json msgpack msgpack.base64 msgpack.zlib; do easynetwork_server $format; done
+    for format in msgpack protobuf; do python_server $format; done
+) &
+(
+    lane=3
+    pair "wrappers" wrappers
+    for format in json msgpack protobuf; do pair "oracle: $format" oracle; done
+) &
+wait
 finish
