@@ -99,7 +99,7 @@ impl<S: Served> Worker<S> {
                 }
                 self.dispatch.waits(id, &self.shared.totals);
                 if let Some(slice) = left {
-                    self.queue(id, slice, false);
+                    self.queue(id, slice);
                 }
                 return None;
             }

@@ -7,7 +7,7 @@ use super::served::Served;
 use super::task::HandlerTask;
 use crate::engine::current;
 use crate::engine::delivery::{BufferSlice, Segments};
-use crate::engine::dispatch::{Arrival, DropReason, Queued, SlotId};
+use crate::engine::dispatch::{Arrival, DropReason, SlotId};
 use crate::engine::source::may_answer;
 use crate::handler::{ClientKey, Incoming};
 use crate::support::panics;
@@ -114,7 +114,7 @@ impl<S: Served> Worker<S> {
                 self.drive(id, true, Some(slice))
             }
             Arrival::Deliver(id) => self.drive(id, false, Some(slice)),
-            Arrival::Queue(id) => return self.queue(id, slice, true),
+            Arrival::Queue(id) => return self.queue(id, slice),
             Arrival::Drop(reason) => return self.count_drop(reason),
         };
         if again {
@@ -125,16 +125,13 @@ impl<S: Served> Worker<S> {
     }
 
     /// A datagram has to wait: it is copied out of the receive buffer into memory of its own size.
-    /// With `poll`, its handler is let look if that is the first that waits.
-    pub(super) fn queue(&mut self, id: SlotId, slice: BufferSlice, poll: bool) {
+    pub(super) fn queue(&mut self, id: SlotId, slice: BufferSlice) {
         let Some(datagram) = current::with(|lent| lent.delivery.copy(slice)) else {
             return;
         };
         match self.dispatch.queue(id, datagram, &self.shared.totals) {
-            Queued::Wake(waker) => panics::wake(waker),
-            Queued::Poll if poll => self.wake(id),
-            Queued::Poll | Queued::Nothing => {}
-            Queued::Dropped(reason) => self.count_drop(reason),
+            Ok(waker) => waker.into_iter().for_each(panics::wake),
+            Err(reason) => self.count_drop(reason),
         }
     }
 

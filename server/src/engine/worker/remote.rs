@@ -26,8 +26,8 @@ impl<S: Served> Worker<S> {
         }
         if !self.injected.alarms.is_empty() {
             let mut alarms = std::mem::take(&mut self.injected.alarms);
-            for (run, alarm) in alarms.drain() {
-                self.set_alarm(run, &alarm);
+            for (_, alarm) in alarms.drain() {
+                self.set_alarm(&alarm);
             }
             self.injected.alarms = kept(alarms);
         }

@@ -42,9 +42,7 @@ impl<S: Served> Worker<S> {
         self.phase = Phase::Closing(clock::deadline(self.timers.now(), grace));
         self.close_queues();
         for id in self.dispatch.running().collect::<Vec<_>>() {
-            if self.dispatch.is_running(id) {
-                self.wake(id);
-            }
+            self.wake(id);
         }
     }
 
