@@ -23,4 +23,5 @@ mod postboxes;
 mod receiving;
 mod rude_wakers;
 mod starts;
+mod streams;
 mod wakers;
