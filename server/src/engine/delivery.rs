@@ -117,8 +117,7 @@ impl Delivery {
     pub(crate) fn take(&mut self) -> Option<(BufferSlice, Box<[u8]>)> {
         let slice = match self.offered.take() {
             Some(slice) => slice,
-            None if self.taken > 0 && self.behind.left > 0 => self.next_behind()?,
-            None => return None,
+            None => self.next_behind()?,
         };
         let buffer = self.buffers.get_mut(usize::from(slice.buffer))?;
         self.taken += 1;

@@ -1,13 +1,11 @@
 //! H7: receives with a deadline, on a clock that stands still unless all wait.
 
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use crate::common::*;
 use bytes::Bytes;
-use futures_core::Stream;
 use postbox_server::{Client, Limits, RecvError, Requests};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, advance, interval, sleep};
@@ -21,14 +19,14 @@ pub(crate) const fn ms(count: u64) -> Duration {
 
 /// Serves one client in memory, on a paused clock: `handle` runs after its first datagram was
 /// received.
-struct Case<T> {
-    server: TestServer,
-    peer: Peer,
+pub(crate) struct Case<T> {
+    pub(crate) server: TestServer,
+    pub(crate) peer: Peer,
     answers: mpsc::UnboundedReceiver<T>,
 }
 
 impl<T: Send + 'static> Case<T> {
-    async fn new<F, Fut>(world: &World, limits: Limits, handle: F) -> Self
+    pub(crate) async fn new<F, Fut>(world: &World, limits: Limits, handle: F) -> Self
     where
         F: Fn(Client<Bytes>, Requests<Bytes>) -> Fut + Send + Sync + Copy + 'static,
         Fut: Future<Output = T> + Send + 'static,
@@ -53,7 +51,7 @@ impl<T: Send + 'static> Case<T> {
         }
     }
 
-    async fn stop(mut self) -> T {
+    pub(crate) async fn stop(mut self) -> T {
         let answer = self.answers.recv().await.unwrap();
         self.server.stop().await.unwrap();
         answer
@@ -345,53 +343,59 @@ fn h7_a_deadline_that_a_run_gave_up_is_not_the_next_runs() {
     });
 }
 
+// Those who are told that they have timed out would hold the turn together.
 #[test]
-fn h7_a_receive_that_was_forgotten_leaves_the_stream_its_own_deadline() {
+fn h7_a_crowd_whose_deadlines_pass_at_once_does_not_hold_up_the_datagrams() {
+    const CROWD: usize = 3_000;
     run_paused(|world| async move {
-        let limits = Limits::default().idle(Some(ms(100)));
-        let case = Case::new(&world, limits, |_, mut requests| async move {
-            for _ in 0..2 {
-                let mut receive = requests.recv_timeout(ms(10));
-                assert!(poll_once(&mut receive).await.is_pending());
-                std::mem::forget(receive);
-                let begin = Instant::now();
-                assert_timed_out(&next(&mut requests).await.unwrap(), begin, ms(100));
-            }
-        })
-        .await;
-        case.stop().await;
-    });
-}
-
-#[test]
-fn h7_the_items_of_the_stream_come_before_the_idle_limit_or_time_out() {
-    run_paused(|world| async move {
-        let limits = Limits::default().idle(Some(ms(100)));
-        let case = Case::new(&world, limits, |client, mut requests| async move {
-            for _ in 0..2 {
-                let (begin, mut ticks) = (Instant::now(), interval(ms(7)));
-                let item = loop {
-                    tokio::select! {
-                        item = next(&mut requests) => break item,
-                        _ = ticks.tick() => {}
+        let (told, is_told) = mpsc::unbounded_channel();
+        let network = world.network.clone();
+        let builder = raw_server(move |_, mut requests| {
+            let (told, network) = (told.clone(), network.clone());
+            async move {
+                let server = requests.recv().await?;
+                if !server.is_empty() {
+                    assert!(matches!(
+                        requests.recv_timeout(ms(100)).await,
+                        Err(RecvError::TimedOut)
+                    ));
+                    if &server[..] != b"another" {
+                        let server = std::str::from_utf8(&server)?.parse()?;
+                        network.send_from(([127, 0, 0, 1], 1).into(), b"", server)?;
                     }
-                };
-                assert_timed_out(&item.unwrap(), begin, ms(100));
+                }
+                told.send(server.is_empty())?;
+                Ok(())
             }
-            client.send(Bytes::from("go on")).await.unwrap();
-            assert_eq!(next(&mut requests).await.unwrap().unwrap(), "an item");
-            client.send(Bytes::from("thanks")).await.unwrap();
-            next(&mut requests).await.is_none()
-        })
-        .await;
-        assert_eq!(case.peer.recv_text().await, "go on");
-        assert_eq!(case.peer.ask("an item").await, "thanks");
-        case.server.handle.shutdown().await;
-        assert!(case.stop().await, "it ends where `recv` answers closed");
+        });
+        let server = world.serve(builder).await;
+        let to = server.addr;
+        for number in 0..CROWD as u16 {
+            let [high, low] = number.to_be_bytes();
+            let text = if number == 0 {
+                to.to_string()
+            } else {
+                "another".to_owned()
+            };
+            let from = ([127, 1, high, low], 7).into();
+            world.network.send_from(from, text.as_bytes(), to).unwrap();
+        }
+        let waiting = |stats: &postbox_server::Stats| stats.waiting_clients == CROWD as u64;
+        server.stats_where(waiting).await;
+        advance(ms(200)).await;
+        let mut is_told = is_told;
+        let mut before = 0;
+        while !is_told.recv().await.unwrap() {
+            before += 1;
+        }
+        assert!(
+            (1..CROWD / 2).contains(&before),
+            "{before} were told before"
+        );
+        while before < CROWD {
+            assert!(!is_told.recv().await.unwrap());
+            before += 1;
+        }
+        server.stop().await.unwrap();
     });
-}
-
-/// The next item of a stream.
-async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
-    poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx)).await
 }

@@ -20,4 +20,5 @@ mod postboxes;
 mod receiving;
 mod rude_wakers;
 mod starts;
+mod streams;
 mod wakers;

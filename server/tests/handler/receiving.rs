@@ -260,6 +260,32 @@ contract! {
         server.stop().await.unwrap();
     }
 
+    async fn h6_a_handler_that_is_told_timed_out_on_and_on_makes_pauses(world: World) {
+        const RECEIVES: usize = 1_000;
+        let server = world
+            .serve(raw_server(|client, mut requests| async move {
+                requests.recv().await?;
+                let mut told_on = pin!(async {
+                    for _ in 0..RECEIVES {
+                        let result = requests.recv_timeout(Duration::ZERO).await;
+                        assert_eq!(told(&result), "timed out");
+                    }
+                });
+                let mut polls = 0;
+                poll_fn(|cx| {
+                    polls += 1;
+                    told_on.as_mut().poll(cx)
+                })
+                .await;
+                client.send(polls.to_string().into()).await?;
+                Ok(())
+            }))
+            .await;
+        let peer = world.peer(server.addr).await;
+        assert_eq!(peer.ask("x").await, (1 + RECEIVES / 128).to_string());
+        server.stop().await.unwrap();
+    }
+
     async fn h6_a_receive_elsewhere_learns_that_its_handler_ended(world: World) {
         let server = world
             .serve(raw_server(|client, mut requests| async move {

@@ -192,17 +192,23 @@ contract! {
         let held = Arc::new(Mutex::new(held));
         let (entered, has_entered) = std::sync::mpsc::channel::<()>();
         let server = world
-            .serve(raw_server(move |_, mut requests| {
+            .serve(raw_server(move |client, mut requests| {
                 let (held, entered) = (Arc::clone(&held), entered.clone());
                 async move {
-                    requests.recv().await?;
+                    let request = requests.recv().await?;
+                    if request == "waits" {
+                        client.send(request).await?;
+                        requests.recv().await.unwrap_err();
+                        return Ok(());
+                    }
                     entered.send(())?;
                     let _ = held.lock().unwrap().recv(); // the thread itself waits
                     Ok(())
                 }
             }).grace(Duration::ZERO))
             .await;
-        let peer = world.peer(server.addr).await;
+        let (waits, peer) = (world.peer(server.addr).await, world.peer(server.addr).await);
+        assert_eq!(waits.ask("waits").await, "waits"); // which is not holding it
         // Watches from a thread of its own: on one thread, this task waits as well.
         let (logs, handle) = (world.logs.clone(), server.handle.clone());
         let watching = std::thread::spawn(move || {

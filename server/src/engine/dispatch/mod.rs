@@ -31,7 +31,6 @@ use std::task::Waker;
 pub(crate) use queue::{QueueLimits, QueuedDatagram, RunQueue, Taken, Waiting};
 
 use crate::service::Totals;
-use queue::Pushed;
 use table::Table;
 
 /// A place in the worker's slab of running handlers.
@@ -81,18 +80,6 @@ pub(crate) enum Arrival {
     Queue(SlotId),
     /// It is dropped.
     Drop(DropReason),
-}
-
-/// What to do after a datagram was queued.
-#[derive(Debug)]
-pub(crate) enum Queued {
-    /// Another task waits for it.
-    Wake(Waker),
-    /// It is the first in the queue: let the handler look.
-    Poll,
-    /// The handler has been told already.
-    Nothing,
-    Dropped(DropReason),
 }
 
 /// What to do after a handler ended.
@@ -227,20 +214,16 @@ impl<T: Task> Dispatch<T> {
         }
     }
 
-    /// The datagram has to wait in the queue.
+    /// The datagram has to wait in the queue. Returns the receive in another task that waits for
+    /// it, to be woken.
     pub(crate) fn queue(
         &mut self,
         id: SlotId,
         datagram: QueuedDatagram,
         totals: &Totals,
-    ) -> Queued {
+    ) -> Result<Option<Waker>, DropReason> {
         let queue = self.slot(id).task.queue();
-        match queue.push(datagram, self.limits, totals) {
-            Ok(Pushed::Wake(waker)) => Queued::Wake(waker),
-            Ok(Pushed::First) => Queued::Poll,
-            Ok(Pushed::Behind) => Queued::Nothing,
-            Err(reason) => Queued::Dropped(reason),
-        }
+        queue.push(datagram, self.limits, totals)
     }
 
     /// The handler ended: it returned, failed, panicked or was cancelled. `offered`: no receive took

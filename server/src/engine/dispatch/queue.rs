@@ -111,7 +111,7 @@ impl RunQueue {
             return None;
         }
         let mut queue = self.lock();
-        let is_its = !queue.closed && queue.armed == queue.receive;
+        let is_its = !queue.closed && queue.armed;
         let waker = is_its.then(|| queue.waker.take()).flatten()?;
         self.set_waiting(Waiting::TimedOut);
         Some(waker)
@@ -139,13 +139,13 @@ impl RunQueue {
         self.filled.store(false, Ordering::Relaxed);
     }
 
-    /// Appends a datagram, and says whom to wake.
+    /// Appends a datagram. Returns the receive elsewhere that waits for it, to be woken.
     pub(super) fn push(
         &self,
         datagram: QueuedDatagram,
         limits: QueueLimits,
         totals: &Totals,
-    ) -> Result<Pushed, DropReason> {
+    ) -> Result<Option<Waker>, DropReason> {
         let mut queue = self.lock();
         if queue.closed {
             return Err(DropReason::Shutdown);
@@ -164,12 +164,8 @@ impl RunQueue {
         }
         queue.bytes += cost;
         queue.datagrams.push_back(datagram);
-        let waker = queue.waker.take();
-        Ok(match (waker, self.filled.swap(true, Ordering::Relaxed)) {
-            (Some(waker), _) => Pushed::Wake(waker),
-            (None, false) => Pushed::First,
-            (None, true) => Pushed::Behind,
-        })
+        self.filled.store(true, Ordering::Relaxed);
+        Ok(queue.waker.take())
     }
 
     /// The server closes: what is queued is dropped, and every receive answers closed. Returns how
@@ -252,8 +248,8 @@ pub(crate) struct Queue {
     waker: Option<Waker>,
     /// The number of the receive that waits elsewhere, or 0: what is said of one may come late.
     receive: u32,
-    /// The one whose deadline the worker knows.
-    armed: u32,
+    /// The worker knows its deadline.
+    armed: bool,
 }
 
 impl Queue {
@@ -278,6 +274,7 @@ impl Queue {
         // a receive of this one.
         static LAST: AtomicU32 = AtomicU32::new(0);
         self.receive = LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        self.armed = false;
         self.receive
     }
 
@@ -289,26 +286,17 @@ impl Queue {
     /// The receive that waits elsewhere is over, and its number counts no more. Returns its waker,
     /// to be dropped outside the lock.
     pub(crate) fn end_receive(&mut self) -> Option<Waker> {
-        self.receive = 0;
+        (self.receive, self.armed) = (0, false);
         self.waker.take()
     }
 
     /// The worker has been told the deadline of this receive. Returns whether it is still the
     /// present one.
     pub(crate) fn arm(&mut self, receive: u32) -> bool {
-        self.armed = receive;
-        self.receive == receive
+        let is_present = self.receive == receive;
+        self.armed |= is_present;
+        is_present
     }
-}
-
-/// What became of a datagram that was queued.
-#[derive(Debug)]
-pub(super) enum Pushed {
-    /// A receive elsewhere waits for it.
-    Wake(Waker),
-    /// It is the first: nobody has been told that something is queued.
-    First,
-    Behind,
 }
 
 /// What an ended run leaves.

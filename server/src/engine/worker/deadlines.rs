@@ -13,13 +13,13 @@ const EXPIRIES: usize = 1024;
 
 impl<S: Served> Worker<S> {
     /// A receive in another task waits for a limited time.
-    pub(super) fn set_alarm(&mut self, run: usize, alarm: &Alarm) {
+    pub(super) fn set_alarm(&mut self, alarm: &Alarm) {
         if !self.dispatch.is_running(alarm.slot) {
             return;
         }
         let task = self.dispatch.task_mut(alarm.slot);
         // What is said of a receive may come when it is over, and another one waits by now.
-        if task.run.address() != run || !task.run.queue.lock().arm(alarm.receive) {
+        if !task.run.queue.lock().arm(alarm.receive) {
             return;
         }
         if let After::Duration(delay) = alarm.after {

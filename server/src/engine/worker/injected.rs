@@ -21,20 +21,21 @@ impl<S: Served> Worker<S> {
             return false;
         }
         self.shared.inject.take(&mut self.injected);
-        if !self.injected.alarms.is_empty() || self.injected.close.is_some() {
-            self.timers.read_clock(); // after they were injected, so that no deadline comes early
-        }
+        true
+    }
+
+    /// Does what was injected, but for the wake-ups.
+    pub(super) fn follow_injected(&mut self) {
         if !self.injected.alarms.is_empty() {
             let mut alarms = std::mem::take(&mut self.injected.alarms);
-            for (run, alarm) in alarms.drain() {
-                self.set_alarm(run, &alarm);
+            for (_, alarm) in alarms.drain() {
+                self.set_alarm(&alarm);
             }
             self.injected.alarms = kept(alarms);
         }
         if let Some(grace) = self.injected.close.take() {
             self.begin_close(grace);
         }
-        true
     }
 
     /// Polls the handlers that were woken before this turn: one that wakes itself has to wait.

@@ -10,7 +10,7 @@ use super::task::Polled;
 use super::timers::{BEGUN, NEVER};
 use crate::engine::current::{self, HandlerPoll};
 use crate::engine::delivery::BufferSlice;
-use crate::engine::dispatch::{DropReason, Next, SlotId, Waiting};
+use crate::engine::dispatch::{DropReason, Next, SlotId};
 use crate::engine::report;
 use crate::engine::run::Run;
 use crate::handler::{Client, Requests};
@@ -87,9 +87,7 @@ impl<S: Served> Worker<S> {
             Polled::Waits => {
                 self.beat.end();
                 task.set_awaits_shutdown(awaits_shutdown);
-                if let Some(timeout) = waits
-                    && task.run.queue.waiting() != Waiting::No
-                {
+                if let Some(timeout) = waits {
                     task.deadline = NEVER;
                     if let Some(timeout) = timeout {
                         // The deadline of the receive before may pass before this one has its own.
@@ -99,7 +97,7 @@ impl<S: Served> Worker<S> {
                 }
                 self.dispatch.mark_pending(id, &self.shared.totals);
                 if let Some(slice) = left {
-                    self.queue(id, slice, false);
+                    self.queue(id, slice);
                 }
                 return None;
             }

@@ -199,10 +199,11 @@ impl<S: Served> Worker<S> {
 
     /// One turn. Returns whether anything was done.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
-        self.timers.read_clock();
+        let mut progressed = self.take_injected();
+        self.timers.read_clock(); // after that, so that no deadline comes early
         let answers_first = self.outbox_is_full();
         let entered = current::enter(self.poll_context.take());
-        let mut progressed = self.take_injected();
+        self.follow_injected();
         progressed |= !answers_first && self.receive(cx);
         progressed |= self.poll_woken();
         progressed |= self.poll_expired();

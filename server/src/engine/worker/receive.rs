@@ -7,7 +7,7 @@ use super::served::Served;
 use super::task::HandlerTask;
 use crate::engine::current;
 use crate::engine::delivery::{BufferSlice, Segments};
-use crate::engine::dispatch::{Arrival, DropReason, Queued, SlotId};
+use crate::engine::dispatch::{Arrival, DropReason, SlotId};
 use crate::engine::source_filter::is_answerable;
 use crate::handler::{ClientKey, Incoming};
 use crate::support::panics;
@@ -116,7 +116,7 @@ impl<S: Served> Worker<S> {
                 self.drive(id, true, Some(slice))
             }
             Arrival::Deliver(id) => self.drive(id, false, Some(slice)),
-            Arrival::Queue(id) => return self.queue(id, slice, true),
+            Arrival::Queue(id) => return self.queue(id, slice),
             Arrival::Drop(reason) => return self.count_drop(reason),
         };
         if again {
@@ -127,16 +127,13 @@ impl<S: Served> Worker<S> {
     }
 
     /// A datagram has to wait: it is copied out of the receive buffer into memory of its own size.
-    /// With `poll`, its handler is let look if that is the first that waits.
-    pub(super) fn queue(&mut self, id: SlotId, slice: BufferSlice, poll: bool) {
+    pub(super) fn queue(&mut self, id: SlotId, slice: BufferSlice) {
         let Some(datagram) = current::with(|context| context.delivery.copy(slice)) else {
             return;
         };
         match self.dispatch.queue(id, datagram, &self.shared.totals) {
-            Queued::Wake(waker) => panics::wake(waker),
-            Queued::Poll if poll => self.poll_slot(id),
-            Queued::Poll | Queued::Nothing => {}
-            Queued::Dropped(reason) => self.count_drop(reason),
+            Ok(waker) => waker.into_iter().for_each(panics::wake),
+            Err(reason) => self.count_drop(reason),
         }
     }
 

@@ -42,9 +42,7 @@ impl<S: Served> Worker<S> {
         self.phase = ShutdownPhase::Closing(clock::deadline(self.timers.now(), grace));
         self.close_queues();
         for id in self.dispatch.running().collect::<Vec<_>>() {
-            if self.dispatch.is_running(id) {
-                self.poll_slot(id);
-            }
+            self.poll_slot(id);
         }
     }
 

@@ -221,7 +221,6 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> HandlerTask<Fut, P
         let dropped = self.in_context(|task| panics::catch(|| task.future.set(None)));
         dropped.err().into_iter().for_each(panicked);
         if let Some(extras) = &mut self.extras {
-            extras.awaits_shutdown = false;
             let context = std::mem::take(&mut extras.context);
             context.into_dropped().for_each(panicked);
         }

@@ -140,3 +140,21 @@ impl Timers {
         self.start.checked_add(Duration::from_millis(tick))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l2_when_no_deadline_is_left_nothing_is_looked_through_any_more() {
+        let (mut timers, mut entry) = (Timers::new(), NEVER);
+        timers.arm(0, 5_000, &mut entry);
+        assert!(timers.next().is_some());
+        timers.since_start = Duration::from_secs(5);
+        timers.now = timers.start + timers.since_start;
+        assert!(timers.far_come_near());
+        // Its receive is over: it is not armed again.
+        assert!(timers.next().is_none());
+        assert!(!timers.far_come_near());
+    }
+}

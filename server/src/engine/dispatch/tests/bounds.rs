@@ -8,16 +8,16 @@ const fn cost(len: usize) -> usize {
 }
 
 #[track_caller]
-fn assert_dropped(queued: &Queued, expected: DropReason) {
+fn assert_dropped(queued: &Result<Option<Waker>, DropReason>, expected: DropReason) {
     match queued {
-        Queued::Dropped(reason) => assert_eq!(*reason, expected),
+        Err(reason) => assert_eq!(*reason, expected),
         queued => panic!("not dropped: {queued:?}"),
     }
 }
 
 #[track_caller]
-fn assert_queued(queued: &Queued) {
-    assert!(!matches!(queued, Queued::Dropped(_)), "{queued:?}");
+fn assert_queued(queued: &Result<Option<Waker>, DropReason>) {
+    assert!(queued.is_ok(), "{queued:?}");
 }
 
 #[test]

@@ -197,11 +197,11 @@ impl Bench {
     fn start_unreceived(&mut self, client: Name, text: &str) -> SlotId {
         let id = self.start(client);
         self.waits(id, false);
-        assert!(matches!(self.queue(id, text), Queued::Poll));
+        assert!(matches!(self.queue(id, text), Ok(None)));
         id
     }
 
-    fn queue(&mut self, id: SlotId, text: &str) -> Queued {
+    fn queue(&mut self, id: SlotId, text: &str) -> Result<Option<Waker>, DropReason> {
         self.dispatch.queue(id, datagram(text), &self.totals)
     }
 

@@ -87,8 +87,6 @@ struct Model {
     queue: VecDeque<u32>,
     /// Its own receive waits.
     parked: bool,
-    /// It has been told that something is queued.
-    told: bool,
     /// It has received.
     received: bool,
 }
@@ -102,7 +100,7 @@ impl Model {
             self.queue.pop_front(); // what is offered comes last
         }
         let next = !self.queue.is_empty();
-        (self.parked, self.received, self.told) = (false, false, next);
+        (self.parked, self.received) = (false, false);
         (discarded, next)
     }
 }

@@ -16,10 +16,7 @@ fn totals() -> Totals {
 }
 
 fn push(queue: &RunQueue, text: &str, totals: &Totals) -> Option<Waker> {
-    match queue.push(datagram(text), LIMITS, totals).unwrap() {
-        Pushed::Wake(waker) => Some(waker),
-        Pushed::First | Pushed::Behind => None,
-    }
+    queue.push(datagram(text), LIMITS, totals).unwrap()
 }
 
 /// A receive in another task begins to wait, for a limited time. Returns its number.
@@ -198,10 +195,9 @@ fn h3_a_thread_that_receives_misses_no_datagram_and_no_wake_up() {
         for text in &expected {
             loop {
                 match bench.dispatch.queue(a, datagram(text), totals) {
-                    Queued::Wake(waker) => break waker.wake(),
-                    Queued::Dropped(DropReason::ClientBound) => let_receive(&receiver),
-                    Queued::Dropped(reason) => panic!("{reason:?}"),
-                    Queued::Poll | Queued::Nothing => break,
+                    Ok(waker) => break waker.into_iter().for_each(Waker::wake),
+                    Err(DropReason::ClientBound) => let_receive(&receiver),
+                    Err(reason) => panic!("{reason:?}"),
                 }
             }
         }

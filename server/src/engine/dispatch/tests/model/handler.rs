@@ -26,20 +26,15 @@ impl Script {
         assert_eq!(run.queue.len(), self.handlers[&client].1.queue.len());
     }
 
-    /// Copies a datagram into the queue. Answers whether the handler is to be polled.
-    pub(super) fn queue(
-        &mut self,
-        client: Name,
-        datagram: QueuedDatagram,
-        seen: &mut Seen,
-    ) -> bool {
+    /// Copies a datagram into the queue.
+    pub(super) fn queue(&mut self, client: Name, datagram: QueuedDatagram, seen: &mut Seen) {
         let (number, cost) = (number(&datagram), datagram.cost());
         let (id, model) = self.handlers.get_mut(&client).unwrap();
         let bytes: usize = model.queue.iter().map(|number| self.costs[number]).sum();
         let waits = self.elsewhere.get_mut(&client).filter(|task| task.waiting);
         let full = model.queue.len() == self.limits.datagrams || bytes + cost > self.limits.bytes;
         let queued = self.dispatch.queue(*id, datagram, &self.totals);
-        if let Queued::Dropped(reason) = queued {
+        if let Err(reason) = queued {
             let total_full = self.totals.bytes() + cost > self.max_bytes;
             let expected = match (full, total_full) {
                 (true, _) => DropReason::ClientBound,
@@ -54,27 +49,18 @@ impl Script {
             });
             model.received |= model.queue.is_empty(); // the first is gone, and no other goes for it
             self.dropped += 1;
-            return false;
+            return;
         }
         assert!(!full, "over a client's bound");
-        let told = std::mem::replace(&mut model.told, true);
         model.queue.push_back(number);
         model.parked = false;
         match (queued, waits) {
-            (Queued::Wake(_), Some(task)) => {
+            (Ok(Some(_)), Some(task)) => {
                 task.waiting = false;
                 seen.add("queued: wake");
-                false
             }
-            (Queued::Nothing, None) if told => {
-                seen.add("queued: told already");
-                false
-            }
-            (Queued::Poll, None) if !told => {
-                seen.add("queued: poll");
-                true
-            }
-            (queued, waits) => panic!("{queued:?}, told: {told}, elsewhere: {}", waits.is_some()),
+            (Ok(None), None) => seen.add("queued"),
+            (queued, waits) => panic!("{queued:?}, elsewhere: {}", waits.is_some()),
         }
     }
 
@@ -113,7 +99,7 @@ impl Script {
         }
     }
 
-    /// The handler receives as often as it likes. Answers whether it waits in a receive then.
+    /// The handler receives as often as it likes. Returns whether it waits in a receive then.
     fn handler_receives(
         &mut self,
         client: Name,
@@ -188,9 +174,6 @@ impl Script {
         self.dispatch.mark_pending(id, &self.totals);
         let (_, model) = self.handlers.get_mut(&client).unwrap();
         model.parked = parked;
-        if parked {
-            model.told = false;
-        }
         self.tell("waits", &(client, parked));
         if let Some(datagram) = offered {
             self.queue(client, datagram, seen);

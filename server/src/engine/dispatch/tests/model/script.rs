@@ -53,9 +53,8 @@ pub(super) const EVERYTHING: &[&str] = &[
     "arrival starts a handler",
     "arrival delivered",
     "arrival queued",
-    "queued: poll",
+    "queued",
     "queued: wake",
-    "queued: told already",
     "dropped: client's bound",
     "dropped: total",
     "handler parked",
@@ -272,9 +271,7 @@ impl Script {
             }
             Arrival::Queue(_) => {
                 seen.add("arrival queued");
-                if self.queue(client, datagram, seen) {
-                    self.poll(client, None, seen);
-                }
+                self.queue(client, datagram, seen);
             }
             Arrival::Drop(reason) => {
                 self.dropped += 1;
