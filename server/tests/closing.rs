@@ -51,6 +51,14 @@ contract! {
         handle.close().await;
     }
 
+    async fn v5_a_closed_server_tells_what_its_transport_could_do(world: World) {
+        let server = world.bind(echo()).await;
+        let handle = server.handle();
+        let before = handle.capabilities();
+        server.close().await;
+        assert_eq!(handle.capabilities(), before);
+    }
+
     async fn v5_close_while_serving_ends_serving_and_frees_the_port(world: World) {
         let server = world.serve_alone(echo()).await;
         let peer = world.peer(server.addr).await;

@@ -234,6 +234,20 @@ contract! {
         assert!(!handle.is_listening());
     }
 
+    async fn v4_a_serving_that_was_shut_down_unpolled_takes_no_other_ones_place(world: World) {
+        let server = world.bind(echo()).await;
+        let (handle, unpolled) = (server.handle(), server.serve_forever());
+        handle.shutdown().await;
+        let serving = server.serve_forever();
+        unpolled.await.unwrap();
+        let serving = tokio::spawn(serving);
+        handle.started().await.unwrap();
+        let peer = world.peer(handle.addresses()[0]).await;
+        assert_eq!(peer.ask("served").await, "served");
+        handle.shutdown().await;
+        serving.await.unwrap().unwrap();
+    }
+
     async fn v10_a_dropped_service_init_runs_the_exit_actions_so_far(world: World) {
         let journal = Journal::default();
         let registered = journal.clone();

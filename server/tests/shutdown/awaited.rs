@@ -317,3 +317,59 @@ paused! {
         server.stop().await.unwrap();
     }
 }
+
+/// Runs another server on this thread, within one poll of a handler.
+fn run_another(world: &World) {
+    tokio::task::block_in_place(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            let another = world.serve(echo()).await;
+            let peer = world.peer(another.addr).await;
+            assert_eq!(peer.ask("another").await, "another");
+            another.stop().await.unwrap();
+        });
+    });
+}
+
+/// Only on the multi-thread runtime may a handler block its thread.
+#[test]
+fn v4_a_handler_that_awaits_it_and_runs_another_server_does_not_hold_the_grace() {
+    run(Kind::Memory, Rt::Multi, |world| async move {
+        let (own, go) = (Own::default(), Arc::new(Notify::new()));
+        let done = Arc::new(Notify::new());
+        let (owns, gates, inner) = (own.clone(), [&go, &done].map(Arc::clone), world.clone());
+        let builder = raw_server(move |client, mut requests| {
+            let (own, [go, done], world) = (owns.clone(), gates.clone(), inner.clone());
+            async move {
+                let request = requests.recv().await?;
+                client.send(request.clone()).await?;
+                if request == "waits" {
+                    requests.recv().await.unwrap_err();
+                    client.send("told".into()).await?;
+                    done.notified().await;
+                    return Ok(());
+                }
+                let handle = own.handle();
+                let another = async {
+                    go.notified().await;
+                    run_another(&world);
+                    done.notify_one();
+                };
+                tokio::join!(biased; handle.shutdown(), another);
+                Ok(())
+            }
+        });
+        let server = world.serve(builder.grace(HOUR)).await;
+        own.set(&server.handle);
+        let (waits, stops) = (world.peer(server.addr).await, world.peer(server.addr).await);
+        assert_eq!(waits.ask("waits").await, "waits");
+        assert_eq!(stops.ask("stop").await, "stop");
+        assert_eq!(waits.recv_text().await, "told");
+        // All have been polled by now for the shutdown.
+        go.notify_one();
+        server.serving.await.unwrap().unwrap();
+        assert_eq!(server.handle.stats().handlers_cancelled, 1);
+    });
+}

@@ -190,5 +190,12 @@ fn v9_all_but_one_socket_of_a_group_pass_over_broadcasts() {
                 "{all:?}"
             );
         }
+        // A whole turn's, after which others have theirs.
+        for _ in 0..40 {
+            client.send_to(b"many", ("127.255.255.255", port)).unwrap();
+        }
+        client.send_to(b"mine 3", ("127.0.0.1", port)).unwrap();
+        let all = recv_all(&mut transport, &mut RecvBatch::new(1, 100), 1).await;
+        assert_eq!(all[0].1, b"mine 3");
     });
 }
