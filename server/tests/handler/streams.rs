@@ -3,8 +3,8 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 
-use crate::common::*;
 use super::deadlines::{Case, assert_timed_out, ms};
+use crate::common::*;
 use bytes::Bytes;
 use futures_core::Stream;
 use postbox_server::Limits;
