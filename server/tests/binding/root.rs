@@ -21,6 +21,7 @@ fn on_own_host(test: &str, setup: &str, body: fn(World) -> BoxBody) {
         println!("{test} does nothing: it needs root, and POSTBOX_ROOT_TESTS=1");
         return;
     }
+    let (_, module) = module_path!().split_once("::").unwrap();
     let script = format!(
         "ip link set lo up
         hosts=$(mktemp)
@@ -33,7 +34,7 @@ fn on_own_host(test: &str, setup: &str, body: fn(World) -> BoxBody) {
     let output = Command::new("unshare")
         .args(["--net", "--mount", "sh", "-ec", &script, "sh"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--nocapture", "--exact", &format!("root::{test}")])
+        .args(["--nocapture", "--exact", &format!("{module}::{test}")])
         .env(INSIDE, "1")
         .output()
         .unwrap();
