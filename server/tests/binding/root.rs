@@ -33,7 +33,7 @@ fn on_own_host(test: &str, setup: &str, body: fn(World) -> BoxBody) {
     let output = Command::new("unshare")
         .args(["--net", "--mount", "sh", "-ec", &script, "sh"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--nocapture", "--exact", &format!("root::{test}")])
+        .args(["--nocapture", "--exact", &format!("binding::root::{test}")])
         .env(INSIDE, "1")
         .output()
         .unwrap();
