@@ -147,7 +147,9 @@ impl ServerBuilder {
     /// client (`UDP_GRO`, `UDP_SEGMENT`; Linux). Default on, and off by itself where the kernel
     /// refuses.
     ///
-    /// It saves CPU, but a client gets the first of such answers with the last.
+    /// It saves CPU, but a client gets the first of such answers with the last. So they leave as
+    /// one where the datagrams came as one that they answer, where there are more of them than
+    /// datagrams, and where the worker has a full batch to answer.
     pub fn offloads(mut self, allow: bool) -> Self {
         self.offloads = allow;
         self

@@ -18,6 +18,8 @@ mod memory;
 mod plain;
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 mod readiness;
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
+mod segmentation;
 pub(crate) mod socket;
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 pub(crate) mod sys;

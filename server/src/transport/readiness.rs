@@ -85,8 +85,9 @@ impl Readiness {
         Poll::Ready(Ok(()))
     }
 
-    /// A receive brought this batch.
-    pub(super) fn received(&mut self, batch: &RecvBatch) {
+    /// A receive brought this batch. Returns whether the socket had been read empty before.
+    pub(super) fn received(&mut self, batch: &RecvBatch) -> bool {
+        let waited = !self.more_expected;
         if batch.holds_a_part(BUSY_PART) {
             self.busy_rounds = self.busy_rounds.saturating_add(1);
         } else {
@@ -97,6 +98,7 @@ impl Readiness {
         }
         self.more_expected =
             batch.is_full() || self.watched.is_none() || are_several(batch.metas());
+        waited
     }
 
     /// A receive found nothing.

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use socket2::Socket;
 
 use super::readiness::Readiness;
+use super::segmentation::Segmentation;
 use super::socket::kernel_drops;
 use super::sys::{self, BatchSendError, Receiver, RecvFields, Sender};
 use super::{Capabilities, Endpoint, LocalAddr, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
@@ -107,6 +108,7 @@ pub(super) struct UdpTransport {
     sender: Sender,
     /// The largest segments that may be sent as runs; 0: none.
     segment_limit: usize,
+    segmentation: Segmentation,
 }
 
 impl UdpTransport {
@@ -138,6 +140,7 @@ impl UdpTransport {
             receiver: Receiver::new(0),
             sender: Sender::new(SEND_BATCH),
             segment_limit: if segments { usize::from(u16::MAX) } else { 0 },
+            segmentation: Segmentation::default(),
             readiness: Readiness::new(Arc::clone(&socket))?,
             socket,
         })
@@ -214,7 +217,11 @@ impl Transport for UdpTransport {
         for _ in 0..EMPTY_ROUNDS {
             ready!(self.readiness.poll_readable(cx))?;
             match self.receive(batch) {
-                Ok(()) => self.readiness.received(batch),
+                Ok(()) => {
+                    let waited = self.readiness.received(batch);
+                    self.segmentation =
+                        Segmentation::answering(batch.metas(), batch.holds_a_part(1), waited);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.readiness.emptied();
                     continue;
@@ -253,11 +260,13 @@ impl Transport for UdpTransport {
         let mut tries = 0;
         loop {
             let limit = self.segment_limit;
+            let longest = self.segmentation.longest(datagrams.len());
             let result = self
                 .sender
-                .send(self.socket.as_fd(), bytes, datagrams, limit);
+                .send(self.socket.as_fd(), bytes, datagrams, limit, longest);
             let BatchSendError { error, segment } = match result {
                 Ok(left) => {
+                    self.segmentation.left(left);
                     if limit_before.is_some() && limit == 0 {
                         self.offloads.store(false, Ordering::Relaxed);
                     }

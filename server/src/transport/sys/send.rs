@@ -72,18 +72,19 @@ impl Sender {
     /// Sends from the front, without waiting, and returns how many datagrams left: at least one.
     ///
     /// Runs of answers to one client, of one size up to `segment_limit` (0: none), leave as one
-    /// message each.
+    /// message each, `longest_run` of them at most.
     pub(crate) fn send(
         &mut self,
         socket: BorrowedFd<'_>,
         bytes: &[u8],
         datagrams: &[Outgoing],
         segment_limit: usize,
+        longest_run: usize,
     ) -> Result<usize, BatchSendError> {
         let mut messages = 0;
         let mut rest = datagrams;
         while messages < self.headers.len() && !rest.is_empty() {
-            let run = run_len(rest, segment_limit);
+            let run = run_len(rest, segment_limit, longest_run);
             self.fill(messages, bytes, &rest[..run]);
             self.runs[messages] = run;
             messages += 1;
@@ -156,7 +157,7 @@ impl std::fmt::Debug for Sender {
 }
 
 /// Returns how many datagrams, from the front, can leave as one message.
-fn run_len(datagrams: &[Outgoing], segment_limit: usize) -> usize {
+fn run_len(datagrams: &[Outgoing], segment_limit: usize, longest: usize) -> usize {
     let [first, rest @ ..] = datagrams else {
         return 0;
     };
@@ -165,7 +166,7 @@ fn run_len(datagrams: &[Outgoing], segment_limit: usize) -> usize {
     }
     let mut end = first.start + first.len;
     let mut run = 1;
-    for next in rest.iter().take(MAX_SEGMENTS - 1) {
+    for next in rest.iter().take(longest.min(MAX_SEGMENTS) - 1) {
         let fits = next.len > 0
             && next.len <= first.len
             && next.start == end

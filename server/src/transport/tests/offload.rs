@@ -49,6 +49,76 @@ fn runs_of_equal_datagrams_travel_as_one() {
     }
 }
 
+/// Asks in batches of messages of so many datagrams each, then gives answers of two bytes in steps
+/// of so many each, and returns the sizes of the messages that come back.
+fn answered(slots: usize, asked: &[&[usize]], answers: &[usize]) -> Vec<usize> {
+    let (serving, asking) = pair("127.0.0.1:0");
+    let (server, client) = (addr_of(&serving), addr_of(&asking));
+    run(async {
+        let mut serving = udp(serving, true).unwrap();
+        let mut asking = udp(asking, true).unwrap();
+        let mut batch = RecvBatch::new(slots, 65_535);
+        for transport in [&mut serving, &mut asking] {
+            // The first receive switches coalescing on.
+            let pending = poll_fn(|cx| std::task::Poll::Ready(transport.poll_recv(cx, &mut batch)));
+            assert!(pending.await.is_pending());
+        }
+        for messages in asked {
+            for count in *messages {
+                let (bytes, datagrams) = outgoing(server, None, &vec![&b"?"[..]; *count]);
+                assert!(send_all(&mut asking, &bytes, &datagrams).await.is_empty());
+            }
+            recv(&mut serving, &mut batch).await.unwrap();
+            assert_eq!(batch.len(), messages.len(), "all are there, as they left");
+        }
+        for count in answers {
+            let (bytes, datagrams) = outgoing(client, None, &vec![&b"ab"[..]; *count]);
+            assert!(send_all(&mut serving, &bytes, &datagrams).await.is_empty());
+        }
+        let (mut left, mut sizes) = (2 * answers.iter().sum::<usize>(), Vec::new());
+        while left > 0 {
+            for (meta, _) in recv_all(&mut asking, &mut batch, 1).await {
+                left -= meta.len;
+                sizes.push(meta.len);
+            }
+        }
+        sizes
+    })
+}
+
+#[test]
+fn answers_leave_as_the_datagrams_came_that_they_answer() {
+    assert_eq!(answered(8, &[&[1, 1, 1]], &[3]), [2, 2, 2], "one by one");
+    assert_eq!(answered(8, &[&[3]], &[3]), [6], "as one");
+    assert_eq!(answered(8, &[&[1, 3, 1]], &[3]), [6], "some as one");
+    assert_eq!(
+        answered(8, &[&[1, 1, 1], &[3]], &[3]),
+        [6],
+        "the last as one"
+    );
+}
+
+#[test]
+fn answers_to_what_came_alone_as_one_leave_in_two_parts_unless_it_was_there_already() {
+    assert_eq!(answered(8, &[&[16]], &[16]), [16, 16]);
+    assert_eq!(answered(8, &[&[21]], &[21]), [22, 20]);
+    assert_eq!(answered(8, &[&[15]], &[15]), [30], "too few for two");
+    assert_eq!(answered(8, &[&[16, 16]], &[32]), [64], "two came");
+    assert_eq!(answered(8, &[&[16]], &[17]), [34], "one more waits");
+    assert_eq!(
+        answered(8, &[&[16], &[16]], &[16]),
+        [32],
+        "was there already"
+    );
+}
+
+#[test]
+fn answers_leave_as_one_where_there_are_more_than_datagrams_or_the_batch_is_full() {
+    assert_eq!(answered(8, &[&[1, 1, 1]], &[4]), [8]);
+    assert_eq!(answered(8, &[&[1, 1, 1]], &[3, 3]), [2, 2, 2, 6]);
+    assert_eq!(answered(3, &[&[1, 1, 1]], &[3]), [6]);
+}
+
 #[test]
 fn empty_datagrams_and_growing_ones_travel_alone() {
     let seen = across(
