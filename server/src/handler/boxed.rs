@@ -1,12 +1,15 @@
 //! A handler whose type is not known at compile time.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::Poll;
 
 use postbox_protocol::BoxError;
 
 use super::{Client, Handler, Requests};
 use crate::service::ServiceScope;
+use crate::support::panics;
 
 type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
 
@@ -70,15 +73,25 @@ impl<Request: Send + 'static, Response: Send + 'static> Handler
     type Request = Request;
     type Response = Response;
 
-    async fn handle(
+    // Neither awaits the user's future: that drops it while a panic of it unwinds, and a second
+    // panic then aborts the process.
+
+    fn handle(
         &self,
         client: Client<Response>,
         requests: Requests<Request>,
-    ) -> Result<(), BoxError> {
-        self.handler.handle(client, requests).await
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        self.handler.handle(client, requests)
     }
 
     async fn service_init(&self, service: &mut ServiceScope) -> Result<(), BoxError> {
-        self.handler.service_init(service).await
+        let mut init = self.handler.service_init(service);
+        let result = poll_fn(|cx| {
+            panics::catch(|| init.as_mut().poll(cx))
+                .unwrap_or_else(|message| Poll::Ready(Err(panics::error(message))))
+        });
+        let result = result.await;
+        let dropped = panics::drop_caught(init).map_err(panics::error);
+        result.and(dropped)
     }
 }

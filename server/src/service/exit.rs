@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,17 +11,15 @@ use postbox_protocol::BoxError;
 use tokio::runtime;
 use tokio::time::{Instant, timeout_at};
 
-use super::Tasks;
+use super::tasks::{BoxTask, Tasks, boxed};
 use crate::error::ExitTimeout;
 use crate::support::clock;
 use crate::support::log::Chain;
 use crate::support::{panics, with_value};
 
-pub(crate) type ExitFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
-
 pub(crate) enum ExitAction {
     Sync(Box<dyn FnOnce() -> Result<(), BoxError> + Send>),
-    Async(Box<dyn FnOnce() -> ExitFuture + Send>),
+    Async(Box<dyn FnOnce() -> BoxTask + Send>),
     /// Stops the background tasks.
     Stop(Arc<Tasks>),
 }
@@ -44,7 +41,7 @@ struct Stack {
 }
 
 struct Begun {
-    future: ExitFuture,
+    future: BoxTask,
     /// The user wrote it, and has to know if it does not come to its end.
     is_users: bool,
 }
@@ -103,13 +100,7 @@ impl ExitActions {
                         continue;
                     }
                 },
-                Some(ExitAction::Stop(tasks)) => {
-                    let stop = async move {
-                        tasks.stop().await;
-                        Ok(())
-                    };
-                    (Box::pin(stop) as ExitFuture, false)
-                }
+                Some(ExitAction::Stop(tasks)) => (boxed(async move { tasks.stop().await }), false),
             };
             self.lock().begun = Some(Begun { future, is_users });
         }
@@ -129,7 +120,8 @@ impl ExitActions {
             Err(error) => Err(error),
         };
         let dropped = panics::drop_caught(begun).map_err(panics::error);
-        Poll::Ready(result.and(dropped))
+        log(result);
+        Poll::Ready(dropped)
     }
 
     /// Calls code of the user's.

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ServerHandle;
 use super::exit::{ExitAction, ExitActions};
-use super::tasks::{Spawner, TaskResult, Tasks};
+use super::tasks::{Spawner, TaskResult, Tasks, boxed};
 
 /// The scope of one serving: everything that is started here ends with it.
 ///
@@ -95,10 +95,7 @@ impl ServiceScope {
     where
         F: Future<Output: TaskResult> + Send + 'static,
     {
-        let action = ExitAction::Async(Box::new(move || {
-            let action = action();
-            Box::pin(async move { action.await.into_result() })
-        }));
+        let action = ExitAction::Async(Box::new(move || boxed(action())));
         self.exits.push(action);
     }
 

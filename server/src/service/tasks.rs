@@ -122,10 +122,7 @@ impl Spawner {
     where
         F: Future<Output: TaskResult> + Send + 'static,
     {
-        self.tasks.spawn(
-            Box::pin(async move { task.await.into_result() }),
-            self.keep_serving,
-        );
+        self.tasks.spawn(boxed(task), self.keep_serving);
     }
 
     /// A spawner whose tasks may fail: that is logged, and serving goes on.
@@ -138,7 +135,21 @@ impl Spawner {
     }
 }
 
-type BoxTask = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+pub(super) type BoxTask = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+/// A background task or an exit action, whatever it returns.
+///
+/// It is dropped with the box: an `async` block would drop it while a panic of it unwinds, and a
+/// second panic then aborts the process.
+pub(super) fn boxed<F>(task: F) -> BoxTask
+where
+    F: Future<Output: TaskResult> + Send + 'static,
+{
+    let mut task = Box::pin(task);
+    Box::pin(poll_fn(move |cx| {
+        task.as_mut().poll(cx).map(TaskResult::into_result)
+    }))
+}
 
 /// The background tasks of one serving.
 #[derive(Debug)]
@@ -180,11 +191,12 @@ impl Tasks {
             });
             let result = result.await;
             let dropped = panics::drop_caught(task).map_err(panics::error);
-            match result.and(dropped) {
-                Ok(()) => {}
-                Err(error) if keep_serving => log_failed(&error),
+            for error in [result, dropped].into_iter().filter_map(Result::err) {
                 // What ends serving is told by its result, what comes later by the log.
-                Err(error) => failures.send(error).unwrap_or_else(|e| log_failed(&e.0)),
+                match keep_serving {
+                    true => log_failed(&error),
+                    false => failures.send(error).unwrap_or_else(|e| log_failed(&e.0)),
+                }
             }
         };
         self.running.spawn_on(task, &self.runtime);

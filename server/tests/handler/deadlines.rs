@@ -348,7 +348,7 @@ fn h7_a_deadline_that_a_run_gave_up_is_not_the_next_runs() {
 fn h7_a_crowd_whose_deadlines_pass_at_once_does_not_hold_up_the_datagrams() {
     const CROWD: usize = 3_000;
     run_paused(|world| async move {
-        let (told, is_told) = mpsc::unbounded_channel();
+        let (told, mut is_told) = mpsc::unbounded_channel();
         let network = world.network.clone();
         let builder = raw_server(move |_, mut requests| {
             let (told, network) = (told.clone(), network.clone());
@@ -383,7 +383,6 @@ fn h7_a_crowd_whose_deadlines_pass_at_once_does_not_hold_up_the_datagrams() {
         let waiting = |stats: &postbox_server::Stats| stats.waiting_clients == CROWD as u64;
         server.stats_where(waiting).await;
         advance(ms(200)).await;
-        let mut is_told = is_told;
         let mut before = 0;
         while !is_told.recv().await.unwrap() {
             before += 1;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use postbox_protocol::BoxError;
-use postbox_server::{Client, ContextVar, Requests, ServerBuilder};
+use postbox_server::{BoxedHandler, Client, ContextVar, Server, ServerBuilder, handler_fn};
 use tokio::sync::Notify;
 use tracing::Level;
 
@@ -82,21 +82,22 @@ async fn is_logged(world: &World, builder: ServerBuilder, messages: &[&str]) {
 
 /// The same for a handler that is made by hand; the others echo.
 async fn future_is_logged(world: &World, first: fn(Client<Bytes>) -> Rude, messages: &[&str]) {
-    type Boxed = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+    is_logged(world, raw_server(rude_once(first)), messages).await;
+}
+
+/// A handler whose first future is made by hand; the others echo.
+fn rude_once(first: fn(Client<Bytes>) -> Rude) -> Boxed {
     let first = std::sync::Mutex::new(Some(first));
-    let builder = raw_server(
-        move |client: Client<Bytes>, mut requests: Requests<Bytes>| -> Boxed {
-            let made = first.lock().unwrap().take();
-            match made {
-                Some(first) => Box::pin(first(client)),
-                None => Box::pin(async move {
-                    client.send(requests.recv().await?).await?;
-                    Ok(())
-                }),
-            }
-        },
-    );
-    is_logged(world, builder, messages).await;
+    Box::new(move |client, mut requests| {
+        let made = first.lock().unwrap().take();
+        match made {
+            Some(first) => Box::pin(first(client)),
+            None => Box::pin(async move {
+                client.send(requests.recv().await?).await?;
+                Ok(())
+            }),
+        }
+    })
 }
 
 static RUDE: ContextVar<Arc<Bomb>> = ContextVar::new("a value that panics when dropped");
@@ -155,6 +156,12 @@ contract! {
             Rude { polled: Some("in poll"), _dropped: Bomb("in drop") }
         };
         future_is_logged(&world, make, &["in poll", "in drop", "its variable"]).await;
+    }
+
+    async fn h12_both_panics_of_a_boxed_handler_are_logged(world: World) {
+        let make = |_| Rude { polled: Some("in poll"), _dropped: Bomb("in drop") };
+        let handler = BoxedHandler::new(handler_fn(rude_once(make)));
+        is_logged(&world, Server::builder(raw(), handler), &["in poll", "in drop"]).await;
     }
 
     async fn h12_the_panic_of_a_variable_is_logged_behind_the_error_of_its_handler(world: World) {

@@ -5,7 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use postbox_server::{BoxError, ServeError, Server, StartError};
+use bytes::Bytes;
+use postbox_server::{
+    BoxError, BoxedHandler, Client, Handler, Requests, ServeError, Server, ServiceScope, StartError,
+};
 use tokio::sync::Notify;
 
 use crate::common::service::*;
@@ -32,6 +35,11 @@ impl<F> Drop for PanicsWhenDropped<F> {
     fn drop(&mut self) {
         panic!("while dropping");
     }
+}
+
+/// A future that panics when it is polled and once more when it is dropped.
+fn panics_twice() -> PanicsWhenDropped<impl Future<Output = Result<(), BoxError>>> {
+    PanicsWhenDropped::new(async { panic!("while polling") })
 }
 
 /// Why serving failed before it began: what `service_init` is to blame for.
@@ -79,6 +87,50 @@ contract! {
         begun.notified().await;
         server.handle().shutdown().await;
         assert_eq!(blamed(serving.await.unwrap()), "panicked: while dropping");
+    }
+
+    async fn s3_a_boxed_service_init_that_panics_twice_fails_serving(world: World) {
+        struct Rude;
+        impl Handler for Rude {
+            type Request = Bytes;
+            type Response = Bytes;
+            async fn handle(&self, _: Client<Bytes>, _: Requests<Bytes>) -> Result<(), BoxError> {
+                Ok(())
+            }
+            fn service_init(
+                &self,
+                _: &mut ServiceScope,
+            ) -> impl Future<Output = Result<(), BoxError>> + Send {
+                panics_twice()
+            }
+        }
+        let server = world.bind(Server::builder(raw(), BoxedHandler::new(Rude))).await;
+        assert_eq!(blamed(server.serve_forever().await), "panicked: while polling");
+    }
+
+    async fn s4_a_background_task_that_panics_twice_ends_serving_and_both_are_told(world: World) {
+        let server = world.bind(echo_with_init(|service| {
+            service.spawn(panics_twice());
+            Box::pin(async { Ok(()) })
+        })).await;
+        let error = server.serve_forever().await.unwrap_err();
+        assert!(matches!(error, ServeError::BackgroundTask(_)), "{error:?}");
+        assert_eq!(source(&error), "panicked: while polling");
+        let logs = world.logs.take();
+        let texts: Vec<_> = logs.iter().map(|record| &record.message[..]).collect();
+        assert_eq!(texts, ["a background task failed: panicked: while dropping"]);
+    }
+
+    async fn s2_an_exit_action_that_panics_twice_is_logged_for_both(world: World) {
+        let server = world.serve(echo_with_init(|service| {
+            service.on_exit_async(panics_twice);
+            Box::pin(async { Ok(()) })
+        })).await;
+        server.stop().await.unwrap();
+        let logs = world.logs.take();
+        let texts: Vec<_> = logs.iter().map(|record| &record.message[..]).collect();
+        let expected = ["while polling", "while dropping"];
+        assert_eq!(texts, expected.map(|text| format!("an exit action failed: panicked: {text}")));
     }
 
     async fn s4_a_background_task_that_panics_as_it_is_dropped_ends_serving(world: World) {

@@ -95,8 +95,8 @@ impl RunQueue {
         self.waiting.store(waiting as u8, Ordering::Release);
     }
 
-    /// The deadline has passed of the receive that waits [`OnWorker`](Waiting::OnWorker). Returns whether it
-    /// still does: another task may have taken it over just now.
+    /// The deadline has passed of the receive that waits [`OnWorker`](Waiting::OnWorker). Returns
+    /// whether it still does: another task may have taken it over just now.
     pub(crate) fn time_out_on_worker(&self) -> bool {
         let (from, to) = (Waiting::OnWorker as u8, Waiting::TimedOut as u8);
         self.waiting
