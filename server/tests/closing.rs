@@ -198,9 +198,7 @@ contract! {
             .await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("waits").await, "waits");
-        {
-            begin(&mut pin!(server.handle.close())).await;
-        }
+        let _ = poll_once(&mut pin!(server.handle.close())).await;
         server.serving.await.unwrap().unwrap();
         assert_eq!(peer.recv_text().await, "goodbye");
         assert!(!server.handle.is_listening());

@@ -115,9 +115,7 @@ contract! {
     async fn v4_once_begun_it_goes_on_if_its_caller_gives_up(world: World) {
         let server = world.serve(echo()).await;
         let handle = server.handle.clone();
-        {
-            begin(&mut pin!(handle.shutdown())).await;
-        }
+        let _ = poll_once(&mut pin!(handle.shutdown())).await;
         server.serving.await.unwrap().unwrap();
     }
 
