@@ -174,6 +174,21 @@ pub enum BindError {
     Runtime(#[source] io::Error),
 }
 
+/// Why a client's task was not started: see [`ClientSpawner`](crate::ClientSpawner).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// As many run as may ([`Limits::client_tasks`](crate::Limits::client_tasks)).
+    #[error("{limit} tasks of clients run already")]
+    Full {
+        /// How many may run.
+        limit: usize,
+    },
+    /// The serving that the client came from has ended.
+    #[error("closed: the server has stopped serving")]
+    Closed,
+}
+
 /// Why serving ended, other than by a shutdown.
 ///
 /// Its `{error}` names what failed; why is in its [`source`](std::error::Error::source).

@@ -109,12 +109,16 @@ mod support;
 mod error;
 
 // The public interface is:
+#[cfg(feature = "signal")]
+pub use api::stop_signal;
 pub use api::{BlockingServer, Server, ServerBuilder, Serving};
 pub use config::{BindAddrs, Limits};
-pub use error::{BindError, FlushError, Panicked, RecvError, SendError, ServeError, StartError};
+pub use error::{
+    BindError, FlushError, Panicked, RecvError, SendError, ServeError, SpawnError, StartError,
+};
 pub use handler::{
-    BoxedHandler, Client, ContextVar, Handler, HandlerFn, Incoming, InheritContext, Recv, Requests,
-    Sending, handler_fn, inherit_context,
+    BoxedHandler, Client, ClientSpawner, ContextVar, Handler, HandlerFn, Incoming, InheritContext,
+    Recv, Requests, Sending, handler_fn, inherit_context,
 };
 pub use postbox_protocol::BoxError;
 pub use service::{ServerHandle, ServiceScope, ShutdownToken, Spawner, Stats, TaskResult};

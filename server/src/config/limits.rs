@@ -98,7 +98,12 @@ limits! {
     /// Default 5 minutes, the time a NAT keeps a UDP mapping by RFC 4787 REQ-5: later answers would
     /// not reach most clients, and forged first packets cannot hold the client bound for ever.
     idle(impl Into<Option<Duration>>), idle_timeout: Option<Duration> = Some(Duration::from_secs(5 * 60));
-    /// How long running handlers may go on when the server shuts down.
+    /// Tasks that handlers have spawned for their clients and that have not ended, over all workers
+    /// ([`Client::spawner`](crate::Client::spawner)). Over it `spawn` fails.
+    ///
+    /// Default 65,536, as many as clients: a handler mostly spawns one.
+    client_tasks(usize), max_client_tasks: usize = 65_536;
+    /// How long running handlers, and the tasks of clients, may go on when the server shuts down.
     ///
     /// Default 1 second.
     grace(Duration), grace_period: Duration = Duration::from_secs(1);

@@ -4,6 +4,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use postbox_protocol::Protocol;
+use tokio::time::Instant;
 
 use crate::engine::current::{self, PollContext};
 use crate::engine::delivery::BufferSlice;
@@ -83,6 +84,7 @@ impl<P: Protocol> Run<P> {
         match wait {
             Wait::Idle => self.worker().limits.idle_timeout(),
             Wait::AtMost(timeout) => Some(timeout),
+            Wait::Until(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
             Wait::ForEver => None,
         }
     }

@@ -14,7 +14,7 @@ use crate::engine::flush::{Flush, Flushing};
 use crate::engine::outbox::{OUTGOING_OVERHEAD, Outbox};
 use crate::engine::run::Run;
 use crate::error::{FlushError, SendError};
-use crate::handler::{Answer, BoxFuture, ClientKey, Packet, SendAttempt};
+use crate::handler::{Answer, BoxFuture, ClientKey, ClientSpawner, Packet, SendAttempt};
 use crate::support::panics;
 use crate::transport::{MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 
@@ -82,6 +82,10 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
 
     fn local_addr(&self) -> Option<SocketAddr> {
         self.client().local_addr(self.worker().bound)
+    }
+
+    fn spawner(&self) -> ClientSpawner {
+        ClientSpawner::new(self.remote, &self.worker().tasks)
     }
 
     fn is_closing(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::Limits;
 use crate::engine::inject_queue::InjectQueue;
-use crate::service::{Counters, Totals};
+use crate::service::{ClientTasks, Counters, Totals};
 use crate::transport::LocalAddr;
 
 /// What a worker shares with all runs of its handler.
@@ -16,6 +16,7 @@ pub(crate) struct WorkerShared<P> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) totals: Arc<Totals>,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) tasks: Arc<ClientTasks>,
     /// The address that the socket is bound to.
     pub(crate) bound: SocketAddr,
 }
@@ -87,12 +88,16 @@ pub(crate) mod tests {
 
     /// A worker of raw datagrams that does not run.
     pub(crate) fn worker(bound: &str) -> Arc<WorkerShared<DatagramProtocol<RawSerializer>>> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         Arc::new(WorkerShared {
             protocol: Arc::new(DatagramProtocol::new(RawSerializer)),
             inject: Arc::new(InjectQueue::new(0, Arc::default())),
             counters: Arc::default(),
             totals: Arc::new(Totals::new(0, 0)),
             limits: Arc::default(),
+            tasks: ClientTasks::new(runtime.handle().clone(), Arc::new(Totals::new(0, 0)), 0),
             bound: bound.parse().unwrap(),
         })
     }

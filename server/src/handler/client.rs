@@ -1,5 +1,6 @@
 //! The client of a handler: who it is, and how to answer it.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::ClientKey;
+use super::{ClientKey, ClientSpawner};
 use crate::error::{FlushError, SendError};
 
 /// One client of the server: a server socket, the local address that was asked, a remote address.
@@ -136,6 +137,12 @@ impl<Response> Client<Response> {
         }
     }
 
+    /// What starts tasks that outlive the handler, and are this client's: a shutdown waits for them
+    /// for as long as for handlers.
+    pub fn spawner(&self) -> ClientSpawner {
+        self.run.spawner()
+    }
+
     /// Waits until everything that was sent before has left.
     ///
     /// # Errors
@@ -170,6 +177,32 @@ impl<Response> Eq for Client<Response> {}
 impl<Response> Hash for Client<Response> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.run.identity().hash(state);
+    }
+}
+
+impl<Response> PartialOrd for Client<Response> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By remote address, then by the local one. It means nothing but that maps can keep them sorted.
+impl<Response> Ord for Client<Response> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.run.identity().cmp(&other.run.identity())
+    }
+}
+
+/// The remote address, and the local one behind it where the socket has several:
+/// `192.0.2.7:5353` or `192.0.2.7:5353 at 192.0.2.1:53`.
+impl<Response> fmt::Display for Client<Response> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (_, client) = self.run.identity();
+        write!(f, "{}", client.remote)?;
+        match (client.local, self.local_addr()) {
+            (Some(_), Some(local)) => write!(f, " at {local}"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -262,5 +295,6 @@ pub(crate) trait Answer<Response>: Send + Sync {
     /// The socket, and which of its clients.
     fn identity(&self) -> (usize, ClientKey);
     fn local_addr(&self) -> Option<SocketAddr>;
+    fn spawner(&self) -> ClientSpawner;
     fn is_closing(&self) -> bool;
 }

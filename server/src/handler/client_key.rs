@@ -1,5 +1,6 @@
 //! Which client a datagram comes from.
 
+use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
@@ -56,6 +57,31 @@ impl PartialEq for ClientKey {
 
 impl Eq for ClientKey {}
 
+impl ClientKey {
+    /// All that it is, in the order that it is sorted by. A socket address alone leaves out an IPv6
+    /// address's scope when it is sorted, not when it is compared.
+    fn order(&self) -> (SocketAddr, u32, u32, Option<(IpAddr, u32)>) {
+        let (flow, scope) = match self.remote {
+            SocketAddr::V4(_) => (0, 0),
+            SocketAddr::V6(remote) => (remote.flowinfo(), remote.scope_id()),
+        };
+        let local = self.local.map(|local| (local.asked, local.interface));
+        (self.remote, flow, scope, local)
+    }
+}
+
+impl PartialOrd for ClientKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ClientKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
 impl Hash for ClientKey {
     /// In few words: the hasher multiplies for each, and each waits for the one before.
     #[inline]
@@ -109,6 +135,8 @@ mod tests {
         for (i, one) in others.iter().enumerate() {
             for (j, other) in others.iter().enumerate() {
                 assert_eq!(one == other, i == j, "{one:?} {other:?}");
+                assert_eq!(one.cmp(other).is_eq(), i == j);
+                assert_eq!(one.cmp(other), other.cmp(one).reverse());
                 assert_eq!(hasher.hash_one(one) == hasher.hash_one(other), i == j);
             }
         }
@@ -119,7 +147,9 @@ mod tests {
             hasher.hash_one(others[9])
         );
         // A scope tells two hosts of one address apart, if not their hashes.
-        assert_ne!(key("[fe80::7%1]:9", None, "::", 0), others[5]);
+        let scoped = key("[fe80::7%1]:9", None, "::", 0);
+        assert_ne!(scoped, others[5]);
+        assert!(scoped.cmp(&others[5]).is_gt());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod client_key;
 mod closure;
 pub(crate) mod context;
 mod requests;
+mod spawner;
 mod r#trait;
 
 pub(crate) use admission::Admission;
@@ -23,4 +24,5 @@ pub use closure::{HandlerFn, handler_fn};
 pub use context::{ContextVar, InheritContext, inherit_context};
 pub(crate) use requests::{Receive, Wait, Whose};
 pub use requests::{Recv, Requests};
+pub use spawner::ClientSpawner;
 pub use r#trait::Handler;

@@ -10,6 +10,7 @@ pub(crate) struct Totals {
     clients: AtomicUsize,
     bytes: AtomicUsize,
     datagrams: AtomicUsize,
+    tasks: AtomicUsize,
 }
 
 impl Totals {
@@ -20,6 +21,7 @@ impl Totals {
             clients: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             datagrams: AtomicUsize::new(0),
+            tasks: AtomicUsize::new(0),
         }
     }
 
@@ -51,6 +53,19 @@ impl Totals {
     pub(crate) fn release(&self, cost: usize) {
         self.bytes.fetch_sub(cost, Ordering::Relaxed);
         self.datagrams.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_task(&self) {
+        self.tasks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove_task(&self) {
+        self.tasks.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Tasks of clients that run.
+    pub(crate) fn tasks(&self) -> usize {
+        self.tasks.load(Ordering::Relaxed)
     }
 
     /// Clients whose handler is waiting for something.

@@ -1,6 +1,7 @@
 //! The service around the handlers: its life, its handle, what `service_init` is given.
 
 mod bounds;
+mod client_tasks;
 mod exit;
 mod handle;
 mod scope;
@@ -9,6 +10,7 @@ mod stats;
 mod tasks;
 
 pub(crate) use bounds::Totals;
+pub(crate) use client_tasks::ClientTasks;
 pub(crate) use exit::ExitActions;
 pub use handle::ServerHandle;
 pub(crate) use handle::{awaits_shutdown, polling_handlers};

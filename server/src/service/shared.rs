@@ -8,6 +8,7 @@ use socket2::Socket;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
+use super::stats::Counter;
 use super::{Counters, Stats, Totals};
 use crate::config::Limits;
 use crate::error::ServeError;
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) state: watch::Sender<State>,
     /// Of all workers, also after their endpoints were closed.
     counters: Vec<Arc<Counters>>,
+    pub(crate) tasks_cancelled: Counter,
 }
 
 /// What changes over a server's life. Whoever waits for a change is told.
@@ -144,6 +146,7 @@ impl Shared {
                 stop: Stop::default(),
             }),
             counters,
+            tasks_cancelled: Counter::default(),
         }
     }
 
@@ -190,9 +193,17 @@ impl Shared {
         stats.queued = self.totals.datagrams() as u64;
         stats.queued_bytes = self.totals.bytes() as u64;
         stats.waiting_clients = self.totals.clients() as u64;
+        stats.client_tasks = self.totals.tasks() as u64;
+        stats.tasks_cancelled = self.tasks_cancelled.get();
         let state = self.state.borrow();
         stats.kernel_drops = state.drops().or(state.drops_when_closed);
         stats
+    }
+
+    /// How many handlers shutdowns have cancelled.
+    pub(crate) fn handlers_cancelled(&self) -> u64 {
+        let cancelled = |one: &Arc<Counters>| one.handlers_cancelled.get();
+        self.counters.iter().map(cancelled).sum()
     }
 
     /// What the transports of this server can tell and do now, all of them.

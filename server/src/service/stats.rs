@@ -38,6 +38,10 @@ macro_rules! counters {
             pub queued_bytes: u64,
             /// Clients whose handler waits now.
             pub waiting_clients: u64,
+            /// Tasks of clients that run now.
+            pub client_tasks: u64,
+            /// Tasks of clients dropped by a shutdown, after its grace.
+            pub tasks_cancelled: u64,
             /// Datagrams that the kernel dropped before the server could receive them, mostly because the
             /// receive buffer was full. They are in no other figure. `None` where the system does not tell.
             pub kernel_drops: Option<u64>,
@@ -134,7 +138,7 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::engine::{self, Heartbeat, InjectQueue, Report, Setup, WorkerShared};
 use crate::handler::context::Values;
 use crate::handler::{Admission, Handler};
-use crate::service::{ServiceScope, Shared, WorkerState};
+use crate::service::{ClientTasks, ServiceScope, Shared, WorkerState};
 
 /// What a server serves: a protocol and a handler, their types forgotten.
 pub(crate) trait Application: Send + Sync {
@@ -28,6 +28,7 @@ pub(crate) type WorkerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What a worker needs besides its endpoint.
 pub(crate) struct WorkerPlan {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) tasks: Arc<ClientTasks>,
     pub(crate) inject: Arc<InjectQueue>,
     pub(crate) context: Values,
     pub(crate) beat: Arc<Heartbeat>,
@@ -60,6 +61,7 @@ where
             counters: Arc::clone(&worker.counters),
             totals: Arc::clone(&plan.shared.totals),
             limits: Arc::clone(&plan.shared.limits),
+            tasks: plan.tasks,
             bound: worker.endpoint.local_addr(),
         };
         let setup = Setup {

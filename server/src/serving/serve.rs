@@ -10,6 +10,7 @@ use postbox_protocol::BoxError;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::application::{Application, WorkerFuture, WorkerPlan};
 use crate::config::MIN_OUTBOX;
@@ -17,9 +18,9 @@ use crate::engine::{Heartbeat, InjectQueue, Report, Watchdog};
 use crate::error::ServeError;
 use crate::handler::context::{Values, in_context};
 use crate::service::{
-    Claim, ExitActions, Phase, ServerHandle, ServiceScope, Shared, Tasks, log_failed,
+    Claim, ClientTasks, ExitActions, Phase, ServerHandle, ServiceScope, Shared, Tasks, log_failed,
 };
-use crate::support::panics;
+use crate::support::{clock, panics};
 
 /// What comes last, in this order. Every worker has a share in it: where no runtime is left to see
 /// to the end, the exit actions still wait for the last handler to be dropped.
@@ -63,6 +64,11 @@ pub(crate) async fn serve(app: Arc<dyn Application>, claim: Claim) -> Result<(),
             workers: JoinSet::new(),
             queues: Vec::new(),
             watchdog: None,
+            client_tasks: ClientTasks::new(
+                runtime::Handle::current(),
+                Arc::clone(&shared.totals),
+                shared.limits.max_client_tasks(),
+            ),
             scope: ServiceScope::new(handle, tasks, Arc::clone(&ending.exits)),
             app,
             ending,
@@ -104,6 +110,7 @@ struct Started {
     workers: JoinSet<()>,
     queues: Vec<Arc<InjectQueue>>,
     watchdog: Option<Watchdog>,
+    client_tasks: Arc<ClientTasks>,
     scope: ServiceScope,
     app: Arc<dyn Application>,
     ending: Arc<Ending>,
@@ -180,6 +187,7 @@ impl Started {
             let inject = Arc::new(InjectQueue::new(outbox_bytes, Arc::clone(&stop.closing)));
             let plan = WorkerPlan {
                 shared: Arc::clone(shared),
+                tasks: Arc::clone(&self.client_tasks),
                 inject: Arc::clone(&inject),
                 context: context.clone(),
                 beat: Arc::clone(&beat),
@@ -247,23 +255,60 @@ impl Started {
     async fn stop_workers(&mut self, shared: &Shared) -> Result<(), ServeError> {
         shared.set_phase(Phase::Ending);
         self.ending.claim.stop.request();
+        let (grace, handlers) = (shared.limits.grace_period(), shared.handlers_cancelled());
+        let deadline = clock::deadline(Instant::now(), grace);
         for inject in &self.queues {
-            let grace = shared.limits.grace_period();
             let _ = inject.push(|injected| injected.close = Some(grace));
         }
-        let mut result = Ok(());
-        while let Some(ended) = self.workers.join_next().await {
-            if ended.is_err() {
-                result = Err(worker_died(ended));
+        let (workers, queues, tasks) = (&mut self.workers, &self.queues, &self.client_tasks);
+        let ended = async {
+            let mut result = Ok(());
+            while let Some(ended) = workers.join_next().await {
+                if ended.is_err() {
+                    result = Err(worker_died(ended));
+                }
             }
-        }
+            result
+        };
+        // Tasks of clients may send until they end, so the workers wait for them.
+        let tell = async {
+            loop {
+                tasks.becomes(true).await;
+                for inject in queues {
+                    let _ = inject.push(|_| ());
+                }
+                tasks.becomes(false).await;
+            }
+        };
+        let (mut ended, mut tell) = (pin!(ended), pin!(tell));
+        let result = poll_fn(|cx| match tell.as_mut().poll(cx) {
+            Poll::Ready(never) => never,
+            Poll::Pending => ended.as_mut().poll(cx),
+        });
+        let result = result.await;
         self.watchdog = None;
+        let tasks = self.client_tasks.end(deadline).await;
+        shared.tasks_cancelled.add_shared(tasks as u64);
+        let handlers = shared.handlers_cancelled() - handlers;
+        if handlers > 0 || tasks > 0 {
+            tracing::warn!(
+                handlers,
+                tasks,
+                "cut by the shutdown, after a grace of {grace:?}"
+            );
+        }
         result
     }
 
     /// Ends a serving whose future was dropped: no grace, but in order.
     async fn clean_up(mut self) {
         self.workers.shutdown().await;
+        let cut = self.client_tasks.end(Instant::now()).await;
+        self.ending
+            .claim
+            .shared
+            .tasks_cancelled
+            .add_shared(cut as u64);
         let limit = self.ending.claim.shared.limits.exit_timeout();
         self.ending.exits.run(limit).await;
     }

@@ -18,12 +18,13 @@ pub struct Record {
 
 /// Collects what the code under test logs, from INFO up. Debug records are kept apart, and so are
 /// those of handlers that hold their worker: on a machine that does much else, any handler may seem
-/// to.
+/// to. And those of what a shutdown has cut, since most tests with handlers that wait end so.
 #[derive(Clone, Default)]
 pub struct Logs {
     records: Arc<Mutex<Vec<Record>>>,
     debug: Arc<Mutex<Vec<Record>>>,
     held: Arc<Mutex<Vec<Record>>>,
+    cut: Arc<Mutex<Vec<Record>>>,
     added: Arc<tokio::sync::Notify>,
     hook: Arc<Mutex<Option<Hook>>>,
 }
@@ -44,6 +45,11 @@ impl Logs {
     /// Takes the debug records so far. They never fail a test.
     pub fn take_debug(&self) -> Vec<Record> {
         std::mem::take(&mut self.debug.lock().unwrap())
+    }
+
+    /// Takes the records of what shutdowns have cut.
+    pub fn take_cut(&self) -> Vec<Record> {
+        std::mem::take(&mut self.cut.lock().unwrap())
     }
 
     /// Waits for `count` records and takes all that are there then.
@@ -89,6 +95,8 @@ impl Subscriber for Logs {
             &self.debug
         } else if record.message.starts_with("a handler has held its worker") {
             &self.held
+        } else if record.message.starts_with("cut by the shutdown") {
+            &self.cut
         } else {
             &self.records
         };

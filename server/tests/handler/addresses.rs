@@ -1,6 +1,7 @@
 //! H10 and H13: who a client is, which address it asked, and the socket between.
 
-use std::collections::HashSet;
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
@@ -209,6 +210,8 @@ fn hash(client: &Client<Bytes>) -> u64 {
 #[track_caller]
 fn assert_same(one: &Client<Bytes>, other: &Client<Bytes>) {
     assert_eq!(one, other);
+    assert_eq!(one.cmp(other), Ordering::Equal);
+    assert_eq!(one.to_string(), other.to_string());
     assert_eq!(hash(one), hash(other));
 }
 
@@ -226,6 +229,8 @@ contract! {
         assert_same(&seen[1], &seen[3]);
         assert_same(&seen[0], &seen[0].clone());
         assert_ne!(seen[0], seen[1]);
+        assert_eq!(seen[0].cmp(&seen[1]), seen[1].cmp(&seen[0]).reverse());
+        assert_eq!(seen[0].to_string(), one.addr().to_string());
         // The same remote address at another server's socket is another client.
         let (builder, mut others) = tells_addresses();
         let other = world.serve(builder).await;
@@ -249,6 +254,11 @@ contract! {
         assert_same(&seen[0], &seen[2]);
         assert_ne!(seen[0], seen[1]);
         assert_eq!(seen[0].remote_addr(), seen[1].remote_addr());
+        let (peer, port) = (peer.addr(), server.addr.port());
+        assert_eq!(seen[0].to_string(), format!("{peer} at 127.0.0.2:{port}"));
+        let sorted = BTreeSet::from_iter(seen.into_iter().rev());
+        let asked = sorted.iter().map(|client| client.local_addr().unwrap().ip().to_string());
+        assert_eq!(asked.collect::<Vec<_>>(), ["127.0.0.2", "127.0.0.3"]);
         server.stop().await.unwrap();
     }
 

@@ -21,4 +21,5 @@ mod receiving;
 mod rude_wakers;
 mod starts;
 mod streams;
+mod until;
 mod wakers;

@@ -16,7 +16,7 @@ use crate::common::*;
 use crate::contract;
 
 /// Panics when it is dropped, whatever it answered before.
-struct PanicsWhenDropped<F>(Pin<Box<F>>);
+pub(super) struct PanicsWhenDropped<F>(Pin<Box<F>>);
 
 impl<F: Future> PanicsWhenDropped<F> {
     fn new(future: F) -> Self {
@@ -38,7 +38,7 @@ impl<F> Drop for PanicsWhenDropped<F> {
 }
 
 /// A future that panics when it is polled and once more when it is dropped.
-fn panics_twice() -> PanicsWhenDropped<impl Future<Output = Result<(), BoxError>>> {
+pub(super) fn panics_twice() -> PanicsWhenDropped<impl Future<Output = Result<(), BoxError>>> {
     PanicsWhenDropped::new(async { panic!("while polling") })
 }
 

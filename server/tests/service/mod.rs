@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 mod background;
+mod client_tasks;
 mod destructors;
 mod exits;
 mod scope;

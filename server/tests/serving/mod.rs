@@ -3,6 +3,8 @@
 
 mod background;
 mod ending;
+#[cfg(all(unix, feature = "signal"))]
+mod signal;
 mod started;
 
 use std::collections::HashMap;

@@ -51,7 +51,8 @@ impl<S: Served> Worker<S> {
         match self.phase {
             ShutdownPhase::Serving | ShutdownPhase::Over => false,
             ShutdownPhase::Closing(end) => {
-                if self.timers.now() < end && self.waits_for_handlers() {
+                let waits = self.waits_for_handlers() || !self.shared.tasks.is_idle();
+                if self.timers.now() < end && waits {
                     return false;
                 }
                 self.cancel_handlers();
