@@ -5,13 +5,14 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use postbox_protocol::{BoxError, Protocol};
 
 use super::ServerBuilder;
 use crate::error::ServeError;
 use crate::handler::{Client, Handler, HandlerFn, Requests, handler_fn};
-use crate::service::{Phase, ServerHandle, Shared, Status};
+use crate::service::{DrainKind, DrainRequest, Phase, ServerHandle, Shared, Status};
 use crate::serving::{Application, serve};
 
 /// A UDP server: bound sockets, a protocol, a handler.
@@ -171,8 +172,52 @@ impl Server {
         &self,
         signal: S,
     ) -> impl Future<Output = Result<(), ServeError>> + use<S> {
+        self.serve_and_then(signal, |shared| {
+            let _ = shared.request_stop();
+        })
+    }
+
+    /// Serves until `signal` is ready, then [drains](ServerHandle::drain): what has arrived is
+    /// handled, and conversations go on, `within` this time at the latest. What most programs want
+    /// at SIGTERM.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use postbox_server::{ServeError, Server};
+    /// # async fn example(server: Server) -> Result<(), ServeError> {
+    /// let signal = tokio::signal::ctrl_c();
+    /// server.serve_until_drained(signal, Duration::from_secs(30)).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`serve_forever`](Self::serve_forever).
+    ///
+    /// # Panics
+    ///
+    /// As [`serve_forever`](Self::serve_forever).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`serve_forever`](Self::serve_forever).
+    pub fn serve_until_drained<S: Future>(
+        &self,
+        signal: S,
+        within: Duration,
+    ) -> impl Future<Output = Result<(), ServeError>> + use<S> {
+        self.serve_and_then(signal, move |shared| {
+            let _ = shared.request_drain(DrainRequest::new(DrainKind::Finish, within));
+        })
+    }
+
+    fn serve_and_then<S: Future, E: FnOnce(&Shared)>(
+        &self,
+        signal: S,
+        end: E,
+    ) -> impl Future<Output = Result<(), ServeError>> + use<S, E> {
         let mut serving = self.serve_forever();
-        let handle = self.handle();
+        let shared = Arc::clone(&self.shared);
         async move {
             let mut signal = pin!(signal);
             let ended = poll_fn(|cx| match Pin::new(&mut serving).poll(cx) {
@@ -182,7 +227,7 @@ impl Server {
             match ended.await {
                 Some(result) => result,
                 None => {
-                    let _ = handle.shared.request_stop();
+                    end(&shared);
                     serving.await
                 }
             }

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::engine::dispatch::SlotId;
 use crate::engine::outbox::Outbox;
+use crate::service::DrainKind;
 use crate::support::panics;
 
 /// The queue from other threads to a worker, which empties it once a turn; everybody else only adds.
@@ -25,6 +26,8 @@ pub(crate) struct InjectQueue {
     has_sends: AtomicBool,
     /// The server is shutting down. Known to all its workers at once.
     closing: Arc<AtomicBool>,
+    /// Nothing is received any more: a receive that finds nothing answers closed.
+    handing_over: AtomicBool,
     /// Bytes that the outbox still has room for. Fair: waiting senders are served in order.
     pub(crate) room: Semaphore,
 }
@@ -38,6 +41,8 @@ pub(crate) struct Injected {
     /// The receives in other tasks that have a deadline: of each run only the last. A task may begin
     /// and drop as many as it likes while its worker is held.
     pub(crate) alarms: Alarms,
+    /// Drain.
+    pub(crate) drain: Option<DrainKind>,
     /// Shut down, with this grace.
     pub(crate) close: Option<Duration>,
     /// The worker has ended: nothing leaves any more.
@@ -72,6 +77,7 @@ impl InjectQueue {
             filled: AtomicBool::new(false),
             has_sends: AtomicBool::new(false),
             closing,
+            handing_over: AtomicBool::new(false),
             room: Semaphore::new(outbox_bytes.min(Semaphore::MAX_PERMITS)),
         }
     }
@@ -128,6 +134,7 @@ impl InjectQueue {
         let mut injected = self.lock();
         std::mem::swap(&mut injected.ready, &mut into.ready);
         std::mem::swap(&mut injected.alarms, &mut into.alarms);
+        into.drain = injected.drain.take().or(into.drain);
         into.close = injected.close.take().or(into.close);
         self.filled
             .store(self.has_sends.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -153,6 +160,15 @@ impl InjectQueue {
 
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// From now on nothing is received.
+    pub(crate) fn hand_over(&self) {
+        self.handing_over.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_handing_over(&self) -> bool {
+        self.handing_over.load(Ordering::Acquire)
     }
 
     /// The worker ends: later sends and waiting senders answer closed. What was injected and not

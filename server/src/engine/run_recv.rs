@@ -120,6 +120,10 @@ impl<P: Protocol> Run<P> {
             // Not the handler's own: it has to wait like a receive from elsewhere.
             return Found::Nothing;
         }
+        if self.worker().inject.is_handing_over() {
+            self.queue.set_waiting(Waiting::No);
+            return Found::Closed;
+        }
         self.wait_here(context, timeout);
         Found::Waits
     }
@@ -153,6 +157,7 @@ impl<P: Protocol> Run<P> {
             Taken::Datagram(datagram) => Ok(datagram),
             Taken::Closed => Err(RecvError::Closed),
             Taken::Empty if waiting == Waiting::TimedOut => Err(RecvError::TimedOut),
+            Taken::Empty if self.worker().inject.is_handing_over() => Err(RecvError::Closed),
             // From elsewhere, the datagram that the handler was started for may not be here yet:
             // then the worker has to say whether there is one.
             Taken::Empty

@@ -91,6 +91,10 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
     fn is_closing(&self) -> bool {
         self.worker().inject.is_closing()
     }
+
+    fn is_draining(&self) -> bool {
+        self.worker().draining.is_cancelled()
+    }
 }
 
 /// What a datagram takes of the outbox's room. A datagram is far below 4 GiB.

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::config::Limits;
 use crate::engine::inject_queue::InjectQueue;
 use crate::service::{ClientTasks, Counters, Totals};
@@ -17,6 +19,8 @@ pub(crate) struct WorkerShared<P> {
     pub(crate) totals: Arc<Totals>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) tasks: Arc<ClientTasks>,
+    /// Cancelled when a drain begins, or a shutdown.
+    pub(crate) draining: CancellationToken,
     /// The address that the socket is bound to.
     pub(crate) bound: SocketAddr,
 }
@@ -97,6 +101,7 @@ pub(crate) mod tests {
             counters: Arc::default(),
             totals: Arc::new(Totals::new(0, 0)),
             limits: Arc::default(),
+            draining: CancellationToken::new(),
             tasks: ClientTasks::new(runtime.handle().clone(), Arc::new(Totals::new(0, 0)), 0),
             bound: bound.parse().unwrap(),
         })

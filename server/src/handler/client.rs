@@ -83,6 +83,12 @@ impl<Response> Client<Response> {
         self.run.is_closing()
     }
 
+    /// Whether the serving that it came from [drains](crate::ServerHandle::drain), or shuts down:
+    /// no newcomer gets a handler any more, and this conversation should come to its end.
+    pub fn is_draining(&self) -> bool {
+        self.run.is_draining()
+    }
+
     /// Encodes a packet and hands it to the worker, which sends it with its next batch. Ready at
     /// once, unless the outbox is full: then it waits its turn. A handler that sends and receives
     /// on and on is also made to pause now and then, so that others get theirs.
@@ -297,4 +303,5 @@ pub(crate) trait Answer<Response>: Send + Sync {
     fn local_addr(&self) -> Option<SocketAddr>;
     fn spawner(&self) -> ClientSpawner;
     fn is_closing(&self) -> bool;
+    fn is_draining(&self) -> bool;
 }

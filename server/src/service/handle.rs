@@ -6,9 +6,10 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::exit::is_exiting;
-use super::{Phase, Shared, Stats, Status};
+use super::{DrainKind, DrainRequest, Phase, Shared, Stats, Status};
 use crate::error::StartError;
 use crate::support::with_value;
 use crate::transport::{Capabilities, SocketOptions};
@@ -73,6 +74,46 @@ impl ServerHandle {
             return;
         }
         if let Some(serving) = self.shared.request_stop() {
+            self.ended(serving).await;
+        }
+    }
+
+    /// Stops serving without losing what has begun, and returns when that has ended, `within` this
+    /// time at the latest; at once if the server is not serving.
+    ///
+    /// What has arrived by now is received and handled. From then on a datagram of a client that has
+    /// no handler is dropped, and counted ([`Stats::dropped_shutdown`]); conversations, and
+    /// [tasks](crate::ClientSpawner) of clients, go on. When the last of them has ended, or at the
+    /// deadline, the server [shuts down](Self::shutdown).
+    ///
+    /// Handlers learn of it by [`Client::is_draining`](crate::Client::is_draining), and by
+    /// [`ServiceScope::drain_token`](crate::ServiceScope::drain_token). Background tasks do not hold
+    /// it. During `service_init` it is a shutdown; a shutdown takes over from it; a second drain
+    /// only changes the deadline, to the earlier one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once begun, the drain goes on if the future is dropped.
+    pub async fn drain(&self, within: Duration) {
+        self.begin_drain(DrainKind::Finish, within).await;
+    }
+
+    /// Like [`drain`](Self::drain), for a server whose sockets go on elsewhere: a successor has
+    /// them too, from a service manager or by [`from_sockets`](crate::ServerBuilder::from_sockets).
+    ///
+    /// Nothing is received from now on: what the kernel holds stays there for the successor. What
+    /// handlers have queued is still handed out; a receive that finds nothing queued answers closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once begun, it goes on if the future is dropped.
+    pub async fn hand_over(&self, within: Duration) {
+        self.begin_drain(DrainKind::HandOver, within).await;
+    }
+
+    async fn begin_drain(&self, kind: DrainKind, within: Duration) {
+        let request = DrainRequest::new(kind, within);
+        if let Some(serving) = self.shared.request_drain(request) {
             self.ended(serving).await;
         }
     }
@@ -142,6 +183,11 @@ impl ServerHandle {
     pub fn is_serving(&self) -> bool {
         let status = self.shared.status();
         status.phase == Phase::Serving && !status.closed
+    }
+
+    /// Whether the present serving [drains](Self::drain), or shuts down.
+    pub fn is_draining(&self) -> bool {
+        self.shared.is_draining()
     }
 
     /// The addresses that the server is bound to, in the order asked for; empty once it is closed.

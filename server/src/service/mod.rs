@@ -2,6 +2,7 @@
 
 mod bounds;
 mod client_tasks;
+mod drain;
 mod exit;
 mod handle;
 mod scope;
@@ -11,6 +12,7 @@ mod tasks;
 
 pub(crate) use bounds::Totals;
 pub(crate) use client_tasks::ClientTasks;
+pub(crate) use drain::{Drain, DrainKind, DrainRequest};
 pub(crate) use exit::ExitActions;
 pub use handle::ServerHandle;
 pub(crate) use handle::{awaits_shutdown, polling_handlers};

@@ -43,15 +43,22 @@ pub struct ServiceScope {
     handle: ServerHandle,
     tasks: Arc<Tasks>,
     exits: Arc<ExitActions>,
+    draining: CancellationToken,
     stops_tasks: bool,
 }
 
 impl ServiceScope {
-    pub(crate) fn new(handle: ServerHandle, tasks: Arc<Tasks>, exits: Arc<ExitActions>) -> Self {
+    pub(crate) fn new(
+        handle: ServerHandle,
+        tasks: Arc<Tasks>,
+        exits: Arc<ExitActions>,
+        draining: CancellationToken,
+    ) -> Self {
         Self {
             handle,
             tasks,
             exits,
+            draining,
             stops_tasks: false,
         }
     }
@@ -80,6 +87,12 @@ impl ServiceScope {
     /// Tells tasks and handlers that want to end well when the server begins to shut down.
     pub fn shutdown_token(&self) -> ShutdownToken {
         ShutdownToken(self.tasks.cancellation.clone())
+    }
+
+    /// Tells tasks and handlers when a [drain](ServerHandle::drain) begins, or a shutdown without
+    /// one.
+    pub fn drain_token(&self) -> ShutdownToken {
+        ShutdownToken(self.draining.clone())
     }
 
     /// Registers an exit action. Exit actions run when serving stops, after the last handler has
@@ -113,13 +126,13 @@ impl fmt::Debug for ServiceScope {
     }
 }
 
-/// Tells when the shutdown of one serving begins. Cheap to clone; made by
-/// [`ServiceScope::shutdown_token`].
+/// Tells when the shutdown of one serving begins, or its drain. Cheap to clone; made by
+/// [`ServiceScope::shutdown_token`] and [`ServiceScope::drain_token`].
 #[derive(Debug, Clone)]
 pub struct ShutdownToken(CancellationToken);
 
 impl ShutdownToken {
-    /// Waits until the shutdown begins.
+    /// Waits until it begins.
     ///
     /// # Cancel safety
     ///
@@ -128,7 +141,7 @@ impl ShutdownToken {
         self.0.cancelled().await;
     }
 
-    /// Whether the shutdown has begun.
+    /// Whether it has begun.
     pub fn has_begun(&self) -> bool {
         self.0.is_cancelled()
     }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::stats::Counter;
-use super::{Counters, Stats, Totals};
+use super::{Counters, Drain, DrainRequest, Stats, Totals};
 use crate::config::Limits;
 use crate::error::ServeError;
 use crate::transport::{Capabilities, Endpoint, SocketOptions};
@@ -53,6 +53,7 @@ pub(crate) struct Stop {
     pub(crate) closing: Arc<AtomicBool>,
     /// The one warning of this serving that a handler used what is closed has been logged.
     pub(crate) closed_told: Arc<AtomicBool>,
+    pub(crate) drain: Drain,
 }
 
 impl Stop {
@@ -60,6 +61,7 @@ impl Stop {
     pub(crate) fn request(&self) {
         self.closing.store(true, Ordering::Release);
         self.token.cancel();
+        self.drain.end();
     }
 
     pub(crate) fn is_requested(&self) -> bool {
@@ -285,6 +287,31 @@ impl Shared {
         let (serving, stop) = asked?;
         stop.request(); // wakes others: not under the lock
         Some(serving)
+    }
+
+    /// Asks the present serving to drain; where nothing is served yet, to stop. Returns its number,
+    /// if there is one.
+    pub(crate) fn request_drain(&self, request: DrainRequest) -> Option<u64> {
+        let (phase, begun, stop) = {
+            let state = self.state.borrow();
+            let Status { phase, begun, .. } = state.status;
+            (phase, begun, state.stop.clone())
+        };
+        match phase {
+            Phase::Idle => None,
+            Phase::Called | Phase::Starting => self.request_stop(),
+            Phase::Serving => {
+                stop.drain.request(request);
+                Some(begun)
+            }
+            Phase::Ending | Phase::Dropped => Some(begun),
+        }
+    }
+
+    /// Whether the present serving was asked to drain, or to stop.
+    pub(crate) fn is_draining(&self) -> bool {
+        let state = self.state.borrow();
+        state.status.phase != Phase::Idle && state.stop.drain.has_begun()
     }
 
     /// From now on the server is closed: its sockets are closed now, or when its serving ends.

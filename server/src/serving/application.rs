@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use postbox_protocol::{BoxError, Protocol};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::{self, Heartbeat, InjectQueue, Report, Setup, WorkerShared};
 use crate::handler::context::Values;
@@ -29,11 +30,14 @@ pub(crate) type WorkerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) struct WorkerPlan {
     pub(crate) shared: Arc<Shared>,
     pub(crate) tasks: Arc<ClientTasks>,
+    /// Cancelled when a drain begins.
+    pub(crate) draining: CancellationToken,
     pub(crate) inject: Arc<InjectQueue>,
     pub(crate) context: Values,
     pub(crate) beat: Arc<Heartbeat>,
     pub(crate) report: Report,
     pub(crate) started: oneshot::Sender<()>,
+    pub(crate) drained: oneshot::Sender<()>,
 }
 
 pub(crate) struct App<P, H> {
@@ -62,6 +66,7 @@ where
             totals: Arc::clone(&plan.shared.totals),
             limits: Arc::clone(&plan.shared.limits),
             tasks: plan.tasks,
+            draining: plan.draining,
             bound: worker.endpoint.local_addr(),
         };
         let setup = Setup {
@@ -73,6 +78,7 @@ where
             beat: plan.beat,
             report: plan.report,
             started: plan.started,
+            drained: plan.drained,
         };
         Ok(Box::pin(engine::run_worker(
             Arc::clone(&self.handler),

@@ -1,6 +1,7 @@
 //! One serving, from its start to its end.
 
 mod application;
+mod drain;
 mod serve;
 
 pub(crate) use application::{App, Application};

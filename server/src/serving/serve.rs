@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::application::{Application, WorkerFuture, WorkerPlan};
+use super::drain::drained;
 use crate::config::MIN_OUTBOX;
 use crate::engine::{Heartbeat, InjectQueue, Report, Watchdog};
 use crate::error::ServeError;
@@ -69,7 +70,12 @@ pub(crate) async fn serve(app: Arc<dyn Application>, claim: Claim) -> Result<(),
                 Arc::clone(&shared.totals),
                 shared.limits.max_client_tasks(),
             ),
-            scope: ServiceScope::new(handle, tasks, Arc::clone(&ending.exits)),
+            scope: ServiceScope::new(
+                handle,
+                tasks,
+                Arc::clone(&ending.exits),
+                ending.claim.stop.drain.token(),
+            ),
             app,
             ending,
         }),
@@ -105,6 +111,13 @@ impl Drop for Serving {
     }
 }
 
+/// What the workers tell, each once.
+#[derive(Default)]
+struct Signals {
+    started: Vec<oneshot::Receiver<()>>,
+    drained: Vec<oneshot::Receiver<()>>,
+}
+
 /// Everything that a serving has started.
 struct Started {
     workers: JoinSet<()>,
@@ -126,9 +139,9 @@ impl Started {
         let Some(context) = self.init(failures).await? else {
             return Ok(());
         };
-        let started = self.start_workers(shared, &context)?;
+        let signals = self.start_workers(shared, &context)?;
         drop(context);
-        self.run(started, failures).await
+        self.run(signals, failures).await
     }
 
     /// Runs `service_init`. Returns the context that it set, or `None` if a shutdown cancelled it.
@@ -177,10 +190,11 @@ impl Started {
         &mut self,
         shared: &Arc<Shared>,
         context: &Values,
-    ) -> Result<Vec<oneshot::Receiver<()>>, ServeError> {
-        let (mut beats, mut ready, mut futures) = (Vec::new(), Vec::new(), Vec::new());
+    ) -> Result<Signals, ServeError> {
+        let (mut beats, mut signals, mut futures) = (Vec::new(), Signals::default(), Vec::new());
         for worker in shared.workers() {
             let (started, has_started) = oneshot::channel();
+            let (drained, has_drained) = oneshot::channel();
             let beat = Arc::new(Heartbeat::default());
             let stop = &self.ending.claim.stop;
             let outbox_bytes = shared.limits.max_outbox_bytes().max(MIN_OUTBOX);
@@ -188,11 +202,13 @@ impl Started {
             let plan = WorkerPlan {
                 shared: Arc::clone(shared),
                 tasks: Arc::clone(&self.client_tasks),
+                draining: stop.drain.token(),
                 inject: Arc::clone(&inject),
                 context: context.clone(),
                 beat: Arc::clone(&beat),
                 report: Report::new(Arc::clone(&stop.closed_told)),
                 started,
+                drained,
             };
             let future = self.app.worker(&worker, plan);
             let future = future.map_err(|source| ServeError::Socket {
@@ -201,7 +217,8 @@ impl Started {
             })?;
             futures.push(future);
             beats.push(beat);
-            ready.push(has_started);
+            signals.started.push(has_started);
+            signals.drained.push(has_drained);
             self.queues.push(inject);
         }
         for future in futures {
@@ -211,25 +228,34 @@ impl Started {
             });
         }
         self.watchdog = Some(Watchdog::start(beats));
-        Ok(ready)
+        Ok(signals)
     }
 
-    /// Sees to it that all workers run, until a shutdown or until something fails.
+    /// Sees to it that all workers run, until a shutdown, until a drain is over, or until something
+    /// fails.
     async fn run(
         &mut self,
-        started: Vec<oneshot::Receiver<()>>,
+        signals: Signals,
         failures: &mut mpsc::UnboundedReceiver<BoxError>,
     ) -> Result<(), ServeError> {
         let Claim { shared, stop, .. } = &self.ending.claim;
         let workers = &mut self.workers;
         let mut stopped = pin!(stop.requested());
         let mut all_started = pin!(async {
-            for started in started {
+            for started in signals.started {
                 if started.await.is_err() {
                     std::future::pending().await // that worker died, which its task tells
                 }
             }
         });
+        let drain = drained(
+            &stop.drain,
+            &self.queues,
+            signals.drained,
+            &self.client_tasks,
+            shared,
+        );
+        let mut drained = pin!(drain);
         let mut starting = true;
         poll_fn(|cx| {
             // First: what a shutdown makes fail has not ended serving.
@@ -246,7 +272,7 @@ impl Started {
                 starting = false;
                 shared.set_serving();
             }
-            Poll::Pending
+            drained.as_mut().poll(cx).map(Ok)
         })
         .await
     }

@@ -65,6 +65,10 @@ pub(crate) trait Transport: Send {
     /// on after it.
     fn poll_recv(&mut self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<()>>;
 
+    /// The next receive looks for itself: it is pending only if nothing is there. Returns how many
+    /// datagrams may be there at most.
+    fn look(&mut self) -> usize;
+
     /// Sends from the front of `datagrams`, as many as go out in one step.
     ///
     /// Pending means that none left, since the socket's buffer is full. What failed is the first

@@ -7,10 +7,10 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 use tokio::net::UdpSocket;
 
-use super::socket::kernel_drops;
+use super::socket::{capacity, kernel_drops};
 use super::{Capabilities, Endpoint, Meta, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
 
 /// A bound UDP socket, served one datagram at a time.
@@ -58,11 +58,15 @@ pub(super) struct PlainTransport {
     socket: UdpSocket,
     /// An error that came after some datagrams: those go first.
     error: Option<io::Error>,
+    /// The same socket, while receives do not ask the runtime whether anything is there.
+    looks: Option<StdSocket>,
+    capacity: usize,
 }
 
 impl PlainTransport {
     /// Serves a duplicate of `socket`, which is bound; needs a tokio runtime with IO enabled.
     pub(super) fn new(socket: &Socket) -> io::Result<Self> {
+        let capacity = capacity(socket);
         let socket = StdSocket::from(socket.try_clone()?);
         socket.set_nonblocking(true)?;
         // Nobody reads their queue here. It counts against the receive buffer, so it would make the
@@ -72,6 +76,8 @@ impl PlainTransport {
         Ok(Self {
             socket: UdpSocket::from_std(socket)?,
             error: None,
+            looks: None,
+            capacity,
         })
     }
 }
@@ -83,11 +89,17 @@ impl Transport for PlainTransport {
             return Poll::Ready(Err(error));
         }
         loop {
-            ready!(self.socket.poll_recv_ready(cx))?;
+            if self.looks.is_none() {
+                ready!(self.socket.poll_recv_ready(cx))?;
+            }
             let (buffers, metas) = batch.refill();
             let mut received = 0;
             for (buffer, meta) in buffers.iter_mut().zip(metas) {
-                match self.socket.try_recv_from(buffer) {
+                let result = match &self.looks {
+                    Some(socket) => socket.recv_from(buffer),
+                    None => self.socket.try_recv_from(buffer),
+                };
+                match result {
                     Ok((len, remote)) => {
                         *meta = Meta {
                             remote,
@@ -107,11 +119,21 @@ impl Transport for PlainTransport {
                     }
                 }
             }
-            if received > 0 {
+            if received == 0 {
+                self.looks = None;
+            } else {
                 batch.set_len(received);
                 return Poll::Ready(Ok(()));
             }
         }
+    }
+
+    fn look(&mut self) -> usize {
+        self.looks = SockRef::from(&self.socket)
+            .try_clone()
+            .ok()
+            .map(StdSocket::from);
+        self.capacity
     }
 
     fn poll_send(

@@ -111,6 +111,11 @@ impl Readiness {
         self.more_expected = true;
     }
 
+    /// Somebody wants to know whether anything is there now.
+    pub(super) fn look(&mut self) {
+        self.more_expected = true;
+    }
+
     /// A send is tried, and does not wait any more.
     #[inline]
     pub(super) fn sends(&mut self) {

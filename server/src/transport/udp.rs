@@ -11,7 +11,7 @@ use socket2::Socket;
 
 use super::readiness::Readiness;
 use super::segmentation::Segmentation;
-use super::socket::kernel_drops;
+use super::socket::{capacity, kernel_drops};
 use super::sys::{self, BatchSendError, Receiver, RecvFields, Sender};
 use super::{Capabilities, Endpoint, LocalAddr, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
 
@@ -244,6 +244,11 @@ impl Transport for UdpTransport {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn look(&mut self) -> usize {
+        self.readiness.look();
+        capacity(&self.socket)
     }
 
     fn poll_send(

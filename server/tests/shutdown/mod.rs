@@ -1,8 +1,9 @@
-//! V4: a shutdown.
+//! V4 and V11: a shutdown, and a drain before it.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 mod awaited;
 mod calls;
+mod drain;
 mod grace;
 mod named;
 mod receives;

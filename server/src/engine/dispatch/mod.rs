@@ -9,6 +9,7 @@
 //! |---|---|---|---|
 //! | a datagram arrives | [`Arrival::Start`] | [`Arrival::Deliver`] | [`Arrival::Queue`] |
 //! | ... and is refused | dropped: refused | (not asked) | (not asked) |
+//! | ... while the server drains | dropped: shutdown | as ever | as ever |
 //! | ... over a bound | dropped: clients | (nothing is queued) | dropped: client's bound or total |
 //! | ... and is not received by the poll that it is offered to | queued | queued | - |
 //! | the handler ends | - | forgotten | next datagram: a new run, else forgotten |
@@ -128,6 +129,7 @@ pub(crate) struct Dispatch<T> {
     /// How many of those keep their memory.
     kept: usize,
     limits: QueueLimits,
+    newcomers: bool,
     closing: bool,
 }
 
@@ -140,6 +142,7 @@ impl<T: Task> Dispatch<T> {
             free: Vec::new(),
             kept,
             limits,
+            newcomers: true,
             closing: false,
         }
     }
@@ -164,6 +167,7 @@ impl<T: Task> Dispatch<T> {
                     Arrival::Queue(id)
                 }
             }
+            None if !self.newcomers => Arrival::Drop(DropReason::Shutdown),
             None if !admit() => Arrival::Drop(DropReason::Refused),
             None if !totals.admits_client() => Arrival::Drop(DropReason::Clients),
             None => Arrival::Start,
@@ -282,6 +286,11 @@ impl<T: Task> Dispatch<T> {
             self.slots[self.free[longest_ago] as usize] = None;
         }
         Next::Forgotten
+    }
+
+    /// The server drains: who has no handler gets none any more.
+    pub(crate) fn refuse_newcomers(&mut self) {
+        self.newcomers = false;
     }
 
     /// The server closes: every receive answers closed, everything queued is dropped. Returns how

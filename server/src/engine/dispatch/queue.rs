@@ -117,6 +117,16 @@ impl RunQueue {
         Some(waker)
     }
 
+    /// Nothing will come any more. Returns whether its worker has to poll the receive that waits, and
+    /// who else waits for it.
+    pub(crate) fn end_waiting(&self) -> (bool, Option<Waker>) {
+        match self.waiting() {
+            Waiting::OnWorker => (true, None),
+            Waiting::InTask => (false, self.lock().waker.take()),
+            Waiting::No | Waiting::TimedOut => (false, None),
+        }
+    }
+
     /// Whether a receive took a datagram.
     #[inline]
     pub(crate) fn has_received(&self) -> bool {

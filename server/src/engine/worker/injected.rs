@@ -33,6 +33,9 @@ impl<S: Served> Worker<S> {
             }
             self.injected.alarms = kept(alarms);
         }
+        if let Some(kind) = self.injected.drain.take() {
+            self.begin_drain(kind);
+        }
         if let Some(grace) = self.injected.close.take() {
             self.begin_close(grace);
         }

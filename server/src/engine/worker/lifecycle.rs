@@ -118,7 +118,8 @@ impl<S: Served> Worker<S> {
 
     fn failed(&mut self, id: SlotId, error: BoxError) {
         self.shared.counters.handlers_failed.add(1);
-        let (closing, now) = (self.is_closing(), self.timers.now());
+        let closing = self.is_closing() || self.shared.inject.is_handing_over();
+        let now = self.timers.now();
         let task = self.dispatch.task_mut(id);
         let client = task.run.remote;
         let report = &mut self.report;

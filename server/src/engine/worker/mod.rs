@@ -12,11 +12,13 @@
 //! | `injected.rs` | what other threads want: wake-ups, deadlines, a shutdown |
 //! | `deadlines.rs`, `timers.rs` | which receives have timed out; the sorted deadlines behind it |
 //! | `send.rs` | the outbox leaves |
+//! | `drain.rs` | what has begun goes on, nothing new begins |
 //! | `shutdown.rs` | grace, cancellation, what was sent leaves |
 //! | `waker.rs`, `backoff.rs`, `served.rs` | wakers; pauses after errors; the handler's type |
 
 mod backoff;
 mod deadlines;
+mod drain;
 mod injected;
 mod lifecycle;
 mod receive;
@@ -51,6 +53,7 @@ use crate::service::polling_handlers;
 use crate::transport::{RecvBatch, Transport};
 
 use backoff::Backoff;
+use drain::DrainPhase;
 use served::{Served, ServedBy};
 use shutdown::ShutdownPhase;
 use task::HandlerTask;
@@ -80,6 +83,8 @@ pub(crate) struct Setup<P> {
     pub(crate) report: Report,
     /// Told after the first turn.
     pub(crate) started: oneshot::Sender<()>,
+    /// Told when a drain is over.
+    pub(crate) drained: oneshot::Sender<()>,
 }
 
 /// Runs one worker until the server shuts down.
@@ -116,6 +121,9 @@ struct Worker<S: Served> {
     give_back: Option<Instant>,
     /// Receiving pauses after repeated errors.
     backoff: Backoff,
+    drain: DrainPhase,
+    /// Told when the drain is over.
+    drained: Option<oneshot::Sender<()>>,
     phase: ShutdownPhase,
     /// When answers left last, or nothing waited to.
     last_left: Instant,
@@ -156,6 +164,8 @@ impl<S: Served> Worker<S> {
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             give_back: None,
             backoff: Backoff::default(),
+            drain: DrainPhase::No,
+            drained: Some(setup.drained),
             phase: ShutdownPhase::Serving,
             last_left: Instant::now(),
             admission: setup.admission,
@@ -213,6 +223,7 @@ impl<S: Served> Worker<S> {
         self.give_back_memory();
         self.arm_deadlines();
         progressed |= self.step_phase();
+        self.tell_drained();
         progressed
     }
 

@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 
 use super::Worker;
+use super::drain::DrainPhase;
 use super::served::Served;
 use super::task::HandlerTask;
 use crate::engine::current;
@@ -16,18 +17,24 @@ impl<S: Served> Worker<S> {
     /// Receives one batch.
     pub(super) fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         let now = self.timers.now();
-        if self.is_closing() || self.backoff.until(now).is_some() {
+        let paused = self.drain == DrainPhase::HandingOver || self.backoff.until(now).is_some();
+        if self.is_closing() || paused {
             return false;
         }
         match self.transport.poll_recv(cx, &mut self.batch) {
-            Poll::Pending => return false,
+            Poll::Pending => {
+                self.drained_by(0);
+                return false;
+            }
             Poll::Ready(Ok(())) => {
                 self.backoff.succeeded();
                 self.swap_buffers();
-                for index in 0..self.batch.len() {
+                let received = self.batch.len();
+                for index in 0..received {
                     self.split(index);
                 }
                 self.swap_buffers();
+                self.drained_by(received);
             }
             Poll::Ready(Err(error)) => {
                 self.shared.counters.receive_errors.add(1);

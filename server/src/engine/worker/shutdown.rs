@@ -94,7 +94,7 @@ impl<S: Served> Worker<S> {
     }
 
     /// Whether a handler still runs that does not itself wait for this shutdown to end.
-    fn waits_for_handlers(&self) -> bool {
+    pub(super) fn waits_for_handlers(&self) -> bool {
         let mut ids = self.dispatch.running();
         ids.any(|id| !self.dispatch.task(id).awaits_shutdown())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::network::{check_len, loopback};
-use super::{Datagram, MemoryEndpoint};
+use super::{Datagram, MemoryEndpoint, QUEUE_LEN};
 use crate::transport::{LocalAddr, Meta, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
 
 /// Serves a [`MemoryEndpoint`].
@@ -70,6 +70,10 @@ impl Transport for MemoryTransport {
         drop(state);
         batch.set_len(count);
         Poll::Ready(Ok(()))
+    }
+
+    fn look(&mut self) -> usize {
+        QUEUE_LEN
     }
 
     fn poll_send(

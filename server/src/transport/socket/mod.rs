@@ -127,6 +127,12 @@ pub(crate) fn kernel_drops(socket: &Socket) -> Option<u64> {
     }
 }
 
+/// How many datagrams its receive buffer holds at most: the smallest takes more than this of it.
+pub(super) fn capacity(socket: &Socket) -> usize {
+    const SMALLEST: usize = 512;
+    socket.recv_buffer_size().unwrap_or(0) / SMALLEST + 1
+}
+
 /// Makes a socket with its options, not yet bound.
 fn open(addr: SocketAddr, config: &SocketConfig) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;

@@ -112,6 +112,10 @@ impl Transport for UnixTransport {
         }
     }
 
+    fn look(&mut self) -> usize {
+        1 // not needed here
+    }
+
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,0 +1,71 @@
+//! How a worker drains: what has begun goes on, nothing new begins.
+
+use super::Worker;
+use super::served::Served;
+use crate::service::DrainKind;
+use crate::support::panics;
+
+/// How far a worker's drain is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DrainPhase {
+    No,
+    /// What the transport holds is received: so many datagrams at most, for more may come all the
+    /// time.
+    Emptying(usize),
+    /// Only those who have a handler are received from.
+    Finishing,
+    /// Nothing is received.
+    HandingOver,
+}
+
+impl<S: Served> Worker<S> {
+    pub(super) fn begin_drain(&mut self, kind: DrainKind) {
+        if self.drain != DrainPhase::No || self.is_closing() {
+            return;
+        }
+        match kind {
+            DrainKind::Finish => self.drain = DrainPhase::Emptying(self.transport.look()),
+            DrainKind::HandOver => {
+                self.drain = DrainPhase::HandingOver;
+                self.shared.inject.hand_over();
+                self.end_waiting();
+            }
+        }
+    }
+
+    /// A receive brought so many datagrams; 0 where there was nothing.
+    pub(super) fn drained_by(&mut self, received: usize) {
+        let DrainPhase::Emptying(left) = self.drain else {
+            return;
+        };
+        self.drain = match left.checked_sub(received) {
+            Some(left) if left > 0 && received > 0 => DrainPhase::Emptying(left),
+            _ => {
+                self.dispatch.refuse_newcomers();
+                DrainPhase::Finishing
+            }
+        };
+    }
+
+    /// Nothing will come any more for those who wait for it.
+    fn end_waiting(&mut self) {
+        for id in self.dispatch.running().collect::<Vec<_>>() {
+            if !self.dispatch.is_running(id) {
+                continue;
+            }
+            let (here, elsewhere) = self.dispatch.task(id).run.queue.end_waiting();
+            elsewhere.into_iter().for_each(panics::wake);
+            if here {
+                self.poll_slot(id);
+            }
+        }
+    }
+
+    /// Whether the drain is over: tells it, once.
+    pub(super) fn tell_drained(&mut self) {
+        let drains = matches!(self.drain, DrainPhase::Finishing | DrainPhase::HandingOver);
+        if drains && self.drained.is_some() && !self.waits_for_handlers() {
+            self.drained.take().map(|drained| drained.send(()));
+        }
+    }
+}
