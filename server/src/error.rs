@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use postbox_protocol::{BoxError, DatagramMakeError, DatagramParseError};
 
 /// Why a receive gave no request. Each is about this receive only: the handler can act on it and
-/// receive again, except after [`Closed`](Self::Closed).
+/// receive again, except after [`Evicted`](Self::Evicted) and [`Closed`](Self::Closed).
 ///
 /// ```
 /// use postbox_server::{BoxError, Client, RecvError, Requests};
@@ -40,6 +41,17 @@ pub enum RecvError {
     /// No datagram came in time.
     #[error("no datagram came in time")]
     TimedOut,
+    /// What was sent to the client does not reach it: an ICMP error says why (*port unreachable*:
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused)). Told once, to a receive that waits
+    /// meanwhile, where the server [asks for ICMP errors](crate::ServerBuilder::icmp_errors). Those
+    /// can be forged, and a client that was away may be back: the handler may receive on.
+    #[error("the client cannot be reached")]
+    Unreachable(#[source] io::Error),
+    /// As many clients wait as may, and a new one takes the place of this one (see
+    /// [`WhenFull::Evict`](crate::WhenFull::Evict)). The handler is dropped if it does not end at
+    /// once. It can send a last answer, which is ready at once unless the outbox is full.
+    #[error("evicted: too many clients wait, and a new one came")]
+    Evicted,
     /// The protocol object panicked while it decoded the datagram: a bug in a serializer or
     /// converter.
     #[error("the protocol panicked while decoding: {message}")]
@@ -166,12 +178,30 @@ pub enum BindError {
     /// There was no address to bind.
     #[error("nothing to bind: no address was given or found")]
     Nothing,
+    /// A limit, or another number that was set, cannot work.
+    #[error("{name} is {value}, and has to be {}", within(.range))]
+    Limit {
+        /// The setter's name, of [`Limits`](crate::Limits) or of
+        /// [`ServerBuilder`](crate::ServerBuilder).
+        name: &'static str,
+        /// What was set.
+        value: usize,
+        /// What works.
+        range: RangeInclusive<usize>,
+    },
     /// A socket given by the user cannot be served.
     #[error("cannot serve the given socket")]
     Socket(#[source] io::Error),
     /// The blocking server's runtime could not be made.
     #[error("cannot make an async runtime")]
     Runtime(#[source] io::Error),
+}
+
+fn within(range: &RangeInclusive<usize>) -> String {
+    match *range.end() {
+        usize::MAX => format!("at least {}", range.start()),
+        end => format!("{} to {end}", range.start()),
+    }
 }
 
 /// Why serving ended, other than by a shutdown.

@@ -16,7 +16,7 @@
 //! | configure and bind | [`ServerBuilder`], [`BindAddrs`], [`BindError`] |
 //! | serve | [`Server`], [`serve_until`](Server::serve_until), [`ServeError`] |
 //! | stop, or wait for the start | [`ServerHandle`] |
-//! | set bounds | [`Limits`] |
+//! | set bounds | [`Limits`], [`WhenFull`] |
 //! | refuse clients early | [`admit`](ServerBuilder::admit), [`Incoming`] |
 //! | see what it does | [`stats`](ServerHandle::stats), [`Stats`] |
 //! | start background tasks, undo things at the end | [`service_init`](Handler::service_init), [`ServiceScope`], [`Spawner`] |
@@ -110,7 +110,7 @@ mod error;
 
 // The public interface is:
 pub use api::{BlockingServer, Server, ServerBuilder, Serving};
-pub use config::{BindAddrs, Limits};
+pub use config::{BindAddrs, Limits, WhenFull};
 pub use error::{BindError, FlushError, Panicked, RecvError, SendError, ServeError, StartError};
 pub use handler::{
     BoxedHandler, Client, ContextVar, Handler, HandlerFn, Incoming, InheritContext, Recv, Requests,

@@ -10,8 +10,8 @@ use postbox_protocol::Protocol;
 use socket2::Socket;
 
 use super::Server;
-use crate::config::Limits;
 use crate::config::addresses::{self, BindAddrs, Requested};
+use crate::config::{self, Limits};
 use crate::error::BindError;
 use crate::handler::{Admission, Handler, Incoming};
 use crate::service::Shared;
@@ -115,7 +115,7 @@ impl ServerBuilder {
 /// How many receive loops there are, and what they receive and send with.
 impl ServerBuilder {
     /// Sets the number of workers, each with a socket of its own for each address. Default, and the
-    /// least, 1.
+    /// least, 1; more than 4,096 make binding fail.
     ///
     /// More than one needs Linux; elsewhere binding a socket fails. The kernel keeps each client on
     /// one worker.
@@ -212,7 +212,8 @@ impl ServerBuilder {
     }
 
     /// Asks for ICMP errors: a client that is gone makes its next [`flush`](crate::Client::flush)
-    /// fail. Default off: unconnected sockets hear none.
+    /// fail, and a receive that waits for it answers [`Unreachable`](crate::RecvError::Unreachable),
+    /// once. Default off: unconnected sockets hear none.
     ///
     /// Linux only: elsewhere binding fails. The [plain transport](Self::plain_transport) hears
     /// none, whether they are asked for or not.
@@ -249,7 +250,7 @@ impl ServerBuilder {
     /// # Errors
     ///
     /// [`BindError`] names the address, or the name that has none. If one fails the others are
-    /// closed again.
+    /// closed again. [`BindError::Limit`] names a number that cannot work, before any is opened.
     ///
     /// # Panics
     ///
@@ -282,55 +283,59 @@ impl ServerBuilder {
     /// # Errors
     ///
     /// [`BindError::Socket`] if one of them is not bound, or cannot be made non-blocking;
-    /// [`BindError::Nothing`] if there is none.
+    /// [`BindError::Nothing`] if there is none; [`BindError::Limit`] as [`bind`](Self::bind).
     pub fn from_sockets(
         self,
         sockets: impl IntoIterator<Item = UdpSocket>,
     ) -> Result<Server, BindError> {
-        let mut endpoints = Vec::new();
-        for socket in sockets {
-            let adopt = || {
-                socket.set_nonblocking(true)?;
-                let addr = socket.local_addr()?;
-                if addr.port() == 0 {
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidInput,
-                        "it is not bound",
-                    ));
-                }
-                Ok(addr)
+        let adopt = |socket: UdpSocket| {
+            socket.set_nonblocking(true)?;
+            let addr = socket.local_addr()?;
+            if addr.port() == 0 {
+                let kind = io::ErrorKind::InvalidInput;
+                return Err(io::Error::new(kind, "it is not bound"));
+            }
+            Ok((Socket::from(socket), addr))
+        };
+        self.build(|builder| {
+            let endpoint = |socket| {
+                let (socket, addr) = adopt(socket).map_err(BindError::Socket)?;
+                Ok(builder.endpoint(socket, addr, 0))
             };
-            let addr = adopt().map_err(BindError::Socket)?;
-            endpoints.push(self.endpoint(Socket::from(socket), addr, 0));
-        }
-        self.build(endpoints)
+            sockets.into_iter().map(endpoint).collect()
+        })
     }
 
     /// Serves an address of a network in memory: for tests of handlers, and for simulations.
     ///
     /// # Errors
     ///
-    /// [`BindError::Bind`] if the address is taken on that network.
+    /// [`BindError::Bind`] if the address is taken on that network; [`BindError::Limit`] as
+    /// [`bind`](Self::bind).
     pub fn bind_memory(
         self,
         network: &MemoryNetwork,
         addr: SocketAddr,
     ) -> Result<Server, BindError> {
-        let group = network
-            .bind(addr, self.workers)
-            .map_err(|source| BindError::Bind { addr, source })?;
-        let endpoint = |member| Arc::new(member) as Arc<dyn Endpoint>;
-        self.build(group.into_iter().map(endpoint).collect())
+        self.build(|builder| {
+            let group = network
+                .bind(addr, builder.workers)
+                .map_err(|source| BindError::Bind { addr, source })?;
+            let endpoint = |member| Arc::new(member) as Arc<dyn Endpoint>;
+            Ok(group.into_iter().map(endpoint).collect())
+        })
     }
 }
 
 impl ServerBuilder {
     pub(crate) fn bind_all(self, wanted: &[Requested]) -> Result<Server, BindError> {
-        let mut endpoints = Vec::new();
-        for addr in addresses::usable(wanted, addresses::lacks_family) {
-            endpoints.extend(self.open(addr)?);
-        }
-        self.build(endpoints)
+        self.build(|builder| {
+            let mut endpoints = Vec::new();
+            for addr in addresses::usable(wanted, addresses::lacks_family) {
+                endpoints.extend(builder.open(addr)?);
+            }
+            Ok(endpoints)
+        })
     }
 
     /// Opens the sockets of one address.
@@ -357,7 +362,13 @@ impl ServerBuilder {
         Arc::new(PlainEndpoint::new(socket, addr))
     }
 
-    pub(crate) fn build(self, endpoints: Vec<Arc<dyn Endpoint>>) -> Result<Server, BindError> {
+    /// The end of every way of binding.
+    pub(crate) fn build(
+        self,
+        open: impl FnOnce(&Self) -> Result<Vec<Arc<dyn Endpoint>>, BindError>,
+    ) -> Result<Server, BindError> {
+        config::check(&self.limits, self.workers, &self.sockets)?;
+        let endpoints = open(&self)?;
         if endpoints.is_empty() {
             return Err(BindError::Nothing);
         }

@@ -49,6 +49,8 @@ impl Report {
             } else {
                 tracing::debug!(%client, "handler ended by a closed server: {}", Chain(error));
             }
+        } else if any_cause(error, is_evicted) {
+            tracing::debug!(%client, "handler ended in favour of a new client: {}", Chain(error));
         } else if is_bad_datagram(error) {
             if let Some(suppressed) = self.parse.pass(now) {
                 tracing::warn!(%client, suppressed, "bad datagram: {}", Chain(error));
@@ -122,7 +124,14 @@ fn is_parse_error(error: &(dyn Error + 'static)) -> bool {
 }
 
 fn is_silent(error: &(dyn Error + 'static)) -> bool {
-    matches!(error.downcast_ref(), Some(RecvError::TimedOut))
+    matches!(
+        error.downcast_ref(),
+        Some(RecvError::TimedOut | RecvError::Unreachable(_))
+    )
+}
+
+fn is_evicted(error: &(dyn Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(RecvError::Evicted))
 }
 
 #[cfg(test)]
@@ -185,6 +194,18 @@ mod tests {
         let silent = || BoxError::from(RecvError::TimedOut);
         assert!(any_cause(&*silent(), is_silent));
         assert!(any_cause(&*cause_of_cause(silent()), is_silent));
+        let gone = || {
+            let refused = std::io::ErrorKind::ConnectionRefused.into();
+            BoxError::from(RecvError::Unreachable(refused))
+        };
+        assert!(any_cause(&*gone(), is_silent));
+        assert!(any_cause(&*cause_of_cause(gone()), is_silent));
+        let evicted = || BoxError::from(RecvError::Evicted);
+        assert!(any_cause(&*evicted(), is_evicted));
+        assert!(any_cause(&*cause_of_cause(evicted()), is_evicted));
+        for other in [evicted(), silent(), gone()] {
+            assert!(!any_cause(&*other, is_closed) && !is_bad_datagram(&*other));
+        }
         let message = "no idea".to_owned();
         for other in [silent(), RecvError::Crashed { message }.into()] {
             assert!(!any_cause(&*other, is_closed) && !is_bad_datagram(&*other));

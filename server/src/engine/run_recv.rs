@@ -7,7 +7,7 @@ use postbox_protocol::Protocol;
 
 use crate::engine::current::{self, PollContext};
 use crate::engine::delivery::BufferSlice;
-use crate::engine::dispatch::{Taken, Waiting};
+use crate::engine::dispatch::{Taken, Told, Waiting};
 use crate::engine::inject_queue::{After, Alarm};
 use crate::engine::run::Run;
 use crate::error::RecvError;
@@ -18,7 +18,8 @@ use crate::support::panics;
 enum Found {
     Offered(BufferSlice, Box<[u8]>),
     Closed,
-    TimedOut,
+    /// Something else than a datagram.
+    Told(Told),
     Waits,
     /// Others have their turn first.
     Spent,
@@ -51,7 +52,7 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
                 Poll::Ready(result)
             }
             Found::Closed => Poll::Ready(Err(RecvError::Closed)),
-            Found::TimedOut => Poll::Ready(Err(RecvError::TimedOut)),
+            Found::Told(told) => Poll::Ready(Err(error(told))),
             Found::Waits => Poll::Pending,
             Found::Spent => {
                 cx.waker().wake_by_ref();
@@ -64,7 +65,7 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
     fn stop_receive(&self) {
         match self.queue.waiting() {
             Waiting::No => {}
-            Waiting::OnWorker | Waiting::TimedOut => self.queue.set_waiting(Waiting::No),
+            Waiting::OnWorker | Waiting::Told(_) => self.queue.set_waiting(Waiting::No),
             Waiting::InTask => {
                 let waker = {
                     let mut queue = self.queue.lock();
@@ -109,10 +110,14 @@ impl<P: Protocol> Run<P> {
             self.queue.set_waiting(Waiting::No);
             return Found::Offered(slice, buffer);
         }
-        let timeout = self.timeout(wait);
-        if timeout == Some(Duration::ZERO) || waiting == Waiting::TimedOut {
+        if let Waiting::Told(told) = waiting {
             self.queue.set_waiting(Waiting::No);
-            return Found::TimedOut;
+            return Found::Told(told);
+        }
+        let timeout = self.timeout(wait);
+        if timeout == Some(Duration::ZERO) {
+            self.queue.set_waiting(Waiting::No);
+            return Found::Told(Told::TimedOut);
         }
         if cx.waker().data().addr() != context.poll.waker {
             // Not the handler's own: it has to wait like a receive from elsewhere.
@@ -147,24 +152,24 @@ impl<P: Protocol> Run<P> {
         let waker = cx.waker().clone(); // user code: before the lock
         let mut queue = self.queue.lock();
         let waiting = self.queue.waiting();
-        let result = match queue.take(&self.worker().totals) {
-            Taken::Datagram(datagram) => Ok(datagram),
-            Taken::Closed => Err(RecvError::Closed),
-            Taken::Empty if waiting == Waiting::TimedOut => Err(RecvError::TimedOut),
+        let result = match (queue.take(&self.worker().totals), waiting) {
+            (Taken::Datagram(datagram), _) => Ok(datagram),
+            (Taken::Closed, _) => Err(RecvError::Closed),
+            (Taken::Empty, Waiting::Told(told)) => Err(error(told)),
             // From elsewhere, the datagram that the handler was started for may not be here yet:
             // then the worker has to say whether there is one.
-            Taken::Empty
+            (Taken::Empty, _)
                 if timeout == Some(Duration::ZERO) && (here || self.queue.has_received()) =>
             {
                 Err(RecvError::TimedOut)
             }
-            Taken::Empty if own && waiting != Waiting::InTask => {
+            (Taken::Empty, Waiting::No | Waiting::OnWorker) if own => {
                 drop(queue);
                 self.queue.set_empty();
                 current::with(|context| self.wait_here(context, timeout));
                 return Poll::Pending;
             }
-            Taken::Empty => {
+            (Taken::Empty, _) => {
                 let began = (waiting != Waiting::InTask).then(|| queue.begin_receive());
                 self.queue.set_waiting(Waiting::InTask);
                 let replaced = queue.set_waker(waker);
@@ -229,6 +234,18 @@ impl<P: Protocol> Run<P> {
         match panics::catch(|| self.worker().protocol.build_packet(datagram)) {
             Ok(result) => result.map_err(RecvError::Parse),
             Err(message) => Err(RecvError::Crashed { message }),
+        }
+    }
+}
+
+/// What a receive answers where it is told this.
+#[cold]
+fn error(told: Told) -> RecvError {
+    match told {
+        Told::TimedOut => RecvError::TimedOut,
+        Told::Evicted => RecvError::Evicted,
+        Told::Unreachable(error) => {
+            RecvError::Unreachable(std::io::Error::from_raw_os_error(error))
         }
     }
 }

@@ -66,6 +66,11 @@ impl<P> Locals<P> {
         &self.known[0]
     }
 
+    /// Those that are known.
+    pub(crate) fn addrs(&self) -> impl Iterator<Item = Option<LocalAddr>> + '_ {
+        self.known.iter().map(|local| local.addr)
+    }
+
     #[cold]
     fn bring_forward(&mut self, addr: Option<LocalAddr>) {
         match self.known.iter().position(|local| local.addr == addr) {

@@ -72,7 +72,7 @@ counters! {
     dropped_client_bound,
     /// Datagrams dropped because all queues together were full.
     dropped_total_bound,
-    /// Datagrams dropped because too many clients had a handler.
+    /// Datagrams dropped because too many clients had a handler, and none was ended for a new one.
     dropped_clients_bound,
     /// Datagrams dropped because their source address must not be answered.
     dropped_source,
@@ -95,6 +95,9 @@ counters! {
     handlers_failed,
     /// Handlers that panicked.
     handlers_panicked,
+    /// Handlers ended in favour of a new client, as too many waited: however they took it, but for
+    /// a panic.
+    handlers_evicted,
     /// Handlers cancelled by a shutdown.
     handlers_cancelled,
 }

@@ -1,8 +1,9 @@
-//! Where a server is bound, and with how many sockets: V1 and V9.
+//! Where a server is bound, and with how many sockets: V1, V9 and L10.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 mod addresses;
 mod failures;
+mod limits;
 mod root;
 mod shared_ports;
 mod workers;

@@ -6,6 +6,7 @@ mod logging;
 mod receiving;
 mod refused;
 mod sending;
+mod unreachable;
 
 use std::io;
 

@@ -170,11 +170,15 @@ contract! {
     }
 
     async fn l6_a_refusal_is_asked_before_the_bound_of_clients(world: World) {
-        let limits = postbox_server::Limits::default().clients(0);
-        let server = world.serve(echo().limits(limits).admit(|_| false)).await;
-        let peer = world.peer(server.addr).await;
+        let limits = postbox_server::Limits::default().clients(1);
+        let first = Mutex::new(true);
+        let builder = crate::load::gated(&Arc::default()).limits(limits);
+        let builder = builder.admit(move |_| std::mem::take(&mut *first.lock().unwrap()));
+        let server = world.serve(builder.grace(std::time::Duration::ZERO)).await;
+        let (waiting, peer) = (world.peer(server.addr).await, world.peer(server.addr).await);
+        assert_eq!(waiting.ask("waits").await, "waits");
         peer.send("x").await;
-        let stats = server.settled(1).await;
+        let stats = server.settled(2).await;
         assert_eq!((stats.dropped_refused, stats.dropped_clients_bound), (1, 0));
         server.stop().await.unwrap();
     }

@@ -9,7 +9,7 @@
 //! |---|---|---|---|
 //! | a datagram arrives | [`Arrival::Start`] | [`Arrival::Deliver`] | [`Arrival::Queue`] |
 //! | ... and is refused | dropped: refused | (not asked) | (not asked) |
-//! | ... over a bound | dropped: clients | (nothing is queued) | dropped: client's bound or total |
+//! | ... over a bound | [`Arrival::Evict`], or dropped: clients | (nothing is queued) | dropped: client's bound or total |
 //! | ... and is not received by the poll that it is offered to | queued | queued | - |
 //! | the handler ends | - | forgotten | next datagram: a new run, else forgotten |
 //! | ... with the datagram still offered | discarded, forgotten | forgotten, it arrives again | - |
@@ -19,6 +19,7 @@
 //! A handler that waits in a receive has received before: its first datagram is there when it
 //! starts.
 
+mod clock;
 mod queue;
 mod table;
 
@@ -28,8 +29,9 @@ mod tests;
 use std::hash::Hash;
 use std::task::Waker;
 
-pub(crate) use queue::{QueueLimits, QueuedDatagram, RunQueue, Taken, Waiting};
+pub(crate) use queue::{Listener, QueueLimits, QueuedDatagram, RunQueue, Taken, Told, Waiting};
 
+use crate::config::WhenFull;
 use crate::service::Totals;
 use table::Table;
 
@@ -74,6 +76,9 @@ pub(crate) enum DropReason {
 pub(crate) enum Arrival {
     /// No handler runs for its client: start one.
     Start,
+    /// No handler runs for its client, and there is room for none: end this one, which waits in its
+    /// own receive, then ask [`Dispatch::after_eviction`].
+    Evict(SlotId),
     /// The handler waits for exactly this: poll it, and offer it the datagram.
     Deliver(SlotId),
     /// The handler is busy: the datagram has to wait.
@@ -106,6 +111,8 @@ struct Slot<T> {
     occupied: bool,
     /// In the table, and counted as a waiting client.
     listed: bool,
+    /// Its client has sent more than its first datagram since the clock hand has passed.
+    marked: bool,
 }
 
 impl<T> Slot<T> {
@@ -114,6 +121,7 @@ impl<T> Slot<T> {
             task,
             occupied: true,
             listed: false,
+            marked: false,
         }
     }
 }
@@ -128,18 +136,23 @@ pub(crate) struct Dispatch<T> {
     /// How many of those keep their memory.
     kept: usize,
     limits: QueueLimits,
+    when_full: WhenFull,
+    /// Where the next look for a handler to evict begins.
+    hand: usize,
     closing: bool,
 }
 
 impl<T: Task> Dispatch<T> {
     /// Slots whose handlers have ended keep their memory for the next ones: so many of them.
-    pub(crate) fn new(limits: QueueLimits, kept: usize) -> Self {
+    pub(crate) fn new(limits: QueueLimits, when_full: WhenFull, kept: usize) -> Self {
         Self {
             table: Table::new(),
             slots: Vec::new(),
             free: Vec::new(),
             kept,
             limits,
+            when_full,
+            hand: 0,
             closing: false,
         }
     }
@@ -147,7 +160,7 @@ impl<T: Task> Dispatch<T> {
     /// A datagram arrived. `admit` is asked about a client that has no handler.
     #[inline]
     pub(crate) fn arrive(
-        &self,
+        &mut self,
         client: &T::Client,
         totals: &Totals,
         admit: impl FnOnce() -> bool,
@@ -157,15 +170,16 @@ impl<T: Task> Dispatch<T> {
         }
         match self.find(client) {
             Some(id) => {
-                let queue = self.slot(id).task.queue();
-                if queue.waiting() == Waiting::OnWorker && !queue.is_filled() {
+                let slot = self.slot_mut(id);
+                slot.marked = true;
+                if slot.task.queue().waits_on_worker() {
                     Arrival::Deliver(id)
                 } else {
                     Arrival::Queue(id)
                 }
             }
             None if !admit() => Arrival::Drop(DropReason::Refused),
-            None if !totals.admits_client() => Arrival::Drop(DropReason::Clients),
+            None if !totals.admits_client() => self.make_room(),
             None => Arrival::Start,
         }
     }
@@ -212,6 +226,12 @@ impl<T: Task> Dispatch<T> {
                 slots[id as usize].as_ref().expect(OCCUPIED).task.client()
             });
         }
+    }
+
+    /// The handler has received more than its client's first datagram.
+    #[inline]
+    pub(crate) fn mark(&mut self, id: SlotId) {
+        self.slot_mut(id).marked = true;
     }
 
     /// The datagram has to wait in the queue. Returns the receive in another task that waits for
@@ -274,6 +294,7 @@ impl<T: Task> Dispatch<T> {
         let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
         slot.occupied = false;
         if std::mem::take(&mut slot.listed) {
+            slot.marked = false;
             self.table.remove(id, &slot.task.client());
             totals.remove_client();
         }
@@ -302,7 +323,8 @@ impl<T: Task> Dispatch<T> {
         self.closing
     }
 
-    fn find(&self, client: &T::Client) -> Option<SlotId> {
+    /// The slot of this client's handler, if one runs and has waited.
+    pub(crate) fn find(&self, client: &T::Client) -> Option<SlotId> {
         self.table
             .find(client, |id| self.slot(id).task.is_of(client))
     }

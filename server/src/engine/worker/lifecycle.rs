@@ -46,7 +46,7 @@ impl<S: Served> Worker<S> {
     }
 
     /// Polls a handler. If it ended, returns what is left of its offer.
-    fn poll_handler(
+    pub(super) fn poll_handler(
         &mut self,
         id: SlotId,
         new: bool,
@@ -96,6 +96,9 @@ impl<S: Served> Worker<S> {
                     }
                 }
                 self.dispatch.mark_pending(id, &self.shared.totals);
+                if taken > 1 {
+                    self.dispatch.mark(id); // by what came with its first
+                }
                 if let Some(slice) = left {
                     self.queue(id, slice);
                 }
@@ -103,6 +106,7 @@ impl<S: Served> Worker<S> {
             }
             Polled::Returned(result, panic) => {
                 match result {
+                    Ok(()) if self.evicting => self.shared.counters.handlers_evicted.add(1),
                     Ok(()) => self.shared.counters.handlers_returned.add(1),
                     Err(error) => self.failed(id, error),
                 }
@@ -117,7 +121,12 @@ impl<S: Served> Worker<S> {
     }
 
     fn failed(&mut self, id: SlotId, error: BoxError) {
-        self.shared.counters.handlers_failed.add(1);
+        let counters = &self.shared.counters;
+        match self.evicting {
+            true => &counters.handlers_evicted,
+            false => &counters.handlers_failed,
+        }
+        .add(1);
         let (closing, now) = (self.is_closing(), self.timers.now());
         let task = self.dispatch.task_mut(id);
         let client = task.run.remote;
@@ -140,7 +149,7 @@ impl<S: Served> Worker<S> {
 
     /// A handler ended. Returns what follows, and whether the datagram that it was offered is
     /// discarded.
-    fn ended(&mut self, id: SlotId, offered: bool) -> (Next, bool) {
+    pub(super) fn ended(&mut self, id: SlotId, offered: bool) -> (Next, bool) {
         let task = self.dispatch.task_mut(id);
         task.clear();
         self.timers.disarm(id, &mut task.entry);

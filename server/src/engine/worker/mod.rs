@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `receive.rs` | a batch in; coalesced datagrams are split; each goes to its client's handler |
 //! | `lifecycle.rs` | a handler is polled, waits, ends; the next one begins |
+//! | `eviction.rs` | a handler that waits is ended for a newcomer |
 //! | `task.rs` | a handler's future, where its panics are caught |
 //! | `injected.rs` | what other threads want: wake-ups, deadlines, a shutdown |
 //! | `deadlines.rs`, `timers.rs` | which receives have timed out; the sorted deadlines behind it |
@@ -17,6 +18,7 @@
 
 mod backoff;
 mod deadlines;
+mod eviction;
 mod injected;
 mod lifecycle;
 mod receive;
@@ -101,6 +103,8 @@ struct Worker<S: Served> {
     server: usize,
     locals: Locals<S::Protocol>,
     dispatch: Dispatch<HandlerTask<S::Future, S::Protocol>>,
+    /// The handler that is polled has been evicted.
+    evicting: bool,
     /// What handlers are polled with.
     waker: TaskWaker,
     batch: RecvBatch,
@@ -145,7 +149,12 @@ impl<S: Served> Worker<S> {
             served,
             server: setup.server,
             locals: Locals::new(Arc::clone(&shared)),
-            dispatch: Dispatch::new(limits, HandlerTask::<S::Future, S::Protocol>::KEPT),
+            dispatch: Dispatch::new(
+                limits,
+                shared.limits.full_policy(),
+                HandlerTask::<S::Future, S::Protocol>::KEPT,
+            ),
+            evicting: false,
             waker: TaskWaker::new(&shared.inject),
             batch: RecvBatch::new(RECV_BATCH, shared.limits.max_receive_datagram()),
             poll_context: Some(Box::new(poll_context)),

@@ -117,6 +117,11 @@ impl<S: Served> Worker<S> {
             }
             Arrival::Deliver(id) => self.drive(id, false, Some(slice)),
             Arrival::Queue(id) => return self.queue(id, slice),
+            Arrival::Evict(id) => {
+                self.evict(id);
+                let arrival = self.dispatch.after_eviction(&self.shared.totals);
+                return self.deliver(client, slice, arrival);
+            }
             Arrival::Drop(reason) => return self.count_drop(reason),
         };
         if again {

@@ -1,5 +1,7 @@
 //! Datagrams out: the outbox leaves, in batches.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -7,9 +9,11 @@ use super::served::Served;
 use super::{GIVE_BACK, Worker};
 use crate::config::MIN_OUTBOX;
 use crate::engine::current::PollContext;
+use crate::engine::dispatch::{Listener, Told};
 use crate::engine::flush::Flush;
 use crate::error::FlushError;
 use crate::handler::ClientKey;
+use crate::support::panics;
 use crate::transport::Sent;
 
 impl<S: Served> Worker<S> {
@@ -103,7 +107,34 @@ impl<S: Served> Worker<S> {
         for (remote, error) in refused {
             self.shared.counters.send_errors.add(1);
             self.report.send_failed(remote, &error, self.timers.now());
+            if let Some(code) = tells_unreachable(&error) {
+                self.tell_unreachable(remote, code);
+            }
             self.send_failures.keep_icmp(remote, error);
+        }
+    }
+
+    /// Tells the receives that wait for datagrams from this address. There is one for each address
+    /// of the server that was asked, which ICMP does not tell: of those that were asked last.
+    fn tell_unreachable(&mut self, remote: SocketAddr, code: i32) {
+        for local in self.locals.addrs() {
+            let Some(id) = self.dispatch.find(&ClientKey { remote, local }) else {
+                continue;
+            };
+            match self
+                .dispatch
+                .task(id)
+                .run
+                .queue
+                .tell(Told::Unreachable(code))
+            {
+                // In the next turn: in this one no handler is polled any more.
+                Some(Listener::Worker) => {
+                    let _ = self.shared.inject.push(|injected| injected.ready.push(id));
+                }
+                Some(Listener::Task(waker)) => panics::wake(waker),
+                None => {}
+            }
         }
     }
 
@@ -120,6 +151,12 @@ impl<S: Served> Worker<S> {
     pub(super) fn outbox_is_full(&self) -> bool {
         self.shared.inject.room.available_permits() < MIN_OUTBOX && !self.outbox_is_empty()
     }
+}
+
+/// The number of a system error that says that nothing reaches an address: all that ICMP can say,
+/// but for *message too long*.
+fn tells_unreachable(error: &io::Error) -> Option<i32> {
+    error.raw_os_error().filter(|code| *code != libc::EMSGSIZE)
 }
 
 /// The flushes that are over. They learn it at the end, when their room is given back; also where a

@@ -88,7 +88,7 @@ fn l1_all_queues_together_are_bounded_in_bytes_over_all_workers() {
         datagrams: 100,
         bytes: 100_000,
     };
-    let (mut one, mut two) = (Dispatch::new(limits, KEPT), Dispatch::new(limits, KEPT));
+    let [mut one, mut two] = [(); 2].map(|()| Dispatch::new(limits, WhenFull::Refuse, KEPT));
     for dispatch in [&mut one, &mut two] {
         let id = dispatch.start(|_| Shared::new('a'), |_| {});
         dispatch.mark_pending(id, &totals);
@@ -113,7 +113,7 @@ fn l1_waiting_clients_are_bounded_over_all_workers() {
         datagrams: 100,
         bytes: 100_000,
     };
-    let (mut one, mut two) = (Dispatch::new(limits, KEPT), Dispatch::new(limits, KEPT));
+    let [mut one, mut two] = [(); 2].map(|()| Dispatch::new(limits, WhenFull::Refuse, KEPT));
     for (dispatch, client) in [(&mut one, 'a'), (&mut two, 'b')] {
         assert_eq!(
             dispatch.arrive(&client, &totals, || true),
@@ -145,7 +145,7 @@ fn l3_a_queued_datagram_costs_its_own_length_and_a_small_constant() {
 #[test]
 fn l6_admission_is_asked_for_each_datagram_of_a_client_without_a_handler_and_no_other() {
     let mut bench = Bench::bounded(100, 100_000, Totals::new(1, 100_000));
-    let ask = |bench: &Bench, client: Name, admitted: bool| {
+    let ask = |bench: &mut Bench, client: Name, admitted: bool| {
         let mut asked = 0;
         let arrival = bench.dispatch.arrive(&client, &bench.totals, || {
             asked += 1;
@@ -155,19 +155,19 @@ fn l6_admission_is_asked_for_each_datagram_of_a_client_without_a_handler_and_no_
     };
     let refused = Arrival::Drop(DropReason::Refused);
     for _ in 0..2 {
-        assert_eq!(ask(&bench, 'a', false), (refused, 1));
+        assert_eq!(ask(&mut bench, 'a', false), (refused, 1));
         bench.assert_empty();
     }
-    assert_eq!(ask(&bench, 'a', true), (Arrival::Start, 1));
+    assert_eq!(ask(&mut bench, 'a', true), (Arrival::Start, 1));
     let a = bench.start_parked('a');
-    assert_eq!(ask(&bench, 'a', false), (Arrival::Deliver(a), 0));
+    assert_eq!(ask(&mut bench, 'a', false), (Arrival::Deliver(a), 0));
     bench.waits(a, false);
-    assert_eq!(ask(&bench, 'a', false), (Arrival::Queue(a), 0));
+    assert_eq!(ask(&mut bench, 'a', false), (Arrival::Queue(a), 0));
     // A refusal is a refusal also where there would be no room.
-    assert_eq!(ask(&bench, 'b', false), (refused, 1));
+    assert_eq!(ask(&mut bench, 'b', false), (refused, 1));
     let full = Arrival::Drop(DropReason::Clients);
-    assert_eq!(ask(&bench, 'b', true), (full, 1));
+    assert_eq!(ask(&mut bench, 'b', true), (full, 1));
     bench.dispatch.close(&bench.totals);
     let closed = Arrival::Drop(DropReason::Shutdown);
-    assert_eq!(ask(&bench, 'c', true), (closed, 0));
+    assert_eq!(ask(&mut bench, 'c', true), (closed, 0));
 }

@@ -1,6 +1,7 @@
 //! Tests of the rules about clients: each row of the table, then random scripts against a model.
 
 mod bounds;
+mod clock;
 mod model;
 mod queue;
 mod rules;
@@ -9,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
-use super::queue::DATAGRAM_OVERHEAD;
 use super::*;
+use crate::config::DATAGRAM_OVERHEAD;
 
 /// A client's address, as good as any.
 type Name = char;
@@ -142,12 +143,21 @@ impl Bench {
 
     fn bounded(datagrams: usize, bytes: usize, totals: Totals) -> Self {
         Self {
-            dispatch: Dispatch::new(QueueLimits { datagrams, bytes }, KEPT),
+            dispatch: Dispatch::new(QueueLimits { datagrams, bytes }, WhenFull::Refuse, KEPT),
             totals,
         }
     }
 
-    fn arrive(&self, client: Name) -> Arrival {
+    /// One that evicts, with bounds of the queues that nothing reaches.
+    fn evicting(totals: Totals) -> Self {
+        let (datagrams, bytes) = (100, 100_000);
+        Self {
+            dispatch: Dispatch::new(QueueLimits { datagrams, bytes }, WhenFull::Evict, KEPT),
+            totals,
+        }
+    }
+
+    fn arrive(&mut self, client: Name) -> Arrival {
         self.dispatch.arrive(&client, &self.totals, || true)
     }
 

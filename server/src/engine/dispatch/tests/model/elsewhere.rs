@@ -55,7 +55,7 @@ impl Elsewhere {
     fn expire(&mut self) {
         self.run.queue.lock().arm(self.last);
         let told = self.receive != 0 && self.waiting;
-        let woken = self.run.queue.time_out_in_task().is_some();
+        let woken = self.run.queue.tell(Told::TimedOut).is_some();
         assert_eq!(woken, told);
         if woken {
             (self.waiting, self.expired) = (false, true);
@@ -104,7 +104,7 @@ impl Script {
                 task.stop();
                 self.deliver(client, &datagram);
             }
-            (Taken::Empty, None) if task.run.queue.waiting() == Waiting::TimedOut => {
+            (Taken::Empty, None) if task.run.queue.waiting() == Waiting::Told(Told::TimedOut) => {
                 assert!(task.expired);
                 seen.add("elsewhere: timed out");
                 task.stop();

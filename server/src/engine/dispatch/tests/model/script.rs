@@ -18,6 +18,10 @@ pub(super) struct Script {
     pub(super) totals: Totals,
     pub(super) limits: QueueLimits,
     max_clients: usize,
+    pub(super) when_full: WhenFull,
+    /// How many slots there have been, and where the hand is.
+    pub(super) slots: usize,
+    pub(super) hand: usize,
     pub(super) max_bytes: usize,
     pub(super) closing: bool,
     /// Client objects that somebody keeps.
@@ -50,6 +54,8 @@ pub(super) const EVERYTHING: &[&str] = &[
     "arrival for a closed server",
     "arrival refused",
     "arrival over the bound of clients",
+    "arrival evicts",
+    "arrival evicts nobody",
     "arrival starts a handler",
     "arrival delivered",
     "arrival queued",
@@ -87,9 +93,16 @@ impl Script {
             bytes: cost * (1 + random.below(6)),
         };
         let (max_clients, max_bytes) = (1 + random.below(5), cost * (1 + random.below(12)));
+        let when_full = match random.one_in(3) {
+            true => WhenFull::Refuse,
+            false => WhenFull::Evict,
+        };
         Self {
             tell,
-            dispatch: Dispatch::new(limits, KEPT),
+            dispatch: Dispatch::new(limits, when_full, KEPT),
+            when_full,
+            slots: 0,
+            hand: 0,
             totals: Totals::new(max_clients, max_bytes),
             limits,
             max_clients,
@@ -249,9 +262,14 @@ impl Script {
             Some((id, model)) if model.parked => Arrival::Deliver(*id),
             Some((id, _)) => Arrival::Queue(*id),
             None if !admitted => Arrival::Drop(DropReason::Refused),
-            None if self.handlers.len() == self.max_clients => Arrival::Drop(DropReason::Clients),
+            None if self.handlers.len() == self.max_clients => self.makes_room(),
             None => Arrival::Start,
         };
+        if let Some((_, model)) = self.handlers.get_mut(&client)
+            && !self.closing
+        {
+            model.marked = true;
+        }
         let arrival = self.dispatch.arrive(&client, &self.totals, || admitted);
         self.tell("arrives", &(number(&datagram), client, &arrival));
         assert_eq!(arrival, expected);
@@ -269,6 +287,7 @@ impl Script {
                 );
                 return self.poll(client, Some(datagram), seen);
             }
+            Arrival::Evict(id) => return self.evict(id, client, datagram, seen),
             Arrival::Queue(_) => {
                 seen.add("arrival queued");
                 self.queue(client, datagram, seen);
