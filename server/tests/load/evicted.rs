@@ -206,26 +206,33 @@ contract! {
     }
 
     async fn l9_an_evicted_handler_that_shuts_the_server_down_has_its_grace(world: World) {
+        let journal = Journal::default();
+        let tell = journal.clone();
         let handle = Arc::new(Mutex::new(None::<postbox_server::ServerHandle>));
         let given = Arc::clone(&handle);
         let builder = one_client(move |_, _, answered| {
-            let handle = given.lock().unwrap().clone().unwrap();
+            let (journal, handle) = (tell.clone(), given.lock().unwrap().clone().unwrap());
             async move {
                 if let Err(RecvError::Evicted) = answered {
-                    handle.shutdown().await; // it is polled on, and returns
+                    let mut shutdown = std::pin::pin!(handle.shutdown());
+                    begin(&mut shutdown).await;
+                    journal.add("evicted");
+                    tokio::task::yield_now().await;
+                    journal.add("goes on");
                 }
                 Ok(())
             }
         });
-        let server = world.bind(builder).await;
+        let server = world.bind(builder.grace(HANG)).await;
         *handle.lock().unwrap() = Some(server.handle());
         let server = TestServer::start(server).await;
         let (first, second) = (world.peer(server.addr).await, world.peer(server.addr).await);
         assert_eq!(first.ask("first").await, "first");
         second.send("second").await;
-        server.handle.shutdown().await;
+        journal.wait_for("evicted").await;
         let handle = server.handle.clone();
         assert_eq!(ends(server).await, [1, 0, 0, 0, 0]);
+        assert_eq!(journal.entries(), ["evicted", "goes on"]);
         assert_eq!(handle.stats().dropped_shutdown, 1);
     }
 }

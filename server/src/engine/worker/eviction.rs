@@ -3,7 +3,7 @@
 use super::Worker;
 use super::served::Served;
 use crate::engine::current;
-use crate::engine::dispatch::{Next, SlotId};
+use crate::engine::dispatch::SlotId;
 
 impl<S: Served> Worker<S> {
     /// Has the handler in a slot told that it is evicted, polls it for that, and cancels it if it
@@ -18,20 +18,12 @@ impl<S: Served> Worker<S> {
         }
         let behind = current::with(|context| std::mem::take(&mut context.delivery.behind));
         self.evicting = true;
-        let ended = self.poll_handler(id, false, None).is_some();
+        self.poll_slot(id);
         self.evicting = false;
         // A shutdown may have begun, by its own doing or another's: then it has its grace.
-        if ended || !self.is_closing() {
-            if !ended {
-                self.shared.counters.handlers_evicted.add(1);
-                self.beat.begin(self.dispatch.task(id).run.remote);
-            }
-            let (next, _) = self.ended(id, false);
-            debug_assert_eq!(
-                next,
-                Next::Forgotten,
-                "nothing is queued for one that waits"
-            );
+        if self.dispatch.is_running(id) && !self.is_closing() {
+            self.shared.counters.handlers_evicted.add(1);
+            self.cancel(id);
         }
         self.close_if_asked();
         if let Some(behind) = behind {

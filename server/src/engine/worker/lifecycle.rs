@@ -46,7 +46,7 @@ impl<S: Served> Worker<S> {
     }
 
     /// Polls a handler. If it ended, returns what is left of its offer.
-    pub(super) fn poll_handler(
+    fn poll_handler(
         &mut self,
         id: SlotId,
         new: bool,
@@ -149,7 +149,7 @@ impl<S: Served> Worker<S> {
 
     /// A handler ended. Returns what follows, and whether the datagram that it was offered is
     /// discarded.
-    pub(super) fn ended(&mut self, id: SlotId, offered: bool) -> (Next, bool) {
+    fn ended(&mut self, id: SlotId, offered: bool) -> (Next, bool) {
         let task = self.dispatch.task_mut(id);
         task.clear();
         self.timers.disarm(id, &mut task.entry);

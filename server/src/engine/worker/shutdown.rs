@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::Worker;
 use super::served::Served;
 use crate::engine::current;
-use crate::engine::dispatch::Next;
+use crate::engine::dispatch::{Next, SlotId};
 use crate::support::{clock, panics};
 
 /// Where a worker is in its life.
@@ -121,17 +121,22 @@ impl<S: Served> Worker<S> {
     fn cancel_handlers(&mut self) {
         let entered = current::enter(self.poll_context.take());
         for id in self.dispatch.running().collect::<Vec<_>>() {
-            let task = self.dispatch.task_mut(id);
             self.shared.counters.handlers_cancelled.add(1);
-            self.beat.begin(task.run.remote);
-            task.clear();
-            self.timers.disarm(id, &mut task.entry);
-            self.beat.end();
-            let ended = self.dispatch.end(id, false, &self.shared.totals);
-            ended.wake.into_iter().for_each(panics::wake);
-            debug_assert_eq!(ended.next, Next::Forgotten, "closed queues are empty");
+            self.cancel(id);
         }
         self.poll_context = entered.end();
+    }
+
+    /// Drops a handler for which nothing is queued.
+    pub(super) fn cancel(&mut self, id: SlotId) {
+        let task = self.dispatch.task_mut(id);
+        self.beat.begin(task.run.remote);
+        task.clear();
+        self.timers.disarm(id, &mut task.entry);
+        self.beat.end();
+        let ended = self.dispatch.end(id, false, &self.shared.totals);
+        ended.wake.into_iter().for_each(panics::wake);
+        debug_assert_eq!(ended.next, Next::Forgotten, "nothing is queued");
     }
 
     /// Ends the worker, whatever its phase: nothing leaves, nobody is answered any more.
