@@ -65,11 +65,11 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
     fn stop_receive(&self) {
         match self.queue.waiting() {
             Waiting::No => {}
-            Waiting::OnWorker | Waiting::Told(_) => self.queue.set_waiting(Waiting::No),
+            Waiting::OnWorker | Waiting::Told => self.queue.set_not_waiting(),
             Waiting::InTask => {
                 let waker = {
                     let mut queue = self.queue.lock();
-                    self.queue.set_waiting(Waiting::No);
+                    self.queue.set_not_waiting();
                     queue.end_receive()
                 };
                 drop(waker); // foreign code
@@ -107,16 +107,17 @@ impl<P: Protocol> Run<P> {
         if let Some((slice, buffer)) = context.delivery.take() {
             context.poll.steps = 0; // as if it were polled for this one alone
             self.queue.set_received();
-            self.queue.set_waiting(Waiting::No);
+            self.queue.set_not_waiting();
             return Found::Offered(slice, buffer);
         }
-        if let Waiting::Told(told) = waiting {
-            self.queue.set_waiting(Waiting::No);
+        if waiting == Waiting::Told {
+            let told = self.queue.told();
+            self.queue.set_not_waiting();
             return Found::Told(told);
         }
         let timeout = self.timeout(wait);
         if timeout == Some(Duration::ZERO) {
-            self.queue.set_waiting(Waiting::No);
+            self.queue.set_not_waiting();
             return Found::Told(Told::TimedOut);
         }
         if cx.waker().data().addr() != context.poll.waker {
@@ -131,7 +132,7 @@ impl<P: Protocol> Run<P> {
     #[inline]
     fn wait_here(&self, context: &mut PollContext, timeout: Option<Duration>) {
         if self.queue.waiting() != Waiting::OnWorker {
-            self.queue.set_waiting(Waiting::OnWorker);
+            self.queue.set_on_worker();
             context.poll.waits = Some(timeout);
         }
     }
@@ -155,7 +156,7 @@ impl<P: Protocol> Run<P> {
         let result = match (queue.take(&self.worker().totals), waiting) {
             (Taken::Datagram(datagram), _) => Ok(datagram),
             (Taken::Closed, _) => Err(RecvError::Closed),
-            (Taken::Empty, Waiting::Told(told)) => Err(error(told)),
+            (Taken::Empty, Waiting::Told) => Err(error(self.queue.told())),
             // From elsewhere, the datagram that the handler was started for may not be here yet:
             // then the worker has to say whether there is one.
             (Taken::Empty, _)
@@ -171,7 +172,7 @@ impl<P: Protocol> Run<P> {
             }
             (Taken::Empty, _) => {
                 let began = (waiting != Waiting::InTask).then(|| queue.begin_receive());
-                self.queue.set_waiting(Waiting::InTask);
+                self.queue.set_in_task();
                 let replaced = queue.set_waker(waker);
                 drop(queue);
                 drop(replaced); // foreign code
@@ -182,7 +183,7 @@ impl<P: Protocol> Run<P> {
             }
         };
         let ended = (waiting == Waiting::InTask).then(|| queue.end_receive());
-        self.queue.set_waiting(Waiting::No);
+        self.queue.set_not_waiting();
         if result.is_ok() {
             self.queue.set_received();
         }

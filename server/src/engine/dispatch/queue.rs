@@ -39,8 +39,9 @@ pub(crate) enum Waiting {
     OnWorker,
     /// With a waker of another task, which is kept in the queue.
     InTask,
-    /// It waited, and is told this when it is polled next, if no datagram comes first.
-    Told(Told),
+    /// It waited, and has been [told](RunQueue::told) something: it answers that when it is polled
+    /// next, if no datagram comes first.
+    Told,
 }
 
 /// What a receive that waits is told in place of a datagram.
@@ -63,25 +64,13 @@ pub(crate) enum Listener {
     Task(Waker),
 }
 
-// A `Waiting`, in a byte.
+// A `Waiting` in a byte, and what was told.
 const NO: u8 = 0;
 const ON_WORKER: u8 = 1;
 const IN_TASK: u8 = 2;
 const TIMED_OUT: u8 = 3;
 const EVICTED: u8 = 4;
 const UNREACHABLE: u8 = 5;
-
-impl Waiting {
-    #[inline]
-    fn code(self) -> u8 {
-        match self {
-            Self::No => NO,
-            Self::OnWorker => ON_WORKER,
-            Self::InTask => IN_TASK,
-            Self::Told(told) => told.code(),
-        }
-    }
-}
 
 impl Told {
     fn code(self) -> u8 {
@@ -126,16 +115,17 @@ impl RunQueue {
             NO => Waiting::No,
             ON_WORKER => Waiting::OnWorker,
             IN_TASK => Waiting::InTask,
-            told => Waiting::Told(self.told(told)),
+            _ => Waiting::Told,
         }
     }
 
+    /// What the receive was told that waited, where [`waiting`](Self::waiting) says so.
     #[cold]
-    fn told(&self, code: u8) -> Told {
-        match code {
-            TIMED_OUT => Told::TimedOut,
+    pub(crate) fn told(&self) -> Told {
+        match self.waiting.load(Ordering::Acquire) {
+            UNREACHABLE => Told::Unreachable(self.unreachable.load(Ordering::Relaxed)),
             EVICTED => Told::Evicted,
-            _ => Told::Unreachable(self.unreachable.load(Ordering::Relaxed)),
+            _ => Told::TimedOut,
         }
     }
 
@@ -147,10 +137,21 @@ impl RunQueue {
         streamed
     }
 
-    /// By the receive itself, or under the lock.
+    /// No receive waits. By the receive itself, or under the lock.
     #[inline]
-    pub(crate) fn set_waiting(&self, waiting: Waiting) {
-        self.waiting.store(waiting.code(), Ordering::Release);
+    pub(crate) fn set_not_waiting(&self) {
+        self.waiting.store(NO, Ordering::Release);
+    }
+
+    /// By the receive itself.
+    #[inline]
+    pub(crate) fn set_on_worker(&self) {
+        self.waiting.store(ON_WORKER, Ordering::Release);
+    }
+
+    /// By the receive itself, under the lock.
+    pub(crate) fn set_in_task(&self) {
+        self.waiting.store(IN_TASK, Ordering::Release);
     }
 
     /// Whether the receive waits [`OnWorker`](Waiting::OnWorker), and nothing is queued. Exact on
@@ -182,7 +183,7 @@ impl RunQueue {
         // A deadline may be that of a receive before.
         let is_its = !queue.closed && (queue.armed || told != Told::TimedOut);
         let waker = is_its.then(|| queue.waker.take()).flatten()?;
-        self.set_waiting(Waiting::Told(told));
+        self.waiting.store(told.code(), Ordering::Release);
         Some(Listener::Task(waker))
     }
 

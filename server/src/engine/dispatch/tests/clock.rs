@@ -129,7 +129,7 @@ fn l9_where_nobody_waits_in_a_receive_of_its_own_the_newcomer_is_dropped() {
     let mut bench = full("abcd");
     bench.waits(0, false); // busy
     let in_task = Arc::clone(bench.dispatch.task(1));
-    in_task.queue.set_waiting(Waiting::InTask);
+    in_task.queue.set_in_task();
     assert!(bench.dispatch.task(2).queue.tell(Told::TimedOut).is_some());
     bench.queue(3, "unreceived").unwrap(); // which its worker will deliver
     assert_eq!(bench.arrive('e'), FULL);

@@ -171,13 +171,11 @@ impl Bench {
     /// with something else.
     fn waits(&mut self, id: SlotId, parked: bool) {
         let queue = &self.dispatch.task(id).queue;
-        queue.set_waiting(if parked {
-            Waiting::OnWorker
-        } else {
-            Waiting::No
-        });
         if parked {
+            queue.set_on_worker();
             queue.set_empty();
+        } else {
+            queue.set_not_waiting();
         }
         self.dispatch.mark_pending(id, &self.totals);
     }

@@ -36,7 +36,7 @@ fn time_out_on_worker(queue: &RunQueue) -> bool {
 fn wait(queue: &RunQueue, waker: Waker) -> u32 {
     let mut locked = queue.lock();
     let receive = locked.begin_receive();
-    queue.set_waiting(Waiting::InTask);
+    queue.set_in_task();
     locked.set_waker(waker);
     assert!(locked.arm(receive));
     receive
@@ -49,7 +49,10 @@ fn h7_a_deadline_that_passes_ends_the_receive_that_waits_for_it() {
     wait(&queue, waker);
     time_out_in_task(&queue).unwrap().wake();
     assert_eq!(bell.rings(), 1);
-    assert_eq!(queue.waiting(), Waiting::Told(Told::TimedOut));
+    assert_eq!(
+        (queue.waiting(), queue.told()),
+        (Waiting::Told, Told::TimedOut)
+    );
     assert!(time_out_in_task(&queue).is_none(), "told once");
 }
 
@@ -76,10 +79,10 @@ fn h7_a_receive_that_is_over_has_no_deadline_any_more() {
     let queue = RunQueue::default();
     let (_, waker) = Bell::new();
     wait(&queue, waker);
-    queue.set_waiting(Waiting::No);
+    queue.set_not_waiting();
     assert!(queue.lock().end_receive().is_some());
     assert!(time_out_in_task(&queue).is_none());
-    queue.set_waiting(Waiting::InTask); // another one waits, without limit
+    queue.set_in_task(); // another one waits, without limit
     queue.lock().set_waker(Waker::noop().clone());
     assert!(time_out_in_task(&queue).is_none());
 }
@@ -88,10 +91,13 @@ fn h7_a_receive_that_is_over_has_no_deadline_any_more() {
 fn h7_the_handlers_own_receive_is_timed_out_unless_another_task_has_taken_it_over() {
     let queue = RunQueue::default();
     assert!(!time_out_on_worker(&queue), "none waits");
-    queue.set_waiting(Waiting::OnWorker);
+    queue.set_on_worker();
     assert!(time_out_on_worker(&queue));
-    assert_eq!(queue.waiting(), Waiting::Told(Told::TimedOut));
-    queue.set_waiting(Waiting::InTask);
+    assert_eq!(
+        (queue.waiting(), queue.told()),
+        (Waiting::Told, Told::TimedOut)
+    );
+    queue.set_in_task();
     assert!(!time_out_on_worker(&queue));
     assert_eq!(queue.waiting(), Waiting::InTask);
 }
@@ -101,22 +107,25 @@ fn v7_a_receive_that_waits_wherever_is_told_once_that_its_client_is_unreachable(
     let (queue, told) = (RunQueue::default(), Told::Unreachable(111));
     assert!(queue.tell(told).is_none(), "none waits");
     assert_eq!(queue.waiting(), Waiting::No);
-    queue.set_waiting(Waiting::OnWorker);
+    queue.set_on_worker();
     assert!(matches!(queue.tell(told), Some(Listener::Worker)));
-    assert_eq!(queue.waiting(), Waiting::Told(told));
+    assert_eq!((queue.waiting(), queue.told()), (Waiting::Told, told));
     assert!(queue.tell(Told::Unreachable(1)).is_none(), "told already");
 
     // Elsewhere too, and also one that has no deadline.
     let (bell, waker) = Bell::new();
     queue.lock().begin_receive();
-    queue.set_waiting(Waiting::InTask);
+    queue.set_in_task();
     queue.lock().set_waker(waker);
     match queue.tell(Told::Unreachable(113)) {
         Some(Listener::Task(waker)) => waker.wake(),
         told => panic!("{told:?}"),
     }
     assert_eq!(bell.rings(), 1);
-    assert_eq!(queue.waiting(), Waiting::Told(Told::Unreachable(113)));
+    assert_eq!(
+        (queue.waiting(), queue.told()),
+        (Waiting::Told, Told::Unreachable(113))
+    );
     assert!(queue.tell(told).is_none(), "told already");
 }
 
@@ -138,9 +147,12 @@ fn v7_a_receive_that_a_datagram_or_the_end_has_woken_is_told_nothing_else() {
 fn l9_only_the_handlers_own_receive_is_evicted() {
     let queue = RunQueue::default();
     assert!(!queue.evict(), "none waits");
-    queue.set_waiting(Waiting::OnWorker);
+    queue.set_on_worker();
     assert!(queue.evict());
-    assert_eq!(queue.waiting(), Waiting::Told(Told::Evicted));
+    assert_eq!(
+        (queue.waiting(), queue.told()),
+        (Waiting::Told, Told::Evicted)
+    );
     assert!(!queue.evict(), "told already");
     wait(&queue, Waker::noop().clone());
     assert!(!queue.evict());
@@ -207,7 +219,8 @@ fn l2_a_queue_that_is_not_used_costs_nothing_and_is_made_anew_for_the_next_run()
     assert!(!queue.is_used() && !queue.is_filled());
     push(&queue, "x", &totals);
     queue.set_received();
-    queue.set_waiting(Waiting::Told(Told::TimedOut));
+    queue.set_on_worker();
+    assert!(queue.tell(Told::TimedOut).is_some());
     assert!(queue.is_used() && queue.is_filled());
     queue.reset();
     assert!(!queue.is_used() && !queue.is_filled() && !queue.has_received());

@@ -148,7 +148,7 @@ impl Script {
         }
         if self.random.one_in(6) {
             let run = Arc::clone(self.dispatch.task(id));
-            run.queue.set_waiting(Waiting::No); // its own receive is dropped
+            run.queue.set_not_waiting(); // its own receive is dropped
             self.elsewhere.insert(client, Elsewhere::new(run));
         }
         false
@@ -169,13 +169,11 @@ impl Script {
         });
         if !self.elsewhere.contains_key(&client) {
             let queue = &self.dispatch.task(id).queue;
-            queue.set_waiting(if parked {
-                Waiting::OnWorker
-            } else {
-                Waiting::No
-            });
             if parked {
+                queue.set_on_worker();
                 queue.set_empty();
+            } else {
+                queue.set_not_waiting();
             }
         }
         self.dispatch.mark_pending(id, &self.totals);
