@@ -111,7 +111,9 @@ mod error;
 // The public interface is:
 pub use api::{BlockingServer, Server, ServerBuilder, Serving};
 pub use config::{BindAddrs, Limits};
-pub use error::{BindError, FlushError, Panicked, RecvError, SendError, ServeError, StartError};
+pub use error::{
+    BindError, ClientFault, FlushError, Panicked, RecvError, SendError, ServeError, StartError,
+};
 pub use handler::{
     BoxedHandler, Client, ContextVar, Handler, HandlerFn, Incoming, InheritContext, Recv, Requests,
     Sending, handler_fn, inherit_context,

@@ -8,6 +8,7 @@ use super::{GIVE_BACK, Worker};
 use crate::config::MIN_OUTBOX;
 use crate::engine::current::PollContext;
 use crate::engine::flush::Flush;
+use crate::engine::report::Kind;
 use crate::error::FlushError;
 use crate::handler::ClientKey;
 use crate::transport::Sent;
@@ -55,8 +56,7 @@ impl<S: Served> Worker<S> {
                 }
                 Poll::Ready(Sent::Failed(error)) => {
                     self.shared.counters.send_errors.add(1);
-                    self.report
-                        .send_failed(first.remote, &error, self.timers.now());
+                    self.report.failed(Kind::Send, first.remote, &error);
                     let client = ClientKey {
                         remote: first.remote,
                         local: first.local,
@@ -102,7 +102,7 @@ impl<S: Served> Worker<S> {
         }
         for (remote, error) in refused {
             self.shared.counters.send_errors.add(1);
-            self.report.send_failed(remote, &error, self.timers.now());
+            self.report.failed(Kind::Send, remote, &error);
             self.send_failures.keep_icmp(remote, error);
         }
     }
@@ -123,7 +123,7 @@ impl<S: Served> Worker<S> {
 }
 
 /// The flushes that are over. They learn it at the end, when their room is given back; also where a
-/// logger panics.
+/// transport panics.
 #[derive(Default)]
 struct Completed(Vec<(Arc<Flush>, Result<(), FlushError>)>);
 
