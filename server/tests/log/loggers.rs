@@ -1,7 +1,7 @@
 //! H11: what the user's log can do to a server: it may panic, and it may block.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
 use postbox_server::Limits;
@@ -30,6 +30,51 @@ contract! {
         assert_eq!(told(&world.logs.take()), 9);
         assert!(!world.logs.take_lost().is_empty());
     }
+}
+
+/// What wakes a test that waits for this comes from another thread than a worker's, which is held.
+async fn wait_for_held(world: &World) -> Vec<Record> {
+    let logs = world.logs.clone();
+    let wait = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(logs.wait_for_held())
+    };
+    tokio::task::spawn_blocking(wait).await.unwrap()
+}
+
+#[test]
+fn v4_a_log_that_panics_does_not_end_the_naming_of_handlers() {
+    run(Kind::Memory, Rt::Multi, |world| async move {
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(released);
+        let released = Arc::new(released);
+        let builder = raw_server(move |client, mut requests| {
+            let released = Arc::clone(&released);
+            async move {
+                let request = requests.recv().await?;
+                released.lock().unwrap().recv()?;
+                client.send(request).await?;
+                Ok(())
+            }
+        });
+        let server = world.serve(builder).await;
+        world.logs.hook(|| panic!("in the log"));
+        for _ in 0..2 {
+            let peer = world.peer(server.addr).await;
+            peer.send("x").await;
+            let held = wait_for_held(&world).await;
+            assert!(
+                held[0].fields.contains(&format!("client={}", peer.addr())),
+                "{held:?}"
+            );
+            release.send(()).unwrap();
+            assert_eq!(peer.recv_text().await, "x");
+        }
+        world.logs.hook(|| {});
+        server.stop().await.unwrap();
+    });
 }
 
 /// It blocks the worker that writes to it: that is named, as a handler is that holds its worker.
