@@ -272,6 +272,35 @@ pub enum StartError {
     Closed,
 }
 
+/// Marks an error of a handler as its client's fault: the log has a warning of it then, not an
+/// error, and however many there are, they hide no other.
+///
+/// It counts wherever it is in the chain of causes of what the handler returns.
+///
+/// ```
+/// use postbox_server::{BoxError, Client, ClientFault, Requests};
+///
+/// async fn handle(client: Client<u32>, mut requests: Requests<String>) -> Result<(), BoxError> {
+///     let text = requests.recv().await?;
+///     let number: u32 = text.parse().map_err(ClientFault::new)?;
+///     if number == 0 {
+///         return Err(ClientFault::new("there is nothing to divide by").into());
+///     }
+///     client.send(100 / number).await?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[error("the client's fault")]
+pub struct ClientFault(#[source] BoxError);
+
+impl ClientFault {
+    /// Marks an error, or a text.
+    pub fn new(error: impl Into<BoxError>) -> Self {
+        Self(error.into())
+    }
+}
+
 /// A panic that was caught, as an error: its message.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("panicked: {0}")]

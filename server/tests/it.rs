@@ -8,6 +8,7 @@ mod dropping;
 mod errors;
 mod handler;
 mod load;
+mod log;
 mod protocol;
 mod service;
 mod serving;

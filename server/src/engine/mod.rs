@@ -14,7 +14,7 @@
 //! | `inject_queue.rs` | what other threads want of a worker |
 //! | `worker_shared.rs` | what the runs of a worker have in common |
 //! | `source_filter.rs` | which sources may be answered at all |
-//! | `report.rs`, `watchdog.rs` | what a worker logs; which handler holds its worker |
+//! | `report/`, `watchdog.rs` | what a worker logs; which handler holds its worker |
 
 mod current;
 mod delivery;

@@ -1,5 +1,6 @@
 //! How a run receives: what it is offered, what is queued, or, in time, nothing.
 
+use std::sync::PoisonError;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
         }
         match current::with(|context| self.look_here(context, cx, wait)).unwrap_or(Found::Nothing) {
             Found::Offered(slice, buffer) => {
-                let result = self.decode(slice.bytes(&buffer), slice.truncated);
+                let result = self.decode(slice.bytes(&buffer), slice.truncated, true);
                 current::with(|context| context.delivery.put_back(slice, buffer));
                 Poll::Ready(result)
             }
@@ -192,7 +193,7 @@ impl<P: Protocol> Run<P> {
         let datagram = result?;
         let counters = &self.worker().counters;
         counters.handed_out_elsewhere.add_shared(1);
-        Poll::Ready(self.decode(&datagram.bytes, datagram.truncated))
+        Poll::Ready(self.decode(&datagram.bytes, datagram.truncated, here))
     }
 
     /// Whether the handler is being polled by its worker, on this thread, and whether with its own
@@ -226,15 +227,40 @@ impl<P: Protocol> Run<P> {
         });
     }
 
-    fn decode(&self, datagram: &[u8], truncated: bool) -> Result<P::Received, RecvError> {
+    /// `here`: the worker is polling the handler, on this thread.
+    fn decode(
+        &self,
+        datagram: &[u8],
+        truncated: bool,
+        here: bool,
+    ) -> Result<P::Received, RecvError> {
         if truncated {
             return Err(RecvError::Truncated {
                 received: datagram.len(),
             });
         }
         match panics::catch(|| self.worker().protocol.build_packet(datagram)) {
-            Ok(result) => result.map_err(RecvError::Parse),
-            Err(message) => Err(RecvError::Crashed { message }),
+            Ok(Ok(packet)) => Ok(packet),
+            Ok(Err(error)) => {
+                self.count_malformed(here);
+                Err(RecvError::Parse(error))
+            }
+            Err(message) => {
+                self.worker().counters.crashed.add_shared(1);
+                Err(RecvError::Crashed { message })
+            }
+        }
+    }
+
+    /// The worker tells it, which looks at the end of each of its turns.
+    #[cold]
+    fn count_malformed(&self, here: bool) {
+        let worker = self.worker();
+        let last = &worker.malformed;
+        *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.remote);
+        worker.counters.malformed.add_shared(1);
+        if !here {
+            let _ = worker.inject.push(|_| {});
         }
     }
 }

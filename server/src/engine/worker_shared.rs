@@ -1,7 +1,7 @@
 //! What the runs of a worker have in common.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::config::Limits;
 use crate::engine::inject_queue::InjectQueue;
@@ -18,6 +18,8 @@ pub(crate) struct WorkerShared<P> {
     pub(crate) limits: Arc<Limits>,
     /// The address that the socket is bound to.
     pub(crate) bound: SocketAddr,
+    /// Who sent what a receive could not decode: the last one.
+    pub(crate) malformed: Mutex<Option<SocketAddr>>,
 }
 
 impl<P> WorkerShared<P> {
@@ -99,6 +101,7 @@ pub(crate) mod tests {
             totals: Arc::new(Totals::new(0, 0)),
             limits: Arc::default(),
             bound: bound.parse().unwrap(),
+            malformed: Mutex::default(),
         })
     }
 

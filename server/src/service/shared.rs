@@ -43,6 +43,16 @@ pub(crate) struct WorkerState {
     pub(crate) counters: Arc<Counters>,
 }
 
+impl WorkerState {
+    fn new(endpoint: Arc<dyn Endpoint>) -> Self {
+        let counters = Arc::<Counters>::default();
+        // A user's socket may have a past, which is not this server's.
+        let drops = endpoint.drops().unwrap_or(0);
+        counters.kernel_drops_told.store(drops, Ordering::Relaxed);
+        Self { endpoint, counters }
+    }
+}
+
 /// Tells one serving to stop.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
@@ -116,13 +126,7 @@ impl Drop for Claim {
 
 impl Shared {
     pub(crate) fn new(limits: Limits, endpoints: Vec<Arc<dyn Endpoint>>) -> Self {
-        let workers: Vec<_> = endpoints
-            .into_iter()
-            .map(|endpoint| WorkerState {
-                endpoint,
-                counters: Arc::default(),
-            })
-            .collect();
+        let workers: Vec<_> = endpoints.into_iter().map(WorkerState::new).collect();
         let counters = workers
             .iter()
             .map(|one| Arc::clone(&one.counters))

@@ -25,6 +25,7 @@ macro_rules! counters {
         ///     println!("{} of clients that were too fast", stats.dropped_client_bound);
         ///     println!("{} of too many clients", stats.dropped_clients_bound);
         ///     println!("{} refused", stats.dropped_refused);
+        ///     println!("{} were no valid packets", stats.malformed);
         /// }
         /// # print_lost(&Stats::default());
         /// ```
@@ -47,8 +48,10 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)+
-            /// Handed out by a receive in another task or thread: the one with many writers.
+            /// Handed out by a receive in another task or thread: with many writers.
             pub(crate) handed_out_elsewhere: Counter,
+            /// What the kernel has dropped, as far as the log knows.
+            pub(crate) kernel_drops_told: AtomicU64,
         }
 
         impl Counters {
@@ -82,6 +85,12 @@ counters! {
     dropped_shutdown,
     /// Datagrams received cut short: each is also handed out as an error, discarded or dropped.
     truncated,
+    /// Datagrams that a receive could not decode, whatever the handler made of that. Each is also
+    /// handed out as an error; one that was cut short counts as [`truncated`](Self::truncated) only.
+    malformed,
+    /// Datagrams at which the protocol object panicked while a receive decoded them. Each is also
+    /// handed out as an error.
+    crashed,
     /// Failed receives.
     receive_errors,
     /// Datagrams that left.
@@ -137,7 +146,7 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use postbox_protocol::{BoxError, Protocol};
 use tokio::sync::oneshot;
@@ -61,9 +61,11 @@ where
             totals: Arc::clone(&plan.shared.totals),
             limits: Arc::clone(&plan.shared.limits),
             bound: worker.endpoint.local_addr(),
+            malformed: Mutex::default(),
         };
         let setup = Setup {
             transport: worker.endpoint.open()?,
+            endpoint: Arc::clone(&worker.endpoint),
             shared: Arc::new(shared),
             server: plan.shared.address(),
             admission: self.admission.clone(),

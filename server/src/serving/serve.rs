@@ -183,7 +183,7 @@ impl Started {
                 inject: Arc::clone(&inject),
                 context: context.clone(),
                 beat: Arc::clone(&beat),
-                report: Report::new(Arc::clone(&stop.closed_told)),
+                report: Report::new(worker.endpoint.local_addr(), Arc::clone(&stop.closed_told)),
                 started,
             };
             let future = self.app.worker(&worker, plan);

@@ -31,6 +31,7 @@ contract! {
         let records = world.logs.take();
         assert!(!records.is_empty());
         server.stop().await.unwrap();
+        world.logs.take();
     }
 
     on memory;
@@ -42,8 +43,8 @@ contract! {
             assert_eq!(peer.ask("goes on").await, "goes on");
         }
         server.stats_where(|stats| stats.receive_errors == 3).await;
-        world.logs.take();
         server.stop().await.unwrap();
+        world.logs.take();
     }
 }
 
@@ -98,8 +99,8 @@ paused! {
         let begin = Instant::now();
         assert_eq!(peer.ask("x").await, "x");
         assert_eq!(begin.elapsed(), Duration::ZERO);
-        world.logs.take();
         server.stop().await.unwrap();
+        world.logs.take();
     }
 
     async fn v7_receive_errors_are_logged_once_a_second_with_the_number_of_others(world: World) {
@@ -134,7 +135,7 @@ paused! {
         world.network.fail_receives(server.addr, 1_000, || io::ErrorKind::OutOfMemory.into());
         assert_eq!(peer.recv_text().await, "awake");
         assert_eq!(begin.elapsed().as_millis(), 100);
-        world.logs.take();
         server.stop().await.unwrap();
+        world.logs.take();
     }
 }

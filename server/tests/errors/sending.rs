@@ -29,6 +29,7 @@ contract! {
         }
         world.logs.wait_for(1).await;
         server.stop().await.unwrap();
+        world.logs.take();
     }
 
     on memory;
@@ -45,6 +46,7 @@ contract! {
         assert_eq!((stats.sent, stats.send_errors), (0, 3));
         world.logs.wait_for(1).await;
         server.stop().await.unwrap();
+        world.logs.take();
     }
 
     on memory;
@@ -73,8 +75,8 @@ contract! {
         to_bad.send("kept".into()).await.unwrap();
         to_bad.flush().await.unwrap();
         assert_eq!(bad.recv_text().await, "kept");
-        world.logs.take();
         server.stop().await.unwrap();
+        world.logs.take();
     }
 
     on memory;
@@ -119,8 +121,8 @@ contract! {
         }
         let stats = server.handle.stats();
         assert_eq!((stats.sent, stats.send_errors), (100, 200));
-        world.logs.take();
         server.stop().await.unwrap();
+        world.logs.take();
     }
 
     on memory;
@@ -328,5 +330,6 @@ paused! {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         server.stop().await.unwrap();
+        assert_eq!(world.logs.take()[0].message, "send failed: 99 more");
     }
 }

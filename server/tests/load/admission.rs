@@ -220,6 +220,7 @@ paused! {
         }
         assert_eq!(server.handle.stats().dropped_refused, 200);
         server.stop().await.unwrap();
+        assert_eq!(world.logs.take()[0].message, "the admission check panicked: 99 more");
     }
 }
 

@@ -4,6 +4,7 @@ use super::Worker;
 use super::served::Served;
 use crate::engine::current;
 use crate::engine::dispatch::SlotId;
+use crate::engine::report::Kind;
 
 impl<S: Served> Worker<S> {
     /// Has the handler in a slot told that it is evicted, polls it for that, and cancels it if it
@@ -16,6 +17,8 @@ impl<S: Served> Worker<S> {
         if !self.dispatch.task(id).run.queue.evict() {
             return;
         }
+        let client = self.dispatch.task(id).run.remote;
+        self.report.lost(Kind::Evictions, Some(client), 1);
         let behind = current::with(|context| std::mem::take(&mut context.delivery.behind));
         self.evicting = true;
         self.poll_slot(id);

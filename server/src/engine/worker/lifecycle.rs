@@ -11,7 +11,7 @@ use super::timers::{BEGUN, NEVER};
 use crate::engine::current::{self, HandlerPoll};
 use crate::engine::delivery::BufferSlice;
 use crate::engine::dispatch::{DropReason, Next, SlotId};
-use crate::engine::report;
+use crate::engine::report::Kind;
 use crate::engine::run::Run;
 use crate::handler::{Client, Requests};
 use crate::service::awaits_shutdown;
@@ -112,7 +112,7 @@ impl<S: Served> Worker<S> {
                 }
                 if let Err(message) = panic {
                     let client = self.dispatch.task(id).run.remote;
-                    report::handler_panicked(client, &message);
+                    self.report.panicked(Kind::DropPanicked, client, &message);
                 }
             }
             Polled::Panicked(message) => self.panicked(id, &message),
@@ -127,36 +127,36 @@ impl<S: Served> Worker<S> {
             false => &counters.handlers_failed,
         }
         .add(1);
-        let (closing, now) = (self.is_closing(), self.timers.now());
+        let closing = self.is_closing();
         let task = self.dispatch.task_mut(id);
         let client = task.run.remote;
         let report = &mut self.report;
         // Its text and its end are the user's, and the handler's.
         let dropped = task.in_context(|_| {
-            report.handler_failed(client, &error, closing, now);
+            report.handler_failed(client, &error, closing);
             panics::drop_caught(error)
         });
         if let Err(message) = dropped {
-            report::handler_panicked(client, &message);
+            self.report.panicked(Kind::DropPanicked, client, &message);
         }
     }
 
     fn panicked(&mut self, id: SlotId, message: &str) {
         self.shared.counters.handlers_panicked.add(1);
         let client = self.dispatch.task(id).run.remote;
-        report::handler_panicked(client, message);
+        self.report.panicked(Kind::Panicked, client, message);
     }
 
     /// A handler ended. Returns what follows, and whether the datagram that it was offered is
     /// discarded.
     fn ended(&mut self, id: SlotId, offered: bool) -> (Next, bool) {
         let task = self.dispatch.task_mut(id);
-        task.clear();
+        task.clear(&mut self.report);
         self.timers.disarm(id, &mut task.entry);
         self.beat.end();
         self.close_if_asked();
         if offered && self.dispatch.is_closing() {
-            self.count_drop(DropReason::Shutdown);
+            self.count_drop(DropReason::Shutdown, self.dispatch.task(id).run.remote);
         }
         let offered = offered && !self.dispatch.is_closing();
         let ended = self.dispatch.end(id, offered, &self.shared.totals);

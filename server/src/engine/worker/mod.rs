@@ -13,6 +13,7 @@
 //! | `injected.rs` | what other threads want: wake-ups, deadlines, a shutdown |
 //! | `deadlines.rs`, `timers.rs` | which receives have timed out; the sorted deadlines behind it |
 //! | `send.rs` | the outbox leaves |
+//! | `losses.rs` | what was lost is told in the log, also what the worker did not see |
 //! | `shutdown.rs` | grace, cancellation, what was sent leaves |
 //! | `waker.rs`, `backoff.rs`, `served.rs` | wakers; pauses after errors; the handler's type |
 
@@ -21,6 +22,7 @@ mod deadlines;
 mod eviction;
 mod injected;
 mod lifecycle;
+mod losses;
 mod receive;
 mod send;
 mod served;
@@ -50,9 +52,11 @@ use crate::engine::worker_shared::{Locals, WorkerShared};
 use crate::handler::context::{Values, in_context};
 use crate::handler::{Admission, Handler};
 use crate::service::polling_handlers;
-use crate::transport::{RecvBatch, Transport};
+use crate::support::panics;
+use crate::transport::{Endpoint, RecvBatch, Transport};
 
 use backoff::Backoff;
+use losses::Losses;
 use served::{Served, ServedBy};
 use shutdown::ShutdownPhase;
 use task::HandlerTask;
@@ -72,6 +76,8 @@ const GIVE_BACK: Duration = Duration::from_secs(1);
 /// What a worker is made of, besides its handler.
 pub(crate) struct Setup<P> {
     pub(crate) transport: Box<dyn Transport>,
+    /// What the transport was opened on.
+    pub(crate) endpoint: Arc<dyn Endpoint>,
     pub(crate) shared: Arc<WorkerShared<P>>,
     /// The address of the server's shared state.
     pub(crate) server: usize,
@@ -129,6 +135,8 @@ struct Worker<S: Served> {
     /// Those of what is called outside of handlers: the admission check, loggers, wakers.
     own_context: Values,
     report: Report,
+    /// Not seen by the worker.
+    losses: Losses,
     beat: Arc<Heartbeat>,
     started: Option<oneshot::Sender<()>>,
 }
@@ -171,6 +179,7 @@ impl<S: Served> Worker<S> {
             initial_context: setup.context,
             own_context: Values::none(),
             report: setup.report,
+            losses: Losses::new(setup.endpoint, &shared.counters),
             beat: setup.beat,
             started: Some(setup.started),
             shared,
@@ -208,8 +217,23 @@ impl<S: Served> Worker<S> {
 
     /// One turn. Returns whether anything was done.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+        self.collecting_wakers(|worker| worker.steps(cx))
+    }
+
+    /// Does what may wake others, whose wakers may panic: that is told with a limit.
+    fn collecting_wakers<T>(&mut self, code: impl FnOnce(&mut Self) -> T) -> T {
+        let (result, panics) = panics::collecting_wakers(|| code(self));
+        if let Some(panics) = panics {
+            self.report.wakers_panicked(&panics);
+        }
+        result
+    }
+
+    /// The steps of a turn.
+    fn steps(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progressed = self.take_injected();
         self.timers.read_clock(); // after that, so that no deadline comes early
+        self.report.begin_turn(self.timers.now());
         let answers_first = self.outbox_is_full();
         let entered = current::enter(self.poll_context.take());
         self.follow_injected();
@@ -222,6 +246,7 @@ impl<S: Served> Worker<S> {
         self.give_back_memory();
         self.arm_deadlines();
         progressed |= self.step_phase();
+        self.tell_losses();
         progressed
     }
 
@@ -232,6 +257,8 @@ impl<S: Served> Worker<S> {
             self.backoff.until(self.timers.now()),
             self.give_back,
             self.phase_deadline(),
+            self.losses.next_look(),
+            self.report.due(),
         ];
         if let Some(alarm) = alarm.into_iter().flatten().min() {
             if self.sleep.deadline() != alarm {

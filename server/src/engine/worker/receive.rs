@@ -1,5 +1,6 @@
 //! Datagrams in: a batch is received, and each datagram goes to its client's handler.
 
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use super::Worker;
@@ -8,6 +9,7 @@ use super::task::HandlerTask;
 use crate::engine::current;
 use crate::engine::delivery::{BufferSlice, Segments};
 use crate::engine::dispatch::{Arrival, DropReason, SlotId};
+use crate::engine::report::Kind;
 use crate::engine::source_filter::is_answerable;
 use crate::handler::{ClientKey, Incoming};
 use crate::support::panics;
@@ -23,6 +25,7 @@ impl<S: Served> Worker<S> {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) => {
                 self.backoff.succeeded();
+                self.losses.received(now);
                 self.swap_buffers();
                 for index in 0..self.batch.len() {
                     self.split(index);
@@ -31,7 +34,7 @@ impl<S: Served> Worker<S> {
             }
             Poll::Ready(Err(error)) => {
                 self.shared.counters.receive_errors.add(1);
-                self.report.receive_failed(self.shared.bound, &error, now);
+                self.report.receive_failed(&error);
                 self.backoff.failed(now);
             }
         }
@@ -56,9 +59,11 @@ impl<S: Served> Worker<S> {
         self.shared.counters.received.add(count);
         if meta.truncated {
             self.shared.counters.truncated.add(1);
+            self.report.lost(Kind::Truncated, Some(client.remote), 1);
         }
         if !is_answerable(&client.remote) {
             self.shared.counters.dropped_source.add(count);
+            self.report.lost(Kind::Source, Some(client.remote), count);
             return;
         }
         if meta.is_coalesced() {
@@ -87,19 +92,18 @@ impl<S: Served> Worker<S> {
             shared,
             ..
         } = self;
-        let now = self.timers.now();
         let admit = || {
             let Some(admission) = admission else {
                 return true;
             };
             let incoming = Incoming::new(client, &shared.bound, slice.len());
             panics::catch(|| admission(&incoming)).unwrap_or_else(|message| {
-                report.admission_panicked(client.remote, &message, now);
+                report.panicked(Kind::AdmissionPanicked, client.remote, &message);
                 false
             })
         };
         match self.dispatch.arrive(client, &shared.totals, admit) {
-            Arrival::Drop(reason) => self.count_drop(reason),
+            Arrival::Drop(reason) => self.count_drop(reason, client.remote),
             arrival => self.deliver(client, slice, arrival),
         }
     }
@@ -122,7 +126,7 @@ impl<S: Served> Worker<S> {
                 let arrival = self.dispatch.after_eviction(&self.shared.totals);
                 return self.deliver(client, slice, arrival);
             }
-            Arrival::Drop(reason) => return self.count_drop(reason),
+            Arrival::Drop(reason) => return self.count_drop(reason, client.remote),
         };
         if again {
             // It was admitted, and the next handler, which has received nothing, takes or discards it.
@@ -138,19 +142,21 @@ impl<S: Served> Worker<S> {
         };
         match self.dispatch.queue(id, datagram, &self.shared.totals) {
             Ok(waker) => waker.into_iter().for_each(panics::wake),
-            Err(reason) => self.count_drop(reason),
+            Err(reason) => self.count_drop(reason, self.dispatch.task(id).run.remote),
         }
     }
 
-    pub(super) fn count_drop(&self, reason: DropReason) {
+    /// A datagram of this client is dropped.
+    pub(super) fn count_drop(&mut self, reason: DropReason, client: SocketAddr) {
         let counters = &self.shared.counters;
-        match reason {
-            DropReason::ClientBound => &counters.dropped_client_bound,
-            DropReason::TotalBound => &counters.dropped_total_bound,
-            DropReason::Clients => &counters.dropped_clients_bound,
-            DropReason::Refused => &counters.dropped_refused,
-            DropReason::Shutdown => &counters.dropped_shutdown,
-        }
-        .add(1);
+        let (counter, kind) = match reason {
+            DropReason::ClientBound => (&counters.dropped_client_bound, Kind::ClientBound),
+            DropReason::TotalBound => (&counters.dropped_total_bound, Kind::TotalBound),
+            DropReason::Clients => (&counters.dropped_clients_bound, Kind::ClientsBound),
+            DropReason::Refused => (&counters.dropped_refused, Kind::Refused),
+            DropReason::Shutdown => (&counters.dropped_shutdown, Kind::Shutdown),
+        };
+        counter.add(1);
+        self.report.lost(kind, Some(client), 1);
     }
 }

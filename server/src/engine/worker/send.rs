@@ -11,6 +11,7 @@ use crate::config::MIN_OUTBOX;
 use crate::engine::current::PollContext;
 use crate::engine::dispatch::{Listener, Told};
 use crate::engine::flush::Flush;
+use crate::engine::report::Kind;
 use crate::error::FlushError;
 use crate::handler::ClientKey;
 use crate::support::panics;
@@ -59,8 +60,7 @@ impl<S: Served> Worker<S> {
                 }
                 Poll::Ready(Sent::Failed(error)) => {
                     self.shared.counters.send_errors.add(1);
-                    self.report
-                        .send_failed(first.remote, &error, self.timers.now());
+                    self.report.failed(Kind::Send, first.remote, &error);
                     let client = ClientKey {
                         remote: first.remote,
                         local: first.local,
@@ -106,7 +106,7 @@ impl<S: Served> Worker<S> {
         }
         for (remote, error) in refused {
             self.shared.counters.send_errors.add(1);
-            self.report.send_failed(remote, &error, self.timers.now());
+            self.report.failed(Kind::Send, remote, &error);
             if let Some(code) = tells_unreachable(&error) {
                 self.tell_unreachable(remote, code);
             }
@@ -160,7 +160,7 @@ fn tells_unreachable(error: &io::Error) -> Option<i32> {
 }
 
 /// The flushes that are over. They learn it at the end, when their room is given back; also where a
-/// logger panics.
+/// transport panics.
 #[derive(Default)]
 struct Completed(Vec<(Arc<Flush>, Result<(), FlushError>)>);
 

@@ -8,6 +8,7 @@ use super::Worker;
 use super::served::Served;
 use crate::engine::current;
 use crate::engine::dispatch::{Next, SlotId};
+use crate::engine::report::Kind;
 use crate::support::{clock, panics};
 
 /// Where a worker is in its life.
@@ -114,6 +115,9 @@ impl<S: Served> Worker<S> {
     fn close_queues(&mut self) {
         let (dropped, wake) = self.dispatch.close(&self.shared.totals);
         self.shared.counters.dropped_shutdown.add(dropped as u64);
+        if dropped > 0 {
+            self.report.lost(Kind::Shutdown, None, dropped as u64);
+        }
         wake.into_iter().for_each(panics::wake);
     }
 
@@ -131,7 +135,7 @@ impl<S: Served> Worker<S> {
     pub(super) fn cancel(&mut self, id: SlotId) {
         let task = self.dispatch.task_mut(id);
         self.beat.begin(task.run.remote);
-        task.clear();
+        task.clear(&mut self.report);
         self.timers.disarm(id, &mut task.entry);
         self.beat.end();
         let ended = self.dispatch.end(id, false, &self.shared.totals);
@@ -141,6 +145,11 @@ impl<S: Served> Worker<S> {
 
     /// Ends the worker, whatever its phase: nothing leaves, nobody is answered any more.
     pub(super) fn abandon(&mut self) {
+        self.collecting_wakers(Self::abandon_all);
+        self.tell_all_losses();
+    }
+
+    fn abandon_all(&mut self) {
         // First, so that a destructor which sends is told that it is too late.
         self.shared.inject.close().outbox.abandon();
         self.close_queues();
