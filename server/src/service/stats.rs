@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::admission::Refusals;
+
 /// Declares each counter once: a figure of [`Stats`], and the worker's own counter of that name.
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -49,6 +51,8 @@ macro_rules! counters {
             $(pub(crate) $name: Counter,)+
             /// Handed out by a receive in another task or thread: the one with many writers.
             pub(crate) handed_out_elsewhere: Counter,
+            /// Of those refused, by the part of the check.
+            pub(crate) refusals: Refusals,
         }
 
         impl Counters {
@@ -74,9 +78,13 @@ counters! {
     dropped_total_bound,
     /// Datagrams dropped because too many clients had a handler.
     dropped_clients_bound,
-    /// Datagrams dropped because their source address must not be answered.
+    /// Datagrams dropped because too many clients of their source prefix had a handler:
+    /// [`Limits::clients_per_prefix`](crate::Limits::clients_per_prefix).
+    dropped_prefix_bound,
+    /// Datagrams dropped because their source address must not be answered, or is the server's own.
     dropped_source,
-    /// Datagrams refused by the admission check.
+    /// Datagrams refused by the admission check. [`refusals`](crate::ServerHandle::refusals) tells
+    /// by which part of it.
     dropped_refused,
     /// Datagrams dropped because the server was shutting down.
     dropped_shutdown,
@@ -105,6 +113,7 @@ impl Stats {
         self.dropped_client_bound
             + self.dropped_total_bound
             + self.dropped_clients_bound
+            + self.dropped_prefix_bound
             + self.dropped_source
             + self.dropped_refused
             + self.dropped_shutdown

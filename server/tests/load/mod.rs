@@ -11,6 +11,8 @@ mod counters;
 mod idle;
 mod memory;
 mod outbox;
+mod own_source;
+mod parts;
 mod truncated;
 
 use std::sync::Arc;
