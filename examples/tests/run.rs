@@ -34,6 +34,7 @@ examples! {
     client_metadata
     error_handling
     minimum_requirements
+    rate_limits
     refuse_datagrams
     server_object
     service_initialization

@@ -17,7 +17,8 @@
 //! | serve | [`Server`], [`serve_until`](Server::serve_until), [`ServeError`] |
 //! | stop, or wait for the start | [`ServerHandle`] |
 //! | set bounds | [`Limits`], [`WhenFull`] |
-//! | refuse clients early | [`admit`](ServerBuilder::admit), [`Incoming`] |
+//! | refuse clients early | [`admit`](ServerBuilder::admit), [`Admission`], [`Incoming`], [`Networks`], [`RatePerPrefix`] |
+//! | change that while serving, and see what it refused | [`set_admission`](ServerHandle::set_admission), [`refusals`](ServerHandle::refusals) |
 //! | see what it does | [`stats`](ServerHandle::stats), [`Stats`] |
 //! | start background tasks, undo things at the end | [`service_init`](Handler::service_init), [`ServiceScope`], [`Spawner`] |
 //! | give each client a value that nobody passes along | [`ContextVar`] |
@@ -121,6 +122,9 @@ mod handler;
 // The service around the handlers: its life, its handle, what `service_init` is given.
 mod service;
 
+// Which datagrams are admitted.
+mod admission;
+
 // How a server is configured.
 mod config;
 
@@ -132,15 +136,17 @@ mod support;
 mod error;
 
 // The public interface is:
+pub use admission::{Admission, And, Incoming, Named, Networks, RatePerPrefix, Refused};
 pub use api::{BlockingServer, Server, ServerBuilder, Serving};
 pub use config::{BindAddrs, Limits, WhenFull};
 pub use error::{
     BindError, ClientFault, FlushError, Panicked, RecvError, SendError, ServeError, StartError,
 };
 pub use handler::{
-    BoxedHandler, Client, ContextVar, Handler, HandlerFn, Incoming, InheritContext, Recv, Requests,
-    Sending, handler_fn, inherit_context,
+    BoxedHandler, Client, ContextVar, Handler, HandlerFn, InheritContext, Recv, Requests, Sending,
+    handler_fn, inherit_context,
 };
+pub use ipnet::IpNet;
 pub use postbox_protocol::BoxError;
 pub use service::{ServerHandle, ServiceScope, ShutdownToken, Spawner, Stats, TaskResult};
 pub use transport::{Capabilities, MemoryNetwork, MemorySocket, SocketOptions};

@@ -1,27 +1,27 @@
 //! What a user configures before binding.
 
+mod bounds;
+
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
 
 use postbox_protocol::Protocol;
 use socket2::Socket;
 
 use super::Server;
+use crate::admission::InForce;
 use crate::config::addresses::{self, BindAddrs, Requested};
 use crate::config::{self, Limits};
 use crate::error::BindError;
-use crate::handler::{Admission, Handler, Incoming};
+use crate::handler::Handler;
 use crate::service::Shared;
 use crate::serving::{App, Application};
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 use crate::transport::UdpEndpoint;
-use crate::transport::socket::{MulticastGroup, SocketConfig, open_group};
+use crate::transport::socket::{MulticastGroup, SocketConfig, open_group, shares_port};
 use crate::transport::{Endpoint, MemoryNetwork, PlainEndpoint};
-
-type MakeApplication = dyn FnOnce(Option<Arc<Admission>>) -> Arc<dyn Application> + Send;
 
 /// A server that is not bound yet. Made by [`Server::builder`] or [`Server::builder_fn`].
 ///
@@ -49,11 +49,12 @@ type MakeApplication = dyn FnOnce(Option<Arc<Admission>>) -> Arc<dyn Application
 /// ```
 #[must_use = "a builder does nothing until it is bound"]
 pub struct ServerBuilder {
-    /// Makes what is served, once it is known whom it admits.
-    app: Box<MakeApplication>,
+    app: Arc<dyn Application>,
     limits: Limits,
     workers: usize,
-    admission: Option<Arc<Admission>>,
+    admission: InForce,
+    /// `None` where it follows from the other options.
+    allow_own_source: Option<bool>,
     plain_transport: bool,
     offloads: bool,
     sockets: SocketConfig,
@@ -66,47 +67,18 @@ impl ServerBuilder {
         P: Protocol<Sent = H::Response, Received = H::Request>,
     {
         Self {
-            app: Box::new(|admission| {
-                Arc::new(App {
-                    protocol: Arc::new(protocol),
-                    handler: Arc::new(handler),
-                    admission,
-                })
+            app: Arc::new(App {
+                protocol: Arc::new(protocol),
+                handler: Arc::new(handler),
             }),
             limits: Limits::default(),
             workers: 1,
             admission: None,
+            allow_own_source: None,
             plain_transport: false,
             offloads: true,
             sockets: SocketConfig::default(),
         }
-    }
-}
-
-/// # Bounds and admission
-///
-/// How much the server may hold, and who may start a handler.
-impl ServerBuilder {
-    /// Sets the server's bounds: all of them, so also an earlier [`grace`](Self::grace).
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Sets how long running handlers may go on at a shutdown: [`Limits::grace`], default 1 second.
-    pub fn grace(mut self, grace: Duration) -> Self {
-        self.limits = self.limits.grace(grace);
-        self
-    }
-
-    /// Sets the admission check. It is asked for each datagram of a client that has no handler,
-    /// before anything is allocated for that client; a `false` drops the datagram, and is counted.
-    ///
-    /// It runs in the receive loop, so it must be quick. Where it panics, which is logged, the
-    /// datagram is refused.
-    pub fn admit(mut self, check: impl Fn(&Incoming<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.admission = Some(Arc::new(check));
-        self
     }
 }
 
@@ -285,7 +257,7 @@ impl ServerBuilder {
     /// [`BindError::Socket`] if one of them is not bound, or cannot be made non-blocking;
     /// [`BindError::Nothing`] if there is none; [`BindError::Limit`] as [`bind`](Self::bind).
     pub fn from_sockets(
-        self,
+        mut self,
         sockets: impl IntoIterator<Item = UdpSocket>,
     ) -> Result<Server, BindError> {
         let adopt = |socket: UdpSocket| {
@@ -297,12 +269,15 @@ impl ServerBuilder {
             }
             Ok((Socket::from(socket), addr))
         };
+        let adopted = sockets
+            .into_iter()
+            .map(|socket| adopt(socket).map_err(BindError::Socket));
+        let adopted = adopted.collect::<Result<Vec<_>, _>>()?;
+        let is_shared = adopted.iter().any(|(socket, _)| shares_port(socket));
+        self.allow_own_source.get_or_insert(is_shared);
         self.build(|builder| {
-            let endpoint = |socket| {
-                let (socket, addr) = adopt(socket).map_err(BindError::Socket)?;
-                Ok(builder.endpoint(socket, addr, 0))
-            };
-            sockets.into_iter().map(endpoint).collect()
+            let endpoint = |(socket, addr)| builder.endpoint(socket, addr, 0);
+            Ok(adopted.into_iter().map(endpoint).collect())
         })
     }
 
@@ -372,8 +347,10 @@ impl ServerBuilder {
         if endpoints.is_empty() {
             return Err(BindError::Nothing);
         }
-        let app = (self.app)(self.admission);
-        Ok(Server::new(Shared::new(self.limits, endpoints), app))
+        let may_meet = self.sockets.may_meet_own_address();
+        let allow_own_source = self.allow_own_source.unwrap_or(may_meet);
+        let shared = Shared::new(self.limits, endpoints, self.admission, allow_own_source);
+        Ok(Server::new(shared, self.app))
     }
 }
 

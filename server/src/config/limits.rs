@@ -88,6 +88,14 @@ limits! {
     /// Default 65,536: at some 290 bytes a waiting client, with what a small handler holds, 19 MB.
     /// At least 1, and at most 2,147,483,647.
     clients(usize), max_clients: usize = 65_536, in 1..=MOST_CLIENTS;
+    /// Clients of one source prefix whose handler waits at the same time, over all workers: so many
+    /// of each /24 of IPv4, and of each /64 of IPv6. Over it a newcomer's datagram is dropped, also
+    /// where there is room in [`clients`](Self::clients). `None` for no such bound.
+    ///
+    /// Default none: behind one address there may be many users. With it the server keeps 65,536
+    /// counts (256 KiB), at places that are hashed with a secret: prefixes that meet there share
+    /// one bound.
+    clients_per_prefix(impl Into<Option<usize>>), max_clients_per_prefix: Option<usize> = None;
     /// Who gives way where as many [`clients`](Self::clients) wait as may.
     ///
     /// Default [`WhenFull::Evict`]: forged first datagrams, which cost a stranger nothing, fill any

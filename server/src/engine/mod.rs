@@ -33,6 +33,7 @@ mod worker_shared;
 
 pub(crate) use inject_queue::InjectQueue;
 pub(crate) use report::Report;
+pub(crate) use source_filter::SourceFilter;
 pub(crate) use watchdog::{Heartbeat, Watchdog};
 pub(crate) use worker::{Setup, run_worker};
 pub(crate) use worker_shared::WorkerShared;

@@ -3,6 +3,7 @@
 mod bounds;
 mod exit;
 mod handle;
+mod prefixes;
 mod scope;
 mod shared;
 mod stats;
@@ -12,6 +13,7 @@ pub(crate) use bounds::Totals;
 pub(crate) use exit::ExitActions;
 pub use handle::ServerHandle;
 pub(crate) use handle::{awaits_shutdown, polling_handlers};
+pub(crate) use prefixes::Source;
 pub use scope::{ServiceScope, ShutdownToken};
 pub(crate) use shared::{Claim, Phase, Shared, Status, WorkerState};
 pub(crate) use stats::Counters;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::{Counters, Stats, Totals};
+use crate::admission::InForce;
 use crate::config::Limits;
 use crate::error::ServeError;
 use crate::transport::{Capabilities, Endpoint, SocketOptions};
@@ -19,6 +20,10 @@ pub(crate) struct Shared {
     pub(crate) totals: Arc<Totals>,
     /// No user code runs under its lock.
     pub(crate) state: watch::Sender<State>,
+    /// The admission check, which the handle replaces.
+    pub(crate) admission: watch::Sender<InForce>,
+    /// Datagrams from addresses of the server's own sockets are answered like others.
+    pub(crate) allows_own_source: bool,
     /// Of all workers, also after their endpoints were closed.
     counters: Vec<Arc<Counters>>,
 }
@@ -125,7 +130,12 @@ impl Drop for Claim {
 }
 
 impl Shared {
-    pub(crate) fn new(limits: Limits, endpoints: Vec<Arc<dyn Endpoint>>) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        endpoints: Vec<Arc<dyn Endpoint>>,
+        admission: InForce,
+        allows_own_source: bool,
+    ) -> Self {
         let workers: Vec<_> = endpoints.into_iter().map(WorkerState::new).collect();
         let counters = workers
             .iter()
@@ -137,7 +147,10 @@ impl Shared {
             closed: false,
         };
         Self {
-            totals: Arc::new(Totals::new(limits.max_clients(), limits.max_total_bytes())),
+            totals: Arc::new(
+                Totals::new(limits.max_clients(), limits.max_total_bytes())
+                    .clients_per_prefix(limits.max_clients_per_prefix()),
+            ),
             limits: Arc::new(limits),
             state: watch::Sender::new(State {
                 status,
@@ -147,6 +160,8 @@ impl Shared {
                 capabilities_when_closed: Capabilities::default(),
                 stop: Stop::default(),
             }),
+            admission: watch::Sender::new(admission),
+            allows_own_source,
             counters,
         }
     }
@@ -197,6 +212,15 @@ impl Shared {
         let state = self.state.borrow();
         stats.kernel_drops = state.drops().or(state.drops_when_closed);
         stats
+    }
+
+    /// By the name of the part.
+    pub(crate) fn refusals(&self) -> Vec<(&'static str, u64)> {
+        let mut sums = Vec::new();
+        for counters in &self.counters {
+            counters.refusals.add_to(&mut sums);
+        }
+        sums
     }
 
     /// What the transports of this server can tell and do now, all of them.

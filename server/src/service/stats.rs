@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::admission::Refusals;
+
 /// Declares each counter once: a figure of [`Stats`], and the worker's own counter of that name.
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -52,6 +54,8 @@ macro_rules! counters {
             pub(crate) handed_out_elsewhere: Counter,
             /// What the kernel has dropped, as far as the log knows.
             pub(crate) kernel_drops_told: AtomicU64,
+            /// Of those refused, by the part of the check.
+            pub(crate) refusals: Refusals,
         }
 
         impl Counters {
@@ -77,9 +81,13 @@ counters! {
     dropped_total_bound,
     /// Datagrams dropped because too many clients had a handler, and none was ended for a new one.
     dropped_clients_bound,
-    /// Datagrams dropped because their source address must not be answered.
+    /// Datagrams dropped because too many clients of their source prefix had a handler:
+    /// [`Limits::clients_per_prefix`](crate::Limits::clients_per_prefix).
+    dropped_prefix_bound,
+    /// Datagrams dropped because their source address must not be answered, or is the server's own.
     dropped_source,
-    /// Datagrams refused by the admission check.
+    /// Datagrams refused by the admission check. [`refusals`](crate::ServerHandle::refusals) tells
+    /// by which part of it.
     dropped_refused,
     /// Datagrams dropped because the server was shutting down.
     dropped_shutdown,
@@ -117,6 +125,7 @@ impl Stats {
         self.dropped_client_bound
             + self.dropped_total_bound
             + self.dropped_clients_bound
+            + self.dropped_prefix_bound
             + self.dropped_source
             + self.dropped_refused
             + self.dropped_shutdown

@@ -14,6 +14,7 @@
 
 mod batch;
 mod endpoint;
+mod host;
 mod memory;
 mod plain;
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
@@ -34,6 +35,7 @@ use std::task::{Context, Poll};
 
 pub(crate) use batch::{Meta, RecvBatch};
 pub(crate) use endpoint::Endpoint;
+pub(crate) use host::host_addresses;
 pub use memory::{MemoryNetwork, MemorySocket};
 pub(crate) use plain::PlainEndpoint;
 pub use socket::SocketOptions;
@@ -94,6 +96,22 @@ pub(crate) struct LocalAddr {
     /// The interface that an answer has to leave through; 0 lets the kernel choose. Kept where an
     /// address means nothing without it: link-local and multicast IPv6.
     pub(crate) interface: u32,
+}
+
+/// The address that was asked, of a socket that is bound to this one. `None` where the transport
+/// cannot tell.
+pub(crate) fn local_addr(local: &Option<LocalAddr>, bound: SocketAddr) -> Option<SocketAddr> {
+    match local {
+        Some(local) => {
+            let mut addr = SocketAddr::new(local.asked, bound.port());
+            if let SocketAddr::V6(addr) = &mut addr {
+                addr.set_scope_id(local.interface); // where it means nothing without
+            }
+            Some(addr)
+        }
+        None if bound.ip().is_unspecified() => None,
+        None => Some(bound),
+    }
 }
 
 /// One datagram to send: a range of the bytes handed to [`Transport::poll_send`].

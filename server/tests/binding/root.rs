@@ -1,4 +1,4 @@
-//! V1 and H13: what needs a host of its own. With `POSTBOX_ROOT_TESTS=1` these tests run, as root, each in
+//! V1, H13 and L5: what needs a host of its own. With `POSTBOX_ROOT_TESTS=1` these tests run, as root, each in
 //! namespaces that `unshare` makes for it. Otherwise they say that they did nothing.
 
 use std::net::SocketAddr;
@@ -103,7 +103,6 @@ fn interfaces_of(address: &str) -> Vec<u32> {
         u32::from_str_radix(index, 16).ok()
     };
     let found: Vec<_> = table.lines().filter_map(number).collect();
-    assert_eq!(found.len(), 2, "{table}");
     found
 }
 
@@ -116,7 +115,9 @@ fn h13_root_a_link_local_address_keeps_its_interface_with_several_workers() {
         for name in one two; do ip addr add fe80::7/64 dev $name nodad; done";
     on_own_host(test, setup, |world| {
         Box::pin(async move {
-            for index in interfaces_of("fe800000000000000000000000000007") {
+            let interfaces = interfaces_of("fe800000000000000000000000000007");
+            assert_eq!(interfaces.len(), 2);
+            for index in interfaces {
                 let builder = echo().workers(3);
                 let bound = builder.bind(format!("[fe80::7%{index}]:0")).await;
                 let server = TestServer::start(bound.unwrap()).await;
@@ -135,6 +136,49 @@ fn h13_root_a_link_local_address_keeps_its_interface_with_several_workers() {
                     let peer = world.peer_at(own, server.addr).await;
                     assert_eq!(peer.ask("hello").await, "hello");
                 }
+                server.stop().await.unwrap();
+            }
+        })
+    });
+}
+
+#[test]
+fn l5_root_a_server_does_not_talk_to_its_hosts_interfaces() {
+    let test = "l5_root_a_server_does_not_talk_to_its_hosts_interfaces";
+    let setup = "ip link add va type veth peer name vb
+        for name in va vb; do ip link set $name up; done
+        for ip in 10.9.0.1 10.9.0.2; do ip addr add $ip/24 dev va; done
+        for ip in fe80::77 fe80::78; do ip addr add $ip/64 dev va nodad; done
+        for ip in fe80::77 fe80::78; do
+            until ip -6 route show table local | grep -q \"^local $ip \"; do :; done
+        done";
+    on_own_host(test, setup, |world| {
+        Box::pin(async move {
+            let [index] = interfaces_of("fe800000000000000000000000000077")[..] else {
+                panic!("one interface");
+            };
+            for plain in [false, true] {
+                // So that a socket of this test's may have the server's port.
+                let builder = echo().workers(2).plain_transport(plain);
+                let server = builder.bind_every_interface(9000).unwrap();
+                let server = TestServer::start(server).await;
+                for (own, to) in [
+                    ("10.9.0.1:9000".to_owned(), "10.9.0.2:9000".to_owned()),
+                    (
+                        format!("[fe80::77%{index}]:9000"),
+                        format!("[fe80::78%{index}]:9000"),
+                    ),
+                ] {
+                    let own: SocketAddr = own.parse().unwrap();
+                    sharing(own).send_to(b"forged", &to).unwrap();
+                    let mut elsewhere = own;
+                    elsewhere.set_port(0);
+                    let neighbour = world.peer_at(elsewhere, to.parse().unwrap()).await;
+                    neighbour.send("good").await;
+                    assert_eq!(neighbour.recv_from().await.0, b"good");
+                }
+                let stats = server.stats_where(|stats| stats.sent == 2).await;
+                assert_eq!((stats.received, stats.dropped_source), (4, 2));
                 server.stop().await.unwrap();
             }
         })

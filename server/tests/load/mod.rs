@@ -13,6 +13,8 @@ mod eviction;
 mod idle;
 mod memory;
 mod outbox;
+mod own_source;
+mod parts;
 mod truncated;
 
 use std::sync::Arc;

@@ -8,8 +8,8 @@
 //! | what happens | the client has no handler | its handler waits in a receive | its handler is busy |
 //! |---|---|---|---|
 //! | a datagram arrives | [`Arrival::Start`] | [`Arrival::Deliver`] | [`Arrival::Queue`] |
-//! | ... and is refused | dropped: refused | (not asked) | (not asked) |
-//! | ... over a bound | [`Arrival::Evict`], or dropped: clients | (nothing is queued) | dropped: client's bound or total |
+//! | ... and is refused | dropped: refused | dropped: refused | dropped: refused |
+//! | ... over a bound | [`Arrival::Evict`], or dropped: prefix or clients | (nothing is queued) | dropped: client's bound or total |
 //! | ... and is not received by the poll that it is offered to | queued | queued | - |
 //! | the handler ends | - | forgotten | next datagram: a new run, else forgotten |
 //! | ... with the datagram still offered | discarded, forgotten | forgotten, it arrives again | - |
@@ -32,7 +32,7 @@ use std::task::Waker;
 pub(crate) use queue::{Listener, QueueLimits, QueuedDatagram, RunQueue, Taken, Told, Waiting};
 
 use crate::config::WhenFull;
-use crate::service::Totals;
+use crate::service::{Source, Totals};
 use table::Table;
 
 /// A place in the worker's slab of running handlers.
@@ -41,7 +41,7 @@ pub(crate) type SlotId = u32;
 /// A handler and its client, as a slot keeps them. What ends is not dropped: the next one begins in
 /// its place, in the same memory.
 pub(crate) trait Task {
-    type Client: Copy + Eq + Hash;
+    type Client: Copy + Eq + Hash + Source;
     fn client(&self) -> Self::Client;
     /// Whether this is its client.
     fn is_of(&self, client: &Self::Client) -> bool {
@@ -65,6 +65,8 @@ pub(crate) enum DropReason {
     TotalBound,
     /// Too many clients have a handler.
     Clients,
+    /// Too many clients of one source prefix have a handler.
+    Prefix,
     /// The user's admission check said no.
     Refused,
     /// The server is shutting down.
@@ -157,18 +159,22 @@ impl<T: Task> Dispatch<T> {
         }
     }
 
-    /// A datagram arrived. `admit` is asked about a client that has no handler.
+    /// A datagram arrived. `admit` is asked about it, and told whether its client has a handler.
     #[inline]
     pub(crate) fn arrive(
         &mut self,
         client: &T::Client,
         totals: &Totals,
-        admit: impl FnOnce() -> bool,
+        admit: impl FnOnce(bool) -> bool,
     ) -> Arrival {
         if self.closing {
             return Arrival::Drop(DropReason::Shutdown);
         }
-        match self.find(client) {
+        let found = self.find(client);
+        if !admit(found.is_some()) {
+            return Arrival::Drop(DropReason::Refused);
+        }
+        match found {
             Some(id) => {
                 let slot = self.slot_mut(id);
                 slot.marked = true;
@@ -178,7 +184,7 @@ impl<T: Task> Dispatch<T> {
                     Arrival::Queue(id)
                 }
             }
-            None if !admit() => Arrival::Drop(DropReason::Refused),
+            None if !totals.admits_prefix(client) => Arrival::Drop(DropReason::Prefix),
             None if !totals.admits_client() => self.make_room(),
             None => Arrival::Start,
         }
@@ -220,7 +226,7 @@ impl<T: Task> Dispatch<T> {
         let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
         if !slot.listed {
             slot.listed = true;
-            totals.add_client();
+            totals.add_client(&slot.task.client());
             let (table, slots) = (&mut self.table, &self.slots);
             table.insert(id, |id| {
                 slots[id as usize].as_ref().expect(OCCUPIED).task.client()
@@ -295,8 +301,9 @@ impl<T: Task> Dispatch<T> {
         slot.occupied = false;
         if std::mem::take(&mut slot.listed) {
             slot.marked = false;
-            self.table.remove(id, &slot.task.client());
-            totals.remove_client();
+            let client = slot.task.client();
+            self.table.remove(id, &client);
+            totals.remove_client(&client);
         }
         self.free.push(id);
         if let Some(longest_ago) = self.free.len().checked_sub(self.kept + 1) {

@@ -102,6 +102,9 @@ kinds! {
     /// Over the bound of clients.
     ClientsBound: WARN, "datagrams dropped: too many clients have a handler",
         see "Limits::clients";
+    /// Over the bound of clients of one source prefix.
+    PrefixBound: WARN, "datagrams dropped: too many clients of their prefix have a handler",
+        see "Limits::clients_per_prefix";
     /// Over the bound of clients too: a client that was silent made room.
     Evictions: WARN, "silent clients ended in favour of new ones: too many have a handler",
         see "Limits::clients";

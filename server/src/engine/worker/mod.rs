@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `receive.rs` | a batch in; coalesced datagrams are split; each goes to its client's handler |
+//! | `gate.rs` | the admission check in force: each datagram is asked about |
 //! | `lifecycle.rs` | a handler is polled, waits, ends; the next one begins |
 //! | `eviction.rs` | a handler that waits is ended for a newcomer |
 //! | `task.rs` | a handler's future, where its panics are caught |
@@ -20,6 +21,7 @@
 mod backoff;
 mod deadlines;
 mod eviction;
+mod gate;
 mod injected;
 mod lifecycle;
 mod losses;
@@ -38,24 +40,27 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use postbox_protocol::Protocol;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::coop;
 use tokio::time::{Instant, Sleep};
 
+use crate::admission::InForce;
 use crate::engine::current::{self, PollContext};
 use crate::engine::dispatch::{Dispatch, QueueLimits, SlotId};
 use crate::engine::flush::SendFailures;
 use crate::engine::inject_queue::Injected;
 use crate::engine::report::Report;
+use crate::engine::source_filter::SourceFilter;
 use crate::engine::watchdog::Heartbeat;
 use crate::engine::worker_shared::{Locals, WorkerShared};
+use crate::handler::Handler;
 use crate::handler::context::{Values, in_context};
-use crate::handler::{Admission, Handler};
 use crate::service::polling_handlers;
 use crate::support::panics;
 use crate::transport::{Endpoint, RecvBatch, Transport};
 
 use backoff::Backoff;
+use gate::Gate;
 use losses::Losses;
 use served::{Served, ServedBy};
 use shutdown::ShutdownPhase;
@@ -81,7 +86,8 @@ pub(crate) struct Setup<P> {
     pub(crate) shared: Arc<WorkerShared<P>>,
     /// The address of the server's shared state.
     pub(crate) server: usize,
-    pub(crate) admission: Option<Arc<Admission>>,
+    pub(crate) admission: watch::Receiver<InForce>,
+    pub(crate) sources: SourceFilter,
     /// What `service_init` set.
     pub(crate) context: Values,
     pub(crate) beat: Arc<Heartbeat>,
@@ -129,7 +135,8 @@ struct Worker<S: Served> {
     phase: ShutdownPhase,
     /// When answers left last, or nothing waited to.
     last_left: Instant,
-    admission: Option<Arc<Admission>>,
+    gate: Gate,
+    sources: SourceFilter,
     /// The values of the context variables that handlers begin with.
     initial_context: Values,
     /// Those of what is called outside of handlers: the admission check, loggers, wakers.
@@ -175,7 +182,8 @@ impl<S: Served> Worker<S> {
             backoff: Backoff::default(),
             phase: ShutdownPhase::Serving,
             last_left: Instant::now(),
-            admission: setup.admission,
+            gate: Gate::new(setup.admission),
+            sources: setup.sources,
             initial_context: setup.context,
             own_context: Values::none(),
             report: setup.report,

@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use super::Worker;
+use super::gate;
 use super::served::Served;
 use super::task::HandlerTask;
+use crate::admission::Incoming;
 use crate::engine::current;
 use crate::engine::delivery::{BufferSlice, Segments};
 use crate::engine::dispatch::{Arrival, DropReason, SlotId};
 use crate::engine::report::Kind;
-use crate::engine::source_filter::is_answerable;
-use crate::handler::{ClientKey, Incoming};
+use crate::handler::ClientKey;
 use crate::support::panics;
 
 impl<S: Served> Worker<S> {
@@ -26,6 +27,7 @@ impl<S: Served> Worker<S> {
             Poll::Ready(Ok(())) => {
                 self.backoff.succeeded();
                 self.losses.received(now);
+                self.gate.refresh();
                 self.swap_buffers();
                 for index in 0..self.batch.len() {
                     self.split(index);
@@ -61,7 +63,10 @@ impl<S: Served> Worker<S> {
             self.shared.counters.truncated.add(1);
             self.report.lost(Kind::Truncated, Some(client.remote), 1);
         }
-        if !is_answerable(&client.remote) {
+        if !self
+            .sources
+            .is_answerable(&client.remote, self.timers.now())
+        {
             self.shared.counters.dropped_source.add(count);
             self.report.lost(Kind::Source, Some(client.remote), count);
             return;
@@ -73,9 +78,13 @@ impl<S: Served> Worker<S> {
         }
     }
 
-    /// Several datagrams have arrived as one. A handler may receive several of them in one poll.
+    /// Several datagrams have arrived as one. A handler may receive several of them in one poll,
+    /// unless each of them has to be admitted first.
     #[inline(never)]
     fn arrive_all(&mut self, client: &ClientKey, segments: Segments) {
+        if self.gate.check().is_some() {
+            return segments.for_each(|slice| self.arrive(client, slice));
+        }
         current::with(|context| context.delivery.behind = segments);
         while let Some(slice) = current::with(|context| context.delivery.behind.next()).flatten() {
             self.arrive(client, slice);
@@ -86,21 +95,21 @@ impl<S: Served> Worker<S> {
     #[inline]
     fn arrive(&mut self, client: &ClientKey, slice: BufferSlice) {
         self.close_if_asked();
-        let Self {
-            admission,
-            report,
-            shared,
-            ..
-        } = self;
-        let admit = || {
-            let Some(admission) = admission else {
+        let (gate, report) = (&self.gate, &mut self.report);
+        let (shared, now) = (&self.shared, self.timers.now());
+        let admit = |has_handler| {
+            let Some(check) = gate.check() else {
                 return true;
             };
-            let incoming = Incoming::new(client, &shared.bound, slice.len());
-            panics::catch(|| admission(&incoming)).unwrap_or_else(|message| {
-                report.panicked(Kind::AdmissionPanicked, client.remote, &message);
-                false
-            })
+            let incoming = Incoming {
+                remote: &client.remote,
+                local: &client.local,
+                bound: &shared.bound,
+                len: slice.len(),
+                has_handler,
+                now,
+            };
+            gate::ask(&**check, &incoming, &shared.counters.refusals, report)
         };
         match self.dispatch.arrive(client, &shared.totals, admit) {
             Arrival::Drop(reason) => self.count_drop(reason, client.remote),
@@ -130,7 +139,7 @@ impl<S: Served> Worker<S> {
         };
         if again {
             // It was admitted, and the next handler, which has received nothing, takes or discards it.
-            let arrival = self.dispatch.arrive(client, &self.shared.totals, || true);
+            let arrival = self.dispatch.arrive(client, &self.shared.totals, |_| true);
             self.deliver(client, slice, arrival);
         }
     }
@@ -153,6 +162,7 @@ impl<S: Served> Worker<S> {
             DropReason::ClientBound => (&counters.dropped_client_bound, Kind::ClientBound),
             DropReason::TotalBound => (&counters.dropped_total_bound, Kind::TotalBound),
             DropReason::Clients => (&counters.dropped_clients_bound, Kind::ClientsBound),
+            DropReason::Prefix => (&counters.dropped_prefix_bound, Kind::PrefixBound),
             DropReason::Refused => (&counters.dropped_refused, Kind::Refused),
             DropReason::Shutdown => (&counters.dropped_shutdown, Kind::Shutdown),
         };

@@ -54,6 +54,13 @@ pub(crate) enum MulticastGroup {
     V6 { group: Ipv6Addr, interface: u32 },
 }
 
+impl SocketConfig {
+    /// Whether others on this host may use the same address, as the user wanted.
+    pub(crate) fn may_meet_own_address(&self) -> bool {
+        self.reuse_port || !self.multicast.is_empty()
+    }
+}
+
 impl Default for SocketConfig {
     fn default() -> Self {
         Self {
@@ -124,6 +131,27 @@ pub(crate) fn kernel_drops(socket: &Socket) -> Option<u64> {
     {
         let _ = socket;
         None
+    }
+}
+
+/// Whether a socket lets others share its port (`SO_REUSEPORT`), where there is that.
+pub(crate) fn shares_port(socket: &Socket) -> bool {
+    #[cfg(all(
+        unix,
+        not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+    ))]
+    {
+        socket.reuse_port().unwrap_or(false)
+    }
+    #[cfg(any(
+        not(unix),
+        target_os = "solaris",
+        target_os = "illumos",
+        target_os = "cygwin"
+    ))]
+    {
+        let _ = socket;
+        false
     }
 }
 

@@ -161,14 +161,14 @@ fn l9_slots_without_a_handler_are_passed_over() {
     let mut bench = full("abc");
     let elsewhere = Bench::evicting(Totals::new(0, 0)).totals;
     assert_eq!(bench.end(0, false), FORGOTTEN);
-    bench.totals.add_client(); // of another worker
+    bench.totals.add_client(&'x'); // of another worker
     assert_eq!(bench.arrive('d'), Arrival::Evict(1));
     assert_eq!(
         (bench.end(1, false), bench.end(2, false)),
         (FORGOTTEN, FORGOTTEN)
     );
-    bench.totals.add_client();
-    bench.totals.add_client();
+    bench.totals.add_client(&'x');
+    bench.totals.add_client(&'x');
     assert_eq!(bench.arrive('d'), FULL);
     // Nor does it matter that there is none at all.
     let mut empty = Bench::evicting(elsewhere);
@@ -191,9 +191,9 @@ fn l9_a_newcomer_for_which_another_worker_has_left_no_room_is_dropped() {
     // Its receive was just taken over by another task, so it stays.
     assert_eq!(bench.dispatch.after_eviction(&bench.totals), FULL);
     assert_eq!(bench.end(id, false), FORGOTTEN);
-    bench.totals.add_client(); // of another worker
+    bench.totals.add_client(&'x'); // of another worker
     assert_eq!(bench.dispatch.after_eviction(&bench.totals), FULL);
-    bench.totals.remove_client();
+    bench.totals.remove_client(&'x');
     assert_eq!(bench.dispatch.after_eviction(&bench.totals), Arrival::Start);
     bench.dispatch.close(&bench.totals);
     let shutdown = Arrival::Drop(DropReason::Shutdown);

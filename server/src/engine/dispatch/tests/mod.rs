@@ -16,6 +16,13 @@ use crate::config::DATAGRAM_OVERHEAD;
 /// A client's address, as good as any.
 type Name = char;
 
+/// Capital and small letter are of one prefix, as far as prefixes are bounded.
+impl Source for Name {
+    fn address(&self) -> u128 {
+        u128::from(u32::from(self.to_ascii_lowercase())) << 64
+    }
+}
+
 /// One run of a handler, as its dispatcher, its client object and its requests share it.
 #[derive(Debug)]
 struct Shared {
@@ -158,7 +165,7 @@ impl Bench {
     }
 
     fn arrive(&mut self, client: Name) -> Arrival {
-        self.dispatch.arrive(&client, &self.totals, || true)
+        self.dispatch.arrive(&client, &self.totals, |_| true)
     }
 
     fn start(&mut self, client: Name) -> SlotId {

@@ -22,6 +22,7 @@ pub(super) struct Script {
     /// How many slots there have been, and where the hand is.
     pub(super) slots: usize,
     pub(super) hand: usize,
+    max_of_prefix: usize,
     pub(super) max_bytes: usize,
     pub(super) closing: bool,
     /// Client objects that somebody keeps.
@@ -41,7 +42,7 @@ pub(super) struct Script {
     last: BTreeMap<Name, u32>,
 }
 
-const CLIENTS: [Name; 5] = ['a', 'b', 'c', 'd', 'e'];
+const CLIENTS: [Name; 5] = ['a', 'A', 'b', 'B', 'c'];
 const STEPS: usize = 60;
 
 /// The number in a datagram.
@@ -54,6 +55,7 @@ pub(super) const EVERYTHING: &[&str] = &[
     "arrival for a closed server",
     "arrival refused",
     "arrival over the bound of clients",
+    "arrival over the bound of its prefix",
     "arrival evicts",
     "arrival evicts nobody",
     "arrival starts a handler",
@@ -97,15 +99,17 @@ impl Script {
             true => WhenFull::Refuse,
             false => WhenFull::Evict,
         };
+        let max_of_prefix = 1 + random.below(3);
         Self {
             tell,
             dispatch: Dispatch::new(limits, when_full, KEPT),
             when_full,
             slots: 0,
             hand: 0,
-            totals: Totals::new(max_clients, max_bytes),
+            totals: Totals::new(max_clients, max_bytes).clients_per_prefix(Some(max_of_prefix)),
             limits,
             max_clients,
+            max_of_prefix,
             max_bytes,
             closing: false,
             kept: Vec::new(),
@@ -219,6 +223,14 @@ impl Script {
         );
     }
 
+    /// The clients with a handler that are of this one's prefix.
+    fn of_prefix(&self, client: Name) -> usize {
+        let clients = self.handlers.keys();
+        clients
+            .filter(|other| other.eq_ignore_ascii_case(&client))
+            .count()
+    }
+
     /// One datagram, or several in one buffer.
     fn arrive(&mut self, seen: &mut Seen) {
         let client = CLIENTS[self.random.below(CLIENTS.len())];
@@ -259,18 +271,22 @@ impl Script {
         let admitted = !self.random.one_in(10);
         let expected = match self.handlers.get(&client) {
             _ if self.closing => Arrival::Drop(DropReason::Shutdown),
+            _ if !admitted => Arrival::Drop(DropReason::Refused),
             Some((id, model)) if model.parked => Arrival::Deliver(*id),
             Some((id, _)) => Arrival::Queue(*id),
-            None if !admitted => Arrival::Drop(DropReason::Refused),
+            None if self.of_prefix(client) == self.max_of_prefix => {
+                Arrival::Drop(DropReason::Prefix)
+            }
             None if self.handlers.len() == self.max_clients => self.makes_room(),
             None => Arrival::Start,
         };
         if let Some((_, model)) = self.handlers.get_mut(&client)
             && !self.closing
+            && admitted
         {
             model.marked = true;
         }
-        let arrival = self.dispatch.arrive(&client, &self.totals, || admitted);
+        let arrival = self.dispatch.arrive(&client, &self.totals, |_| admitted);
         self.tell("arrives", &(number(&datagram), client, &arrival));
         assert_eq!(arrival, expected);
         match arrival {
@@ -298,6 +314,7 @@ impl Script {
                     DropReason::Shutdown => "arrival for a closed server",
                     DropReason::Refused => "arrival refused",
                     DropReason::Clients => "arrival over the bound of clients",
+                    DropReason::Prefix => "arrival over the bound of its prefix",
                     DropReason::ClientBound | DropReason::TotalBound => "never on arrival",
                 });
             }
