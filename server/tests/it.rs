@@ -12,3 +12,4 @@ mod protocol;
 mod service;
 mod serving;
 mod shutdown;
+mod simulated;
