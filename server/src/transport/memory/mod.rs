@@ -42,27 +42,39 @@ pub(super) use transport::MemoryTransport;
 /// lost, as with a full socket buffer. Room for one datagram from each of 10,000 clients.
 const QUEUE_LEN: usize = 16_384;
 
-/// A datagram on its way.
+/// A datagram on its way, whose payload is copied where it is kept.
 #[derive(Debug)]
-struct Datagram {
+struct Datagram<P = Vec<u8>> {
     source: SocketAddr,
     destination: SocketAddr,
-    payload: Vec<u8>,
+    payload: P,
     /// The size of each part if several datagrams travel as one, else the payload's.
-    segment: usize,
+    segment: u32,
     /// Its end was lost on the way.
     cut: bool,
 }
 
-impl Datagram {
+impl<P: AsRef<[u8]> + Into<Vec<u8>>> Datagram<P> {
     /// How many datagrams it is.
     fn count(&self) -> u64 {
-        self.payload.len().div_ceil(self.segment.max(1)).max(1) as u64
+        self.parts().count() as u64
     }
 
     /// Their payloads; an empty datagram is one too.
     fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        let empty = self.payload.is_empty().then_some(&self.payload[..]);
-        self.payload.chunks(self.segment.max(1)).chain(empty)
+        let payload = self.payload.as_ref();
+        let empty = payload.is_empty().then_some(payload);
+        payload.chunks(self.segment.max(1) as usize).chain(empty)
+    }
+
+    /// Gives it memory of its own.
+    fn keep(self) -> Datagram {
+        Datagram {
+            source: self.source,
+            destination: self.destination,
+            payload: self.payload.into(),
+            segment: self.segment,
+            cut: self.cut,
+        }
     }
 }

@@ -54,8 +54,8 @@ impl State {
         let datagram = Datagram {
             source,
             destination,
-            payload: payload.to_vec(),
-            segment,
+            payload,
+            segment: short(segment),
             cut: false,
         };
         self.stats.sent += datagram.count();
@@ -81,16 +81,17 @@ impl State {
         &mut self,
         model: &mut Model,
         conditions: &Conditions,
-        datagram: &Datagram,
+        datagram: &Datagram<&[u8]>,
     ) -> Vec<Waker> {
         let mut wakers = Vec::new();
         for part in datagram.parts() {
             for copy in model.copies(conditions, part, &mut self.stats) {
                 let copied = Datagram {
-                    segment: copy.payload.len(),
+                    segment: short(copy.payload.len()),
                     payload: copy.payload,
                     cut: copy.cut,
-                    ..*datagram
+                    source: datagram.source,
+                    destination: datagram.destination,
                 };
                 wakers.extend(self.carry(copied, copy.delay, copy.in_order));
             }
@@ -99,7 +100,12 @@ impl State {
     }
 
     /// Brings a datagram to whoever is there, at once or after a while.
-    fn carry(&mut self, datagram: Datagram, delay: Duration, in_order: bool) -> Vec<Waker> {
+    fn carry<P: AsRef<[u8]> + Into<Vec<u8>>>(
+        &mut self,
+        datagram: Datagram<P>,
+        delay: Duration,
+        in_order: bool,
+    ) -> Vec<Waker> {
         let stats = &mut self.stats;
         let queue = self.addresses.find(datagram.source, datagram.destination);
         let Some(queue) = queue else {
@@ -109,17 +115,17 @@ impl State {
                 let now = Instant::now();
                 drop_arrived(&mut self.unclaimed, now, stats);
                 let due = clock::deadline(now, delay);
-                depart(&mut self.unclaimed, datagram, due, in_order, stats);
+                depart(&mut self.unclaimed, datagram.keep(), due, in_order, stats);
             }
             return Vec::new();
         };
         if delay.is_zero() && queue.flight.is_empty() {
-            queue.push(datagram, stats); // no clock is read
+            queue.push(datagram.keep(), stats); // no clock is read
         } else {
             let now = Instant::now();
             queue.take_arrived(now, stats);
             let due = clock::deadline(now, delay);
-            if !depart(&mut queue.flight, datagram, due, in_order, stats) {
+            if !depart(&mut queue.flight, datagram.keep(), due, in_order, stats) {
                 queue.lost += 1;
             }
             queue.take_arrived(now, stats);
@@ -205,4 +211,9 @@ fn drop_arrived(unclaimed: &mut Flight, now: Instant, stats: &mut NetworkStats) 
     while let Some(datagram) = unclaimed.take_arrived(now) {
         stats.unreachable += datagram.count();
     }
+}
+
+/// A length, for which four bytes are enough.
+fn short(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }

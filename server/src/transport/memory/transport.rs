@@ -131,7 +131,7 @@ fn fill(datagram: &Datagram, buffer: &mut [u8], wildcard: bool) -> Meta {
         remote: datagram.source,
         local: wildcard.then(|| local(datagram.destination.ip())),
         len,
-        segment: datagram.segment.min(len),
+        segment: len.min(datagram.segment as usize),
         truncated: datagram.cut || len < datagram.payload.len(),
     }
 }
