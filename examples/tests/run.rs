@@ -33,6 +33,7 @@ examples! {
     client_context
     client_metadata
     error_handling
+    lossy_network
     minimum_requirements
     rate_limits
     refuse_datagrams

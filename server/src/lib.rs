@@ -23,6 +23,7 @@
 //! | start background tasks, undo things at the end | [`service_init`](Handler::service_init), [`ServiceScope`], [`Spawner`] |
 //! | give each client a value that nobody passes along | [`ContextVar`] |
 //! | test a handler without sockets | [`MemoryNetwork`] |
+//! | test it where datagrams are lost, late or changed | [`Conditions`] |
 //! | serve without async | [`BlockingServer`] |
 //! | choose a handler at run time | [`BoxedHandler`] |
 //! | read and set options of the sockets | [`sockets`](ServerHandle::sockets), [`SocketOptions`] |
@@ -149,7 +150,9 @@ pub use handler::{
 pub use ipnet::IpNet;
 pub use postbox_protocol::BoxError;
 pub use service::{ServerHandle, ServiceScope, ShutdownToken, Spawner, Stats, TaskResult};
-pub use transport::{Capabilities, MemoryNetwork, MemorySocket, SocketOptions};
+pub use transport::{
+    Capabilities, Conditions, MemoryNetwork, MemorySocket, NetworkStats, SocketOptions,
+};
 
 /// The code in the package's README, so that it is compiled.
 #[cfg(doctest)]

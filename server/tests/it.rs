@@ -13,3 +13,4 @@ mod protocol;
 mod service;
 mod serving;
 mod shutdown;
+mod simulated;

@@ -36,7 +36,7 @@ use std::task::{Context, Poll};
 pub(crate) use batch::{Meta, RecvBatch};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use host::host_addresses;
-pub use memory::{MemoryNetwork, MemorySocket};
+pub use memory::{Conditions, MemoryNetwork, MemorySocket, NetworkStats};
 pub(crate) use plain::PlainEndpoint;
 pub use socket::SocketOptions;
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
