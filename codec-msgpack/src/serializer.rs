@@ -63,6 +63,8 @@ use crate::check::check;
 /// - a string that is not UTF-8, also where nobody reads it (writers from before 2013 sent byte
 ///   strings so);
 /// - the byte `c1`, which MessagePack never uses;
+/// - the text `$serde_json::private::RawValue`, by which a `serde_json::Value` would parse texts
+///   within texts, so deep that the stack ends, if any crate of the program asks it for `raw_value`;
 /// - more than 127 arrays and maps within one another, also where nobody reads them;
 /// - a length beyond the end of the datagram;
 /// - a missing field, a field of another type, an integer out of its type's range;
@@ -85,10 +87,6 @@ use crate::check::check;
 /// `i128` or `u128`: they are refused. So is a unit struct as a value of a flattened map, or as all
 /// that a variant or a key of an `untagged` enum holds. Where a flattened field is an `Option`, what
 /// is refused is `None`.
-///
-/// **Do not receive a `serde_json::Value` from strangers.** If any crate of the program asks
-/// serde_json for its `raw_value`, it parses text within text, so deep that the stack can end. The
-/// value of any type is `rmpv::Value` here.
 ///
 /// **An `untagged` enum that contains itself can take exponential time**, since serde tries each
 /// variant at each level: 60 bytes then take seconds. Do not receive such a type from strangers.
