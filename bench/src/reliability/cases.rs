@@ -1,0 +1,245 @@
+//! The attacks, and what has to hold in each.
+
+use std::time::Duration;
+
+use super::attack::{Attack, Rate};
+use super::client::Manner;
+use super::server::Target;
+use super::trial::{Outcome, Trial};
+
+/// An attack.
+pub(super) struct Case {
+    /// Its letter in the page.
+    pub(super) letter: &'static str,
+    pub(super) name: &'static str,
+    pub(super) trial: Trial,
+    /// Beyond what the worker can receive: what the good clients get is compared with what they get
+    /// from the bare loop.
+    pub(super) of_bare: bool,
+}
+
+/// The share of the good clients' conversations that must finish, or of the exchanges that they
+/// have with the bare loop.
+pub(super) const SHARE: f64 = 0.95;
+
+/// What a server with default limits may take of memory, in bytes: 65,536 waiting conversations of
+/// 400 bytes, an outbox, and what a process takes without them.
+pub(super) const MEMORY: u64 = 64 << 20;
+
+/// Beside what it had in the first half of an attack, what it may grow by in the second: the kernel
+/// counts in pages, and the allocator takes more than one.
+const GROWTH: u64 = 2 << 20;
+
+/// Lines of the log in a second.
+const LINES: u64 = 20;
+
+/// Until when all good clients must be served again after an attack.
+const RECOVERED: Duration = Duration::from_secs(1);
+
+/// All cases but the million waiting conversations.
+pub(super) fn all(target: &Target, time: Duration) -> Vec<Case> {
+    let case = |letter, name, attack, rate| Case {
+        letter,
+        name,
+        trial: Trial {
+            attack,
+            rate,
+            target: target.clone(),
+            manner: Manner::QUICK,
+            before: 0,
+            time,
+        },
+        of_bare: rate == Rate::Full,
+    };
+    // A quarter of the default bound, filled before: so each waiting conversation is looked at
+    // every 16 seconds.
+    let few = 1 << 14;
+    let mut slow = case(
+        "c",
+        "1,000 forged first packets a second, conversations that wait 10 s",
+        Attack::FirstPackets,
+        Rate::PerSecond(1_000.0),
+    );
+    slow.trial.target.clients = Some(few);
+    slow.trial.before = few as u64 * 11 / 10;
+    slow.trial.manner = Manner::slow(time / 3);
+    let with_errors = |mut case: Case| {
+        case.trial.target.icmp_errors = true;
+        case
+    };
+    vec![
+        case("-", "nothing", Attack::FirstPackets, Rate::PerSecond(0.0)),
+        case(
+            "b",
+            "forged first packets, 0.8 of what it can receive",
+            Attack::FirstPackets,
+            Rate::OfCapacity(0.8),
+        ),
+        slow,
+        case(
+            "d",
+            "forged first packets, as many as can be sent",
+            Attack::FirstPackets,
+            Rate::Full,
+        ),
+        case(
+            "e",
+            "garbage, 0.8 of what it can receive",
+            Attack::Garbage,
+            Rate::OfCapacity(0.8),
+        ),
+        case(
+            "f",
+            "one client, as much as it can send",
+            Attack::OneClient,
+            Rate::Full,
+        ),
+        case(
+            "g",
+            "first packets from closed ports, 0.8 of what it can receive",
+            Attack::ClosedPorts,
+            Rate::OfCapacity(0.8),
+        ),
+        with_errors(case(
+            "g",
+            "the same, with `icmp_errors`",
+            Attack::ClosedPorts,
+            Rate::OfCapacity(0.8),
+        )),
+        case(
+            "g",
+            "20,000 forged ICMP errors a second",
+            Attack::ForgedErrors,
+            Rate::PerSecond(20_000.0),
+        ),
+        with_errors(case(
+            "g",
+            "the same, with `icmp_errors`",
+            Attack::ForgedErrors,
+            Rate::PerSecond(20_000.0),
+        )),
+    ]
+}
+
+/// What did not hold, of one outcome; `of_bare` is the ratio to the bare loop, where it counts.
+pub(super) fn broken(outcome: &Outcome, of_bare: Option<f64>) -> Vec<String> {
+    let Outcome {
+        tally,
+        memory,
+        told,
+        sent,
+        ..
+    } = outcome;
+    let mut broken = Vec::new();
+    let mut check = |holds: bool, what: String| {
+        if !holds {
+            broken.push(what);
+        }
+    };
+    match of_bare {
+        Some(ratio) => check(ratio >= SHARE, format!("{ratio:.3} of the bare loop")),
+        None => check(
+            outcome.finished() >= SHARE,
+            format!(
+                "{} given up, {} killed of {}",
+                tally.given_up, tally.killed, tally.begun
+            ),
+        ),
+    }
+    check(
+        memory.second <= memory.first + GROWTH,
+        format!("memory grows from {} to {}", memory.first, memory.second),
+    );
+    check(
+        memory.second.max(memory.first) <= MEMORY,
+        format!("{} bytes of memory", memory.second.max(memory.first)),
+    );
+    check(
+        told.received + told.kernel_drops == *sent,
+        format!(
+            "{sent} sent, {} received and {} dropped by the kernel",
+            told.received, told.kernel_drops
+        ),
+    );
+    check(
+        told.received == told.accounted,
+        format!("{} received, {} accounted", told.received, told.accounted),
+    );
+    check(
+        outcome.lines < LINES,
+        format!("{} lines in a second", outcome.lines),
+    );
+    check(
+        outcome.recovered.is_some_and(|after| after <= RECOVERED),
+        format!("recovered after {:?}", outcome.recovered),
+    );
+    broken
+}
+
+impl Outcome {
+    /// The share of the good clients' conversations that came to their end.
+    pub(super) fn finished(&self) -> f64 {
+        self.tally.finished as f64 / self.tally.begun.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clients::Tally;
+    use super::super::server::Told;
+    use super::super::trial::Memory;
+    use super::*;
+
+    /// An outcome that breaks nothing.
+    fn good() -> Outcome {
+        let all = 64 << 20;
+        Outcome {
+            attack_rate: 1.0,
+            received_rate: 1.0,
+            dropped: 0.0,
+            tally: Tally {
+                begun: 100,
+                finished: 95,
+                ..Tally::default()
+            },
+            exchange_rate: 1.0,
+            memory: Memory {
+                before: 1,
+                first: all - GROWTH,
+                second: all,
+            },
+            lines: 19,
+            recovered: Some(Duration::from_secs(1)),
+            sent: 10,
+            told: Told {
+                received: 7,
+                accounted: 7,
+                kernel_drops: 3,
+                ..Told::default()
+            },
+        }
+    }
+
+    #[test]
+    fn every_bound_is_looked_at() {
+        assert_eq!(broken(&good(), None), [""; 0]);
+        assert_eq!(broken(&good(), Some(0.95)), [""; 0]);
+        let with = |change: fn(&mut Outcome)| {
+            let mut outcome = good();
+            change(&mut outcome);
+            broken(&outcome, None).len()
+        };
+        assert_eq!(with(|one| one.tally.finished = 94), 1);
+        assert_eq!(with(|one| one.memory.first -= 1), 1);
+        assert_eq!(with(|one| one.memory.second += 1), 2); // it grows, and is too large
+        assert_eq!(with(|one| one.sent = 11), 1);
+        assert_eq!(with(|one| one.told.accounted = 6), 1);
+        assert_eq!(with(|one| one.lines = 20), 1);
+        assert_eq!(with(|one| one.recovered = None), 1);
+        assert_eq!(
+            with(|one| one.recovered = Some(Duration::from_millis(1_001))),
+            1
+        );
+        assert_eq!(broken(&good(), Some(0.949)).len(), 1);
+    }
+}
