@@ -36,8 +36,17 @@ const LINES: u64 = 20;
 /// Until when all good clients must be served again after an attack.
 const RECOVERED: Duration = Duration::from_secs(1);
 
-/// All cases but the million waiting conversations.
+/// The default of `Limits::clients`.
+const CLIENTS: usize = 65_536;
+
+/// A quarter of it, so that each waiting conversation is looked at every 16 seconds when 1,000
+/// first packets come in one.
+const FEW: usize = CLIENTS / 4;
+
+/// All cases but the million waiting conversations, each for 30 seconds: in less time, pauses and
+/// what is sent before become less too.
 pub(super) fn all(target: &Target, time: Duration) -> Vec<Case> {
+    let share = (time.as_secs_f64() / 30.0).min(1.0);
     let case = |letter, name, attack, rate| Case {
         letter,
         name,
@@ -51,73 +60,49 @@ pub(super) fn all(target: &Target, time: Duration) -> Vec<Case> {
         },
         of_bare: rate == Rate::Full,
     };
-    // A quarter of the default bound, filled before: so each waiting conversation is looked at
-    // every 16 seconds.
-    let few = 1 << 14;
-    let mut slow = case(
-        "c",
-        "1,000 forged first packets a second, conversations that wait 10 s",
-        Attack::FirstPackets,
-        Rate::PerSecond(1_000.0),
-    );
-    slow.trial.target.clients = Some(few);
-    slow.trial.before = few as u64 * 11 / 10;
-    slow.trial.manner = Manner::slow(time / 3);
+    // As many conversations wait as may, before it is measured.
+    let filled = |clients: usize, mut case: Case| {
+        case.trial.before = (clients as f64 * 1.1 * share) as u64;
+        case
+    };
     let with_errors = |mut case: Case| {
         case.trial.target.icmp_errors = true;
         case
     };
+    let beyond = Rate::Full;
+    let within = Rate::OfCapacity(0.8);
+    let slowly = Rate::PerSecond(1_000.0);
+    let errors = Rate::PerSecond(20_000.0);
+    let mut slow = filled(
+        FEW,
+        case(
+            "c",
+            "first packets, clients think 10 s",
+            Attack::FirstPackets,
+            slowly,
+        ),
+    );
+    slow.trial.target.clients = Some(FEW);
+    slow.trial.manner = Manner::slow(Duration::from_secs(10).mul_f64(share));
+    let closed = |name| filled(CLIENTS, case("g", name, Attack::ClosedPorts, within));
+    let forged = |name| case("g", name, Attack::ForgedErrors, errors);
     vec![
         case("-", "nothing", Attack::FirstPackets, Rate::PerSecond(0.0)),
-        case(
-            "b",
-            "forged first packets, 0.8 of what it can receive",
-            Attack::FirstPackets,
-            Rate::OfCapacity(0.8),
+        filled(
+            CLIENTS,
+            case("b", "first packets, within", Attack::FirstPackets, within),
         ),
         slow,
-        case(
-            "d",
-            "forged first packets, as many as can be sent",
-            Attack::FirstPackets,
-            Rate::Full,
+        filled(
+            CLIENTS,
+            case("d", "first packets, beyond", Attack::FirstPackets, beyond),
         ),
-        case(
-            "e",
-            "garbage, 0.8 of what it can receive",
-            Attack::Garbage,
-            Rate::OfCapacity(0.8),
-        ),
-        case(
-            "f",
-            "one client, as much as it can send",
-            Attack::OneClient,
-            Rate::Full,
-        ),
-        case(
-            "g",
-            "first packets from closed ports, 0.8 of what it can receive",
-            Attack::ClosedPorts,
-            Rate::OfCapacity(0.8),
-        ),
-        with_errors(case(
-            "g",
-            "the same, with `icmp_errors`",
-            Attack::ClosedPorts,
-            Rate::OfCapacity(0.8),
-        )),
-        case(
-            "g",
-            "20,000 forged ICMP errors a second",
-            Attack::ForgedErrors,
-            Rate::PerSecond(20_000.0),
-        ),
-        with_errors(case(
-            "g",
-            "the same, with `icmp_errors`",
-            Attack::ForgedErrors,
-            Rate::PerSecond(20_000.0),
-        )),
+        case("e", "garbage, within", Attack::Garbage, within),
+        case("f", "one client, beyond", Attack::OneClient, beyond),
+        closed("closed ports, within"),
+        with_errors(closed("the same, `icmp_errors`")),
+        forged("forged ICMP errors"),
+        with_errors(forged("the same, `icmp_errors`")),
     ]
 }
 

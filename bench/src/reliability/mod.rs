@@ -100,8 +100,8 @@ struct Bench<'a> {
     time: Duration,
     /// What all servers are told.
     target: Target,
-    /// What the worker can receive, in datagrams a second.
-    capacities: Vec<(Attack, f64)>,
+    /// What the worker can receive, in datagrams a second, of each attack on each target so far.
+    capacities: Vec<(Attack, Target, f64)>,
     broken: Vec<String>,
 }
 
@@ -120,13 +120,12 @@ impl<'a> Bench<'a> {
             broken: Vec::new(),
         };
         for attack in [Attack::FirstPackets, Attack::OneClient] {
-            loop {
-                let (_, dropped) = bench.capacity(attack)?;
-                let compute = &mut bench.target.compute;
-                if dropped >= FULL || *compute >= MOST_COMPUTED || args.compute.is_some() {
+            while args.compute.is_none() && bench.target.compute < MOST_COMPUTED {
+                let (_, dropped) = bench.flood(attack, &bench.target)?;
+                if dropped >= FULL {
                     break;
                 }
-                *compute += 1;
+                bench.target.compute += 1;
             }
         }
         Ok(bench)
@@ -137,7 +136,7 @@ impl<'a> Bench<'a> {
     }
 
     fn head(&mut self) -> Result<String, BoxError> {
-        let (capacity, _) = self.capacity(Attack::FirstPackets)?;
+        let capacity = self.capacity(Attack::FirstPackets, &self.target.clone())?;
         let mut text = format!(
             "On {}; load average at the start {:.2}.\nCommand: `{}`\n\n\
              {} s of attack each. The worker can receive {:.0} first packets a second.",
@@ -156,11 +155,21 @@ impl<'a> Bench<'a> {
         Ok(text + "\n")
     }
 
-    /// What the worker can receive of an attack: looked up once, and of which share the kernel drops
-    /// then.
-    fn capacity(&self, attack: Attack) -> Result<(f64, f64), BoxError> {
+    /// What the worker can receive of an attack, in datagrams a second.
+    fn capacity(&mut self, attack: Attack, target: &Target) -> Result<f64, BoxError> {
+        let is_it = |one: &&(Attack, Target, f64)| one.0 == attack && one.1 == *target;
+        if let Some((.., capacity)) = self.capacities.iter().find(is_it) {
+            return Ok(*capacity);
+        }
+        let (capacity, _) = self.flood(attack, target)?;
+        self.capacities.push((attack, target.clone(), capacity));
+        Ok(capacity)
+    }
+
+    /// The same, always anew, and which share the kernel drops then.
+    fn flood(&self, attack: Attack, target: &Target) -> Result<(f64, f64), BoxError> {
         let time = Duration::from_secs(2).min(self.time / 2);
-        trial::capacity(attack, &self.target, time)
+        trial::capacity(attack, target, time)
     }
 
     /// Runs a case.
@@ -171,14 +180,7 @@ impl<'a> Bench<'a> {
         }
         let mut trial = case.trial.clone();
         if let Rate::OfCapacity(share) = trial.rate {
-            let capacity = match self.capacities.iter().find(|one| one.0 == trial.attack) {
-                Some((_, capacity)) => *capacity,
-                None => {
-                    let (capacity, _) = self.capacity(trial.attack)?;
-                    self.capacities.push((trial.attack, capacity));
-                    capacity
-                }
-            };
+            let capacity = self.capacity(trial.attack, &trial.target)?;
             trial.rate = Rate::PerSecond(share * capacity);
         }
         // The bare loop before and after, as machines drift.

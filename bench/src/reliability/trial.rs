@@ -153,7 +153,8 @@ pub(super) fn capacity(
         }
         Ok(())
     };
-    attack_for(time / 2)?;
+    // Until as many conversations wait as may.
+    attack_for(time)?;
     let (before, begin) = (told(&mut server)?, Instant::now());
     attack_for(time)?;
     let (after, elapsed) = (told(&mut server)?, begin.elapsed());
