@@ -107,14 +107,14 @@ impl Process {
         })
     }
 
-    /// Asks for a line, by an empty one: of servers that answer so.
+    /// Says a line, and answers the one that comes back: of servers that talk so.
     ///
     /// # Errors
     ///
     /// If it is gone.
-    pub(crate) fn ask(&mut self) -> Result<String, BoxError> {
+    pub(crate) fn ask(&mut self, question: &str) -> Result<String, BoxError> {
         let input = self.child.stdin.as_mut().ok_or("it has no input")?;
-        input.write_all(b"\n")?;
+        writeln!(input, "{question}")?;
         let mut line = String::new();
         self.output.read_line(&mut line)?;
         Ok(line)

@@ -1,5 +1,6 @@
 //! What good clients notice of attacks: docs/reliability.md.
 
+mod allocator;
 mod attack;
 mod cases;
 mod client;
@@ -20,7 +21,7 @@ use postbox_protocol::BoxError;
 use rustix::process::geteuid;
 
 use self::attack::{Attack, Rate};
-use self::cases::Case;
+use self::cases::{Case, OfBare};
 use self::trial::Outcome;
 use self::waiting::Waiting;
 use crate::machine;
@@ -90,7 +91,7 @@ struct Row {
     letter: &'static str,
     name: &'static str,
     outcome: Outcome,
-    of_bare: Option<f64>,
+    of_bare: Option<OfBare>,
     holds: bool,
 }
 
@@ -187,11 +188,14 @@ impl<'a> Bench<'a> {
         let mut bare = trial.clone();
         bare.target.bare = true;
         bare.time /= 2;
-        let bare = || bare.run().map(|outcome| outcome.exchange_rate);
-        let before = if case.of_bare { Some(bare()?) } else { None };
+        let before = if case.of_bare {
+            Some(bare.run()?)
+        } else {
+            None
+        };
         let outcome = trial.run()?;
         let of_bare = match before {
-            Some(before) => Some(outcome.exchange_rate / ((before + bare()?) / 2.0)),
+            Some(before) => Some(OfBare::new(&outcome, &[before, bare.run()?])),
             None => None,
         };
         let broken = cases::broken(&outcome, of_bare);

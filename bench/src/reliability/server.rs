@@ -14,6 +14,7 @@ use postbox_server::{
 use serde::{Deserialize, Serialize};
 use socket2::Socket;
 
+use super::allocator;
 use super::exchange::{Answer, Conversation, LAST, Request};
 use crate::load::BUFFER;
 use crate::mmsg::{Along, Batch};
@@ -70,6 +71,9 @@ pub(super) struct Told {
     /// All of the counters, to be read.
     pub(super) all: String,
 }
+
+/// Asks the same of it, but it first gives back what memory is free.
+pub(super) const TRIM: &str = "trim";
 
 /// How long a handler stays after its last answer, which may have to be repeated.
 const DALLY: Duration = Duration::from_secs(2);
@@ -174,7 +178,10 @@ fn tell(addr: SocketAddr, mut told: impl FnMut() -> Told + Send + 'static) -> io
     println!("{addr}");
     io::stdout().flush()?;
     thread::spawn(move || {
-        for _line in io::stdin().lock().lines().map_while(Result::ok) {
+        for question in io::stdin().lock().lines().map_while(Result::ok) {
+            if question == TRIM {
+                allocator::trim();
+            }
             let told = serde_json::to_string(&told()).unwrap_or_default();
             println!("{told}");
             let _ = io::stdout().flush();

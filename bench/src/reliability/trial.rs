@@ -38,7 +38,7 @@ pub(super) struct Outcome {
     pub(super) dropped: f64,
     /// What the good clients have seen during the attack.
     pub(super) tally: Tally,
-    /// Their exchanges each second.
+    /// Their exchanges each second, while they began conversations.
     pub(super) exchange_rate: f64,
     pub(super) memory: Memory,
     /// Most lines of the log in a second.
@@ -173,7 +173,7 @@ pub(super) fn start(target: &Target) -> Result<Process, BoxError> {
 }
 
 pub(super) fn told(server: &mut Process) -> Result<Told, BoxError> {
-    Ok(serde_json::from_str(&server.ask()?)?)
+    Ok(serde_json::from_str(&server.ask("")?)?)
 }
 
 /// What reaches the server's socket as a datagram.
