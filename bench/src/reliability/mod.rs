@@ -59,8 +59,9 @@ const FULL: f64 = 0.1;
 ///
 /// If a server does not start, a bound is not met, or the page cannot be written.
 pub fn run(args: &Args) -> Result<(), BoxError> {
+    let load = machine::load_average()?; // before it is our own
     let mut bench = Bench::new(args)?;
-    let mut text = bench.head()?;
+    let mut text = bench.head(load)?;
     println!("{text}");
     let mut rows = Vec::new();
     for case in cases::all(&bench.target, bench.time) {
@@ -136,13 +137,13 @@ impl<'a> Bench<'a> {
         self.args.case.is_empty() || self.args.case.iter().any(|case| case == letter)
     }
 
-    fn head(&mut self) -> Result<String, BoxError> {
+    fn head(&mut self, load: f32) -> Result<String, BoxError> {
         let capacity = self.capacity(Attack::FirstPackets, &self.target.clone())?;
         let mut text = format!(
             "On {}; load average at the start {:.2}.\nCommand: `{}`\n\n\
              {} s of attack each. The worker can receive {:.0} first packets a second.",
             machine::describe()?,
-            machine::load_average()?,
+            load,
             machine::command(Some("reliability")),
             self.args.seconds,
             capacity,
