@@ -21,7 +21,7 @@ use postbox_protocol::BoxError;
 use rustix::process::geteuid;
 
 use self::attack::{Attack, Rate};
-use self::cases::{Case, OfBare};
+use self::cases::{Case, OfBare, Promise};
 use self::trial::Outcome;
 use self::waiting::Waiting;
 use crate::machine;
@@ -189,17 +189,14 @@ impl<'a> Bench<'a> {
         let mut bare = trial.clone();
         bare.target.bare = true;
         bare.time /= 2;
-        let before = if case.of_bare {
-            Some(bare.run()?)
-        } else {
-            None
-        };
+        let compares = case.promise == Promise::AsTheBareLoop;
+        let before = if compares { Some(bare.run()?) } else { None };
         let outcome = trial.run()?;
         let of_bare = match before {
             Some(before) => Some(OfBare::new(&outcome, &[before, bare.run()?])),
             None => None,
         };
-        let broken = cases::broken(&outcome, of_bare);
+        let broken = cases::broken(case.promise, &outcome, of_bare);
         println!("{}", written::line(case, &outcome, &broken));
         if self.args.log {
             println!("  {}", outcome.told.all);
