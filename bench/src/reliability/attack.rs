@@ -24,6 +24,9 @@ const SOURCES: u32 = 1 << 20;
 const FIRST_SOURCE: u32 = 0x7f10_0000;
 const PORTS: usize = 4;
 
+/// How many networks a few are, each a /24.
+pub(super) const NETWORKS: u8 = 16;
+
 /// How far an attack may fall behind its rate before it lets it be, in datagrams.
 const BEHIND: f64 = 1_024.0;
 
@@ -34,6 +37,8 @@ pub(super) enum Attack {
     FirstPackets,
     /// Datagrams that do not parse, from the same
     Garbage,
+    /// First packets from a few networks
+    FewNetworks,
     /// One client, and nobody else
     OneClient,
     /// The same, in messages of 64 datagrams that the kernel cuts
@@ -85,7 +90,7 @@ impl Flood {
         };
         let alone = Ipv4Addr::new(127, 2, 0, 1);
         let (sockets, batch) = match attack {
-            Attack::FirstPackets | Attack::Garbage => {
+            Attack::FirstPackets | Attack::Garbage | Attack::FewNetworks => {
                 let all = sockets(Ipv4Addr::UNSPECIFIED, PORTS)?;
                 (all, Batch::new(BATCH, 2_048, Along::Local))
             }
@@ -182,6 +187,11 @@ impl Flood {
             Attack::FirstPackets | Attack::ClosedPorts => {
                 self.batch.set_local(slot, source(self.sources));
                 self.sources += 1;
+            }
+            Attack::FewNetworks => {
+                let (network, host) = (self.random.u8(..NETWORKS), self.random.u8(..));
+                self.batch
+                    .set_local(slot, Ipv4Addr::new(127, 32, network, host));
             }
             Attack::Garbage => {
                 let rubbish = &self.rubbish[self.random.usize(..self.rubbish.len())];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::attack::{Attack, Rate};
+use super::attack::{Attack, NETWORKS, Rate};
 use super::client::Manner;
 use super::server::Target;
 use super::trial::{Outcome, Trial};
@@ -53,6 +53,10 @@ const CLIENTS: usize = 65_536;
 /// first packets come in one.
 const FEW: usize = CLIENTS / 4;
 
+/// What the rate limit allows each network in a second: more than ten good clients need, who are in
+/// networks of their own.
+const ALLOWED: u32 = 500;
+
 /// All cases but the million waiting conversations, each for 30 seconds: in less time, pauses and
 /// what is sent before become less too.
 pub(super) fn all(target: &Target, time: Duration) -> Vec<Case> {
@@ -86,6 +90,7 @@ pub(super) fn all(target: &Target, time: Duration) -> Vec<Case> {
     let beyond = Rate::Full;
     let within = Rate::OfCapacity(0.8);
     let slowly = Rate::PerSecond(1_000.0);
+    let networks = Rate::PerSecond(10.0 * f64::from(ALLOWED) * f64::from(NETWORKS));
     let errors = Rate::PerSecond(20_000.0);
     let mut slow = filled(
         FEW,
@@ -107,8 +112,11 @@ pub(super) fn all(target: &Target, time: Duration) -> Vec<Case> {
     segments.promise = Promise::Nothing;
     let closed = |name| filled(CLIENTS, case("g", name, Attack::ClosedPorts, within));
     let forged = |name| case("g", name, Attack::ForgedErrors, errors);
+    let mut few = case("a", "few networks, rate limit", Attack::FewNetworks, networks);
+    few.trial.target.rate = Some(ALLOWED);
     vec![
         case("-", "nothing", Attack::FirstPackets, Rate::PerSecond(0.0)),
+        few,
         filled(
             CLIENTS,
             case("b", "first packets, within", Attack::FirstPackets, within),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use postbox_codec_json::JsonSerializer;
 use postbox_protocol::DatagramProtocol;
 use postbox_server::{
-    BlockingServer, BoxError, Client, Handler, Limits, RecvError, Requests, Server,
+    BlockingServer, BoxError, Client, Handler, Limits, RatePerPrefix, RecvError, Requests, Server,
 };
 use serde::{Deserialize, Serialize};
 use socket2::Socket;
@@ -37,6 +37,9 @@ pub struct Target {
     /// Asks for ICMP errors.
     #[arg(long)]
     pub(super) icmp_errors: bool,
+    /// Refuses more than so many datagrams a second from a /24.
+    #[arg(long)]
+    pub(super) rate: Option<u32>,
     /// Shows the log.
     #[arg(long)]
     pub(super) log: bool,
@@ -48,6 +51,7 @@ impl Target {
         let mut arguments = vec![format!("--compute={}", self.compute)];
         arguments.extend(self.clients.map(|clients| format!("--clients={clients}")));
         arguments.extend(self.idle.map(|idle| format!("--idle={idle}")));
+        arguments.extend(self.rate.map(|rate| format!("--rate={rate}")));
         for (flag, is_set) in [
             ("--bare", self.bare),
             ("--icmp-errors", self.icmp_errors),
@@ -153,9 +157,12 @@ pub fn serve(target: &Target) -> Result<(), BoxError> {
     }
     // It sends answers, and receives requests.
     let protocol = DatagramProtocol::new(JsonSerializer::<Answer, Request>::new());
-    let builder = Server::builder(protocol, Talk { compute: time })
+    let mut builder = Server::builder(protocol, Talk { compute: time })
         .limits(limits)
         .icmp_errors(target.icmp_errors);
+    if let Some(rate) = target.rate {
+        builder = builder.admission(RatePerPrefix::new(rate, rate).ipv4_prefix(24));
+    }
     let server = BlockingServer::bind(builder, "127.0.0.1:0")?;
     let handle = server.handle();
     let addr = handle.addresses()[0];
