@@ -41,10 +41,11 @@ pub enum RecvError {
     /// No datagram came in time.
     #[error("no datagram came in time")]
     TimedOut,
-    /// What was sent to the client does not reach it: an ICMP error says why (*port unreachable*:
-    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused)). Told once, to a receive that waits
-    /// meanwhile, where the server [asks for ICMP errors](crate::ServerBuilder::icmp_errors). Those
-    /// can be forged, and a client that was away may be back: the handler may receive on.
+    /// What was sent to the client does not reach it: ICMP, or this system, says why (*port
+    /// unreachable* is [`ConnectionRefused`](io::ErrorKind::ConnectionRefused)). Told once, to a
+    /// receive that waits meanwhile, where the server
+    /// [asks for ICMP errors](crate::ServerBuilder::icmp_errors). Those can be forged, and a client
+    /// that was away may be back: the handler may receive on.
     #[error("the client cannot be reached")]
     Unreachable(#[source] io::Error),
     /// As many clients wait as may, and a new one takes the place of this one (see

@@ -112,7 +112,12 @@ pub(super) fn all(target: &Target, time: Duration) -> Vec<Case> {
     segments.promise = Promise::Nothing;
     let closed = |name| filled(CLIENTS, case("g", name, Attack::ClosedPorts, within));
     let forged = |name| case("g", name, Attack::ForgedErrors, errors);
-    let mut few = case("a", "few networks, rate limit", Attack::FewNetworks, networks);
+    let mut few = case(
+        "a",
+        "few networks, rate limit",
+        Attack::FewNetworks,
+        networks,
+    );
     few.trial.target.rate = Some(ALLOWED);
     vec![
         case("-", "nothing", Attack::FirstPackets, Rate::PerSecond(0.0)),

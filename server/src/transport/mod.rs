@@ -78,6 +78,11 @@ pub(crate) trait Transport: Send {
         datagrams: &[Outgoing],
     ) -> Poll<Sent>;
 
+    /// Whether the socket asks for ICMP errors.
+    fn hears_icmp(&self) -> bool {
+        false
+    }
+
     /// What ICMP said of datagrams that had left: whom they were for, and why they did not arrive.
     /// Unless `look`, only what other calls have met.
     fn take_icmp_errors(&mut self, look: bool) -> Vec<(SocketAddr, io::Error)> {

@@ -309,6 +309,10 @@ impl Transport for UdpTransport {
         }
     }
 
+    fn hears_icmp(&self) -> bool {
+        self.icmp_errors
+    }
+
     fn take_icmp_errors(&mut self, look: bool) -> Vec<(SocketAddr, io::Error)> {
         if look {
             self.collect_errors();

@@ -1,10 +1,10 @@
-//! V1, H13 and L5: what needs a host of its own. With `POSTBOX_ROOT_TESTS=1` these tests run, as root, each in
+//! V1, V7, H13 and L5: what needs a host of its own. With `POSTBOX_ROOT_TESTS=1` these tests run, as root, each in
 //! namespaces that `unshare` makes for it. Otherwise they say that they did nothing.
 
 use std::net::SocketAddr;
 use std::process::Command;
 
-use postbox_server::Server;
+use postbox_server::{RecvError, Server};
 
 use crate::common::*;
 
@@ -183,4 +183,58 @@ fn l5_root_a_server_does_not_talk_to_its_hosts_interfaces() {
             }
         })
     });
+}
+
+/// The question is there before the way back is cut, while nothing serves.
+#[test]
+fn v7_root_a_receive_is_told_that_no_way_leads_to_its_client() {
+    let test = "v7_root_a_receive_is_told_that_no_way_leads_to_its_client";
+    on_own_host(test, "ip addr add 198.51.100.1/32 dev lo", |world| {
+        Box::pin(async move {
+            for asked in [true, false] {
+                let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+                let builder = raw_server(move |client, mut requests| {
+                    let tell = tell.clone();
+                    async move {
+                        client.send(requests.recv().await?).await?;
+                        if let Err(error) = requests.recv().await {
+                            tell.send((client.remote_addr(), error))?;
+                        }
+                        Ok(())
+                    }
+                });
+                let server = builder.icmp_errors(asked).bind("0.0.0.0:0").await.unwrap();
+                let port = server.handle().addresses()[0].port();
+                let to = SocketAddr::from(([127, 0, 0, 1], port));
+                let far = world.peer_at("198.51.100.1:0".parse().unwrap(), to).await;
+                far.send("question").await;
+                way_back("del", "add");
+                let server = TestServer::start(server).await;
+                if asked {
+                    let (who, error) = told.recv().await.unwrap();
+                    assert_eq!(who, far.addr());
+                    assert!(matches!(error, RecvError::Unreachable(error)
+                        if error.kind() == std::io::ErrorKind::HostUnreachable));
+                } else {
+                    server.stats_where(|stats| stats.send_errors == 1).await;
+                }
+                let near = world.peer_at("127.0.0.1:0".parse().unwrap(), to).await;
+                assert_eq!(near.ask("goes on").await, "goes on");
+                server.stop().await.unwrap();
+                while let Ok((_, error)) = told.try_recv() {
+                    assert!(matches!(error, RecvError::Closed), "{error:?}");
+                }
+                world.logs.take();
+                way_back("add", "del");
+            }
+        })
+    });
+}
+
+/// Takes the address of a client away, so that nothing leads to it any more, or gives it back.
+fn way_back(address: &str, barrier: &str) {
+    let ip = "198.51.100.1";
+    let script = format!("ip addr {address} {ip}/32 dev lo && ip route {barrier} unreachable {ip}");
+    let done = Command::new("sh").args(["-ec", &script]).status();
+    assert!(done.unwrap().success());
 }

@@ -65,6 +65,11 @@ impl<S: Served> Worker<S> {
                         remote: first.remote,
                         local: first.local,
                     };
+                    if self.transport.hears_icmp()
+                        && let Some(code) = no_way(&error)
+                    {
+                        self.tell_unreachable(&client, code);
+                    }
                     self.send_failures.keep(client, error);
                     1
                 }
@@ -107,34 +112,41 @@ impl<S: Served> Worker<S> {
         for (remote, error) in refused {
             self.shared.counters.send_errors.add(1);
             self.report.failed(Kind::Send, remote, &error);
-            if let Some(code) = tells_unreachable(&error) {
-                self.tell_unreachable(remote, code);
+            // *Message too long* says that less would reach it.
+            if let Some(code) = error.raw_os_error().filter(|code| *code != libc::EMSGSIZE) {
+                self.tell_all_unreachable(remote, code);
             }
             self.send_failures.keep_icmp(remote, error);
         }
     }
 
-    /// Tells the receives that wait for datagrams from this address. There is one for each address
-    /// of the server that was asked, which ICMP does not tell: of those that were asked last.
-    fn tell_unreachable(&mut self, remote: SocketAddr, code: i32) {
+    /// Tells the receives that wait for datagrams from this address. There may be one for each
+    /// address of the server that was asked, which ICMP does not tell: those that were asked last
+    /// are tried.
+    fn tell_all_unreachable(&self, remote: SocketAddr, code: i32) {
         for local in self.locals.addrs() {
-            let Some(id) = self.dispatch.find(&ClientKey { remote, local }) else {
-                continue;
-            };
-            match self
-                .dispatch
-                .task(id)
-                .run
-                .queue
-                .tell(Told::Unreachable(code))
-            {
-                // In the next turn: in this one no handler is polled any more.
-                Some(Listener::Worker) => {
-                    let _ = self.shared.inject.push(|injected| injected.ready.push(id));
-                }
-                Some(Listener::Task(waker)) => panics::wake(waker),
-                None => {}
+            self.tell_unreachable(&ClientKey { remote, local }, code);
+        }
+    }
+
+    /// Tells the receive that waits for this client's datagrams that it cannot be reached.
+    fn tell_unreachable(&self, client: &ClientKey, code: i32) {
+        let Some(id) = self.dispatch.find(client) else {
+            return;
+        };
+        match self
+            .dispatch
+            .task(id)
+            .run
+            .queue
+            .tell(Told::Unreachable(code))
+        {
+            // In the next turn: in this one no handler is polled any more.
+            Some(Listener::Worker) => {
+                let _ = self.shared.inject.push(|injected| injected.ready.push(id));
             }
+            Some(Listener::Task(waker)) => panics::wake(waker),
+            None => {}
         }
     }
 
@@ -153,10 +165,13 @@ impl<S: Served> Worker<S> {
     }
 }
 
-/// The number of a system error that says that nothing reaches an address: all that ICMP can say,
-/// but for *message too long*.
-fn tells_unreachable(error: &io::Error) -> Option<i32> {
-    error.raw_os_error().filter(|code| *code != libc::EMSGSIZE)
+/// The number of an error of this very system that says that nothing leaves it for the client.
+fn no_way(error: &io::Error) -> Option<i32> {
+    use io::ErrorKind::{HostUnreachable, NetworkUnreachable, PermissionDenied};
+    let kinds = [HostUnreachable, NetworkUnreachable, PermissionDenied];
+    error
+        .raw_os_error()
+        .filter(|_| kinds.contains(&error.kind()))
 }
 
 /// The flushes that are over. They learn it at the end, when their room is given back; also where a
