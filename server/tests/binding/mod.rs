@@ -3,7 +3,7 @@
 
 mod addresses;
 mod failures;
-mod root;
+pub(crate) mod root;
 mod shared_ports;
 mod workers;
 
