@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 contract=docs/contract.md
 clauses=docs/clauses.txt
 page=docs/contract-tests.md
-name='[phsvl][0-9]+_[a-z0-9_]+'
+name='[chlpsv][0-9]+_[a-z0-9_]+'
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
