@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 contract=docs/contract.md
 clauses=docs/clauses.txt
 page=docs/contract-tests.md
-name='[phsvl][0-9]+_[a-z0-9_]+'
+name='[chlpsv][0-9]+_[a-z0-9_]+'
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -111,7 +111,7 @@ awk -v clauses="$clauses" -v complaints="$work/complaints" '
     }
     FILENAME == ARGV[2] {
         there[$1] = 1
-        for (rest = $1; match(rest, /^[phsvl][0-9]+_/); rest = substr(rest, RLENGTH + 1)) {
+        for (rest = $1; match(rest, /^[chlpsv][0-9]+_/); rest = substr(rest, RLENGTH + 1)) {
             of = toupper(substr(rest, 1, RLENGTH - 1))
             if (!(of in title)) complain("the test " $1 " is named after the row " of ", which is not there")
             if (in_file[of] != $2) all[of] = all[of] "- [" $2 "](../" $2 ")\n"

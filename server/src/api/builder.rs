@@ -8,7 +8,6 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use postbox_protocol::Protocol;
-use socket2::Socket;
 
 use super::Server;
 use crate::admission::InForce;
@@ -18,9 +17,11 @@ use crate::error::BindError;
 use crate::handler::Handler;
 use crate::service::Shared;
 use crate::serving::{App, Application};
+use crate::transport::socket::{
+    MulticastGroup, ServerSocket, SocketConfig, open_group, shares_port,
+};
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
-use crate::transport::UdpEndpoint;
-use crate::transport::socket::{MulticastGroup, SocketConfig, open_group, shares_port};
+use crate::transport::{COALESCED_LEN, UdpEndpoint};
 use crate::transport::{Endpoint, MemoryNetwork, PlainEndpoint};
 
 /// A server that is not bound yet. Made by [`Server::builder`] or [`Server::builder_fn`].
@@ -238,8 +239,8 @@ impl ServerBuilder {
     }
 
     /// Binds every interface: all IPv4 and all IPv6 addresses of this host, each family with a
-    /// socket of its own. A family that the host lacks is skipped. Port 0 picks a free port for
-    /// each.
+    /// socket of its own. A family that the host lacks is skipped, as far as binding it tells. Port 0
+    /// picks a free port for each.
     ///
     /// # Errors
     ///
@@ -250,34 +251,39 @@ impl ServerBuilder {
 
     /// Serves sockets that the user made and bound, one worker each. They keep the options that
     /// they have: those of this builder, and its number of workers, are for the sockets that it
-    /// opens itself. The [plain transport](Self::plain_transport) switches `IP_RECVERR` off (Linux).
+    /// opens itself.
+    ///
+    /// Whoever keeps a duplicate has the socket back as it was given, options and `O_NONBLOCK`, once
+    /// the server is closed or dropped, or could not be made. Until then it does not block, and on
+    /// Linux some options may be others:
+    ///
+    /// - off: what would join datagrams, or keep them back (`UDP_CORK`, `UDP_SEGMENT`,
+    ///   `SO_TIMESTAMPING`); `UDP_GRO`, if the [`offloads`](Self::offloads) are off or
+    ///   [`Limits::receive_datagram`] is below 65,535; and on the [plain
+    ///   transport](Self::plain_transport) `UDP_GRO` and `IP_RECVERR`. What had been coalesced
+    ///   before stays one datagram.
+    /// - on: `IP_PKTINFO` and `IPV6_RECVPKTINFO` on a wildcard address; with `IP_RECVERR`, which
+    ///   counts as [`icmp_errors`](Self::icmp_errors), `SO_SELECT_ERR_QUEUE`.
     ///
     /// # Errors
     ///
     /// [`BindError::Socket`] if one of them is not bound, or cannot be made non-blocking;
     /// [`BindError::Nothing`] if there is none; [`BindError::Limit`] as [`bind`](Self::bind).
     pub fn from_sockets(
-        mut self,
+        self,
         sockets: impl IntoIterator<Item = UdpSocket>,
     ) -> Result<Server, BindError> {
-        let adopt = |socket: UdpSocket| {
-            socket.set_nonblocking(true)?;
-            let addr = socket.local_addr()?;
-            if addr.port() == 0 {
-                let kind = io::ErrorKind::InvalidInput;
-                return Err(io::Error::new(kind, "it is not bound"));
-            }
-            Ok((Socket::from(socket), addr))
-        };
-        let adopted = sockets
-            .into_iter()
-            .map(|socket| adopt(socket).map_err(BindError::Socket));
-        let adopted = adopted.collect::<Result<Vec<_>, _>>()?;
-        let is_shared = adopted.iter().any(|(socket, _)| shares_port(socket));
-        self.allow_own_source.get_or_insert(is_shared);
         self.build(|builder| {
-            let endpoint = |(socket, addr)| builder.endpoint(socket, addr, 0);
-            Ok(adopted.into_iter().map(endpoint).collect())
+            let mut endpoints = Vec::new();
+            let mut is_shared = false;
+            for socket in sockets {
+                let given = ServerSocket::given(socket, builder.coalesces());
+                let (socket, addr) = given.map_err(BindError::Socket)?;
+                is_shared |= shares_port(&socket);
+                endpoints.push(builder.endpoint(socket, addr, 0));
+            }
+            builder.allow_own_source.get_or_insert(is_shared);
+            Ok(endpoints)
         })
     }
 
@@ -305,29 +311,35 @@ impl ServerBuilder {
 impl ServerBuilder {
     pub(crate) fn bind_all(self, wanted: &[Requested]) -> Result<Server, BindError> {
         self.build(|builder| {
-            let mut endpoints = Vec::new();
-            for addr in addresses::usable(wanted, addresses::lacks_family) {
-                endpoints.extend(builder.open(addr)?);
-            }
-            Ok(endpoints)
+            let open = |addr| builder.open(addr);
+            addresses::open_all(wanted, open, addresses::has_family)
         })
     }
 
     /// Opens the sockets of one address.
-    fn open(&self, addr: SocketAddr) -> Result<Vec<Arc<dyn Endpoint>>, BindError> {
-        let opened = open_group(addr, self.workers, &self.sockets).and_then(|sockets| {
-            let endpoint = |(member, socket): (usize, Socket)| {
-                let addr = socket.local_addr()?.as_socket();
-                let addr = addr.ok_or_else(|| io::Error::other("not an IP socket"))?;
-                Ok(self.endpoint(socket, addr, member))
-            };
-            sockets.into_iter().enumerate().map(endpoint).collect()
-        });
-        opened.map_err(|source| BindError::Bind { addr, source })
+    fn open(&self, addr: SocketAddr) -> io::Result<Vec<Arc<dyn Endpoint>>> {
+        let sockets = open_group(addr, self.workers, &self.sockets)?;
+        let endpoint = |(member, socket): (usize, socket2::Socket)| {
+            let addr = socket.local_addr()?.as_socket();
+            let addr = addr.ok_or_else(|| io::Error::other("not an IP socket"))?;
+            Ok(self.endpoint(ServerSocket::opened(socket), addr, member))
+        };
+        sockets.into_iter().enumerate().map(endpoint).collect()
+    }
+
+    /// Whether datagrams that the kernel coalesces can be received.
+    fn coalesces(&self) -> bool {
+        #[cfg(all(target_os = "linux", not(postbox_plain)))]
+        {
+            let room = self.limits.max_receive_datagram();
+            !self.plain_transport && self.offloads && room >= COALESCED_LEN
+        }
+        #[cfg(any(not(target_os = "linux"), postbox_plain))]
+        false
     }
 
     /// What serves this socket, which is a member of a group.
-    fn endpoint(&self, socket: Socket, addr: SocketAddr, member: usize) -> Arc<dyn Endpoint> {
+    fn endpoint(&self, socket: ServerSocket, addr: SocketAddr, member: usize) -> Arc<dyn Endpoint> {
         #[cfg(all(target_os = "linux", not(postbox_plain)))]
         if !self.plain_transport {
             let unicast_only = member > 0;
@@ -339,11 +351,11 @@ impl ServerBuilder {
 
     /// The end of every way of binding.
     pub(crate) fn build(
-        self,
-        open: impl FnOnce(&Self) -> Result<Vec<Arc<dyn Endpoint>>, BindError>,
+        mut self,
+        open: impl FnOnce(&mut Self) -> Result<Vec<Arc<dyn Endpoint>>, BindError>,
     ) -> Result<Server, BindError> {
         config::check(&self.limits, self.workers, &self.sockets)?;
-        let endpoints = open(&self)?;
+        let endpoints = open(&mut self)?;
         if endpoints.is_empty() {
             return Err(BindError::Nothing);
         }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use socket2::Socket;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
@@ -12,6 +11,7 @@ use super::{Counters, Stats, Totals};
 use crate::admission::InForce;
 use crate::config::Limits;
 use crate::error::ServeError;
+use crate::transport::socket::ServerSocket;
 use crate::transport::{Capabilities, Endpoint, SocketOptions};
 
 /// What a server shares with its handles and with its servings.
@@ -343,7 +343,7 @@ impl State {
         true
     }
 
-    fn sockets(&self) -> impl Iterator<Item = &Arc<Socket>> {
+    fn sockets(&self) -> impl Iterator<Item = &Arc<ServerSocket>> {
         self.workers.iter().filter_map(|one| one.endpoint.socket())
     }
 

@@ -14,6 +14,8 @@
 
 mod batch;
 mod endpoint;
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
+mod hearing;
 mod host;
 mod memory;
 mod plain;
@@ -40,7 +42,7 @@ pub use memory::{Conditions, MemoryNetwork, MemorySocket, NetworkStats};
 pub(crate) use plain::PlainEndpoint;
 pub use socket::SocketOptions;
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
-pub(crate) use udp::UdpEndpoint;
+pub(crate) use udp::{COALESCED_LEN, UdpEndpoint};
 
 /// The largest UDP payload over IPv4: 65,535 - 20 (IP header) - 8 (UDP header), RFC 791 and RFC
 /// 768.

@@ -4,7 +4,7 @@
 mod addresses;
 mod failures;
 mod limits;
-mod root;
+pub(crate) mod root;
 mod shared_ports;
 mod workers;
 

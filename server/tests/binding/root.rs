@@ -13,6 +13,11 @@ use crate::common::*;
 ///
 /// Namespaces belong to a process, so this starts the test program once more for one test.
 fn on_own_host(test: &str, setup: &str, body: fn(World) -> BoxBody) {
+    run_on_own_host(module_path!(), test, setup, body);
+}
+
+/// The same for a test of another module.
+pub(crate) fn run_on_own_host(module: &str, test: &str, setup: &str, body: fn(World) -> BoxBody) {
     const INSIDE: &str = "POSTBOX_INSIDE_NAMESPACE";
     if std::env::var(INSIDE).is_ok() {
         return run(Kind::Udp, Rt::Current, body);
@@ -21,7 +26,7 @@ fn on_own_host(test: &str, setup: &str, body: fn(World) -> BoxBody) {
         println!("{test} does nothing: it needs root, and POSTBOX_ROOT_TESTS=1");
         return;
     }
-    let (_, module) = module_path!().split_once("::").unwrap();
+    let (_, module) = module.split_once("::").unwrap();
     let script = format!(
         "ip link set lo up
         hosts=$(mktemp)
@@ -44,7 +49,7 @@ fn on_own_host(test: &str, setup: &str, body: fn(World) -> BoxBody) {
     assert!(passed, "{text}{errors}");
 }
 
-type BoxBody = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type BoxBody = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The IP addresses that a server is bound to, once it has answered on each.
 async fn checked(world: &World, server: Server) -> Vec<String> {
@@ -77,8 +82,12 @@ fn v1_root_without_ipv6_every_interface_and_names_are_ipv4() {
     let setup = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6";
     on_own_host(test, setup, |world| {
         Box::pin(async move {
-            let server = echo().bind_every_interface(9000).unwrap();
-            assert_eq!(checked(&world, server).await, ["0.0.0.0"]);
+            // Sockets of the other family can be made all the same.
+            let server = TestServer::start(echo().bind_every_interface(9000).unwrap()).await;
+            assert_eq!(ips(&server), ["0.0.0.0", "::"]);
+            let peer = world.peer("127.0.0.1:9000".parse().unwrap()).await;
+            assert_eq!(peer.ask("hello").await, "hello");
+            server.stop().await.unwrap();
             let server = echo().bind("many.test:9000").await.unwrap();
             assert_eq!(checked(&world, server).await, ["127.0.0.1", "127.0.0.2"]);
             let error = echo()
@@ -90,6 +99,86 @@ fn v1_root_without_ipv6_every_interface_and_names_are_ipv4() {
                 "cannot bind [::1]:9000",
                 "that one was written"
             );
+        })
+    });
+}
+
+#[test]
+fn v1_root_ipv6_without_its_loopback_address_is_bound_too() {
+    let test = "v1_root_ipv6_without_its_loopback_address_is_bound_too";
+    let setup = "ip addr del ::1/128 dev lo
+        ip link add one type veth peer name two
+        for name in one two; do ip link set $name up; done
+        ip addr add fd00::7/64 dev one nodad
+        until ip -6 route show table local | grep -q '^local fd00::7 '; do :; done
+        for ip in 127.0.0.1 fd00::7; do echo $ip both.test; done >> /etc/hosts";
+    on_own_host(test, setup, |world| {
+        Box::pin(async move {
+            let every = echo().bind_every_interface(9000).unwrap();
+            let named = echo().bind("both.test:9001").await.unwrap();
+            for (server, bound) in [
+                (every, ["0.0.0.0", "::"]),
+                (named, ["127.0.0.1", "fd00::7"]),
+            ] {
+                let server = TestServer::start(server).await;
+                let mut ips = ips(&server);
+                ips.sort(); // a name's are in the resolver's order
+                assert_eq!(ips, bound);
+                for ip in ["127.0.0.1", "fd00::7"] {
+                    let asked = SocketAddr::new(ip.parse().unwrap(), server.addr.port());
+                    let own = SocketAddr::new(asked.ip(), 0);
+                    assert_eq!(world.peer_at(own, asked).await.ask("hello").await, "hello");
+                }
+                server.stop().await.unwrap();
+            }
+            // This host has IPv6, so an address of it that cannot be bound is an error.
+            let error = echo().bind("many.test:9000").await.unwrap_err();
+            assert_eq!(error.to_string(), "cannot bind [::1]:9000");
+        })
+    });
+}
+
+/// The IP addresses that it is bound to.
+fn ips(server: &TestServer) -> Vec<String> {
+    let addresses = server.handle.addresses();
+    addresses.iter().map(|addr| addr.ip().to_string()).collect()
+}
+
+#[test]
+fn v1_root_a_zone_works_in_every_form_of_host() {
+    let test = "v1_root_a_zone_works_in_every_form_of_host";
+    let setup = "ip link add one type veth peer name two
+        for name in one two; do ip link set $name up; done
+        for name in one two; do ip addr add fe80::7/64 dev $name nodad; done
+        until [ $(ip -6 route show table local | grep -c '^local fe80::7 ') = 2 ]; do :; done";
+    on_own_host(test, setup, |world| {
+        Box::pin(async move {
+            for index in interfaces_of("fe800000000000000000000000000007") {
+                let output = Command::new("ip").args(["-o", "link"]).output().unwrap();
+                let links = String::from_utf8(output.stdout).unwrap();
+                let link = links
+                    .lines()
+                    .find(|line| line.starts_with(&format!("{index}: ")));
+                let name = link.unwrap().split([' ', '@']).nth(1).unwrap();
+                let addr = std::net::SocketAddrV6::new("fe80::7".parse().unwrap(), 0, 0, index);
+                for bound in [
+                    echo().bind(format!("[fe80::7%{name}]:0")).await,
+                    echo().bind(format!("[fe80::7%{index}]:0")).await,
+                    echo().bind((format!("fe80::7%{name}"), 0)).await,
+                    echo().bind((&*format!("fe80::7%{index}"), 0)).await,
+                    echo().bind([format!("[fe80::7%{name}]:0")]).await,
+                    echo().bind(addr).await,
+                ] {
+                    let server = TestServer::start(bound.unwrap()).await;
+                    let [SocketAddr::V6(bound)] = server.handle.addresses()[..] else {
+                        panic!("{:?}", server.handle.addresses());
+                    };
+                    assert_eq!((bound.ip(), bound.scope_id()), (addr.ip(), index));
+                    let peer = world.peer_at(addr.into(), server.addr).await;
+                    assert_eq!(peer.ask("hello").await, "hello");
+                    server.stop().await.unwrap();
+                }
+            }
         })
     });
 }

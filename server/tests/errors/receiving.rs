@@ -103,6 +103,22 @@ paused! {
         world.logs.take();
     }
 
+    /// As ICMP errors do on a socket that its user has connected.
+    async fn v7_errors_that_come_one_by_one_hold_up_nothing(world: World) {
+        let server = world.serve(echo()).await;
+        let peer = world.peer(server.addr).await;
+        let begin = Instant::now();
+        for count in 1..=20 {
+            // After each of them the socket works: it tells that nothing is there.
+            world.network.fail_receives(server.addr, 1, || io::ErrorKind::HostUnreachable.into());
+            server.stats_where(|stats| stats.receive_errors == count).await;
+        }
+        assert_eq!(peer.ask("x").await, "x");
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+        world.logs.take();
+        server.stop().await.unwrap();
+    }
+
     async fn v7_receive_errors_are_logged_once_a_second_with_the_number_of_others(world: World) {
         let server = world.serve(echo()).await;
         let error = || io::Error::other("it failed");

@@ -268,6 +268,22 @@ contract! {
     }
 
     on udp;
+    async fn v7_what_icmp_says_is_told_while_nothing_else_happens(world: World) {
+        let (builder, mut taken) = pushing();
+        let server = world.serve(builder.icmp_errors(true)).await;
+        let (gone, to_gone) = pushed(&world, &server, &mut taken).await;
+        let addr = gone.addr().to_string();
+        drop(gone);
+        // Nothing is sent after this one, and nothing is received.
+        to_gone.send("to nobody".into()).await.unwrap();
+        let records = world.logs.wait_for(1).await;
+        assert!(records[0].fields.contains(&addr), "{records:?}");
+        let stats = server.handle.stats();
+        assert_eq!((stats.send_errors, stats.receive_errors, stats.sent), (1, 0, 1));
+        server.stop().await.unwrap();
+    }
+
+    on udp;
     /// The worker meets the error while it looks for more, and has nothing else to do.
     async fn v7_what_a_logger_sends_about_a_client_that_has_gone_leaves_at_once(world: World) {
         for attempt in 0.. {

@@ -23,7 +23,10 @@ impl<S: Served> Worker<S> {
             return false;
         }
         match self.transport.poll_recv(cx, &mut self.batch) {
-            Poll::Pending => return false,
+            Poll::Pending => {
+                self.backoff.succeeded(); // there is nothing, and it tells of what comes
+                return false;
+            }
             Poll::Ready(Ok(())) => {
                 self.backoff.succeeded();
                 self.losses.received(now);

@@ -1,6 +1,7 @@
 //! Opens UDP sockets: one for each worker, on one address.
 
 mod options;
+mod server_socket;
 #[cfg(all(target_os = "linux", not(postbox_plain)))] // elsewhere there are no groups
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::os::fd::AsFd;
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use options::SocketOptions;
+pub(crate) use server_socket::ServerSocket;
 
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 use crate::transport::sys;
