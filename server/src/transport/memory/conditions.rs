@@ -115,8 +115,9 @@ impl Conditions {
 
     /// How long a datagram takes at least.
     ///
-    /// Time is tokio's. Whoever receives does so in a tokio runtime whose clock is enabled.
-    /// Receivers are woken at whole milliseconds, as by any timer of tokio.
+    /// Time is tokio's, paused or running, and whoever waits for a delayed datagram does so in a
+    /// tokio runtime with its time enabled (`enable_time`). Receivers are woken at whole
+    /// milliseconds, as by any timer of tokio.
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;

@@ -51,7 +51,7 @@ impl MemorySocket {
     /// # Panics
     ///
     /// If it has to wait for a datagram that is [delayed](crate::Conditions::delay), outside of a
-    /// tokio runtime, or in one without a clock.
+    /// tokio runtime, or in one without its time enabled.
     ///
     /// # Cancel safety
     ///
