@@ -4,12 +4,14 @@ use std::net::{self, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::thread;
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
-use tokio::task::{coop, yield_now};
+use tokio::task::{coop, spawn_blocking};
 
 use crate::{ConnectError, ServerAddrs};
 
@@ -17,6 +19,10 @@ use crate::{ConnectError, ServerAddrs};
 /// earlier datagram once, by failing the next call, whichever: so what fails again and again is its
 /// own. More are only met if they arrive in between.
 const ATTEMPTS: usize = 8;
+
+/// Milliseconds of the pause after a send that met a full device. Each further one doubles it: an
+/// eighth of a second for all attempts.
+const FIRST_PAUSE: u64 = 1;
 
 /// The largest UDP payload over IPv4: 65,535 - 20 (IP header) - 8 (UDP header), RFC 791 and RFC
 /// 768.
@@ -80,7 +86,8 @@ impl Socket {
         let mut attempts = 0;
         while attempts < ATTEMPTS {
             let Err(error) = self.udp.try_send(datagram) else {
-                let earlier = failed.filter(|error| !is_refusal(error)); // those are kept
+                // A refusal is kept already, and a full device was this packet's own.
+                let earlier = failed.filter(|error| !is_refusal(error) && !is_full(error));
                 earlier.into_iter().for_each(|error| self.keep(error));
                 return Ok(());
             };
@@ -90,8 +97,10 @@ impl Socket {
                     continue;
                 }
                 ErrorKind::Interrupted => continue,
-                // The device may have sent something by then.
-                _ if is_full(&error) => yield_now().await,
+                // The system does not tell when a device has room.
+                _ if is_full(&error) && attempts + 1 < ATTEMPTS => {
+                    pause(FIRST_PAUSE << attempts).await;
+                }
                 _ => self.drop_errors(),
             }
             attempts += 1;
@@ -113,6 +122,7 @@ impl Socket {
         #[cfg(unix)]
         if ready.is_write_closed() {
             use std::os::fd::AsFd;
+            self.drop_errors(); // or there would be an error again
             let again = self.udp.as_fd().try_clone_to_owned()?;
             UdpSocket::from_std(again.into())?.writable().await?;
         }
@@ -215,6 +225,11 @@ fn is_full(error: &io::Error) -> bool {
         let _ = error;
         false
     }
+}
+
+/// Waits so many milliseconds, also in a runtime without a clock.
+async fn pause(millis: u64) {
+    let _ = spawn_blocking(move || thread::sleep(Duration::from_millis(millis))).await;
 }
 
 fn bind_for(peer: SocketAddr) -> io::Result<net::UdpSocket> {

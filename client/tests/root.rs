@@ -107,6 +107,13 @@ fn c1_root_whatever_icmp_says_of_an_earlier_packet_fails_no_send() {
                 assert!(sent.is_ok(), "{code}: {sent:?}");
                 assert_eq!(server.hear(), b"hello", "once");
             }
+            // What a send has met is told by a receive.
+            while client.try_recv().is_some() {}
+            forge(10, from, to);
+            client.send(Bytes::from_static(b"hello")).await.unwrap();
+            let told = client.recv().await;
+            assert!(matches!(told, Err(UdpRecvError::Io(_))), "{told:?}");
+            assert!(client.try_recv().is_none());
         },
     );
 }
@@ -220,6 +227,46 @@ fn c1_root_a_full_buffer_makes_a_send_wait_and_no_endless_loop() {
             assert!(sent > 0);
             ip("neigh del 10.8.0.2 dev va");
         }
+    });
+}
+
+#[test]
+fn c1_root_a_full_device_makes_a_send_wait() {
+    let test = "c1_root_a_full_device_makes_a_send_wait";
+    // So slow that one packet in 4 ms leaves, and three of them wait.
+    let setup = "ip link add va type veth peer name vb
+        ip addr add 10.8.0.1/24 dev va
+        ip link set va up
+        ip link set vb up
+        ip neigh replace 10.8.0.2 lladdr 02:00:00:00:00:02 dev va nud permanent
+        tc qdisc replace dev va root tbf rate 1mbit burst 1600 limit 1700";
+    in_namespace(test, setup, async || {
+        let socket = UdpSocket::bind("10.8.0.1:0").unwrap();
+        socket.connect("10.8.0.2:9").unwrap();
+        set_recv_errors(&socket); // else the kernel says nothing of a full device
+        let client = UdpClient::from_socket(socket, DatagramProtocol::new(RawSerializer)).unwrap();
+        for number in 0..30 {
+            let sent = client.send(Bytes::from_static(&[0; 500])).await;
+            assert!(sent.is_ok(), "{number}: {sent:?}");
+        }
+        // One that stays full fails in the end.
+        let slow = "qdisc replace dev va root tbf rate 1kbit burst 1600 limit 1700";
+        assert!(
+            Command::new("tc")
+                .args(slow.split(' '))
+                .status()
+                .unwrap()
+                .success()
+        );
+        let mut sent = Ok(());
+        for _ in 0..30 {
+            if sent.is_ok() {
+                sent = client.send(Bytes::from_static(&[0; 500])).await;
+            }
+        }
+        assert!(matches!(sent, Err(UdpSendError::Io(_))), "{sent:?}");
+        let told = client.try_recv();
+        assert!(told.is_none(), "the send has told it: {told:?}");
     });
 }
 
