@@ -168,7 +168,7 @@ pub enum WhenFull {
 }
 
 /// Slots are numbered with 32 bits. There may be some more of them than this.
-const MOST_CLIENTS: usize = i32::MAX as usize;
+pub(super) const MOST_CLIENTS: usize = i32::MAX as usize;
 
 /// What a queued datagram costs besides its bytes: its place in the queue and its allocation.
 pub(crate) const DATAGRAM_OVERHEAD: usize = 32;

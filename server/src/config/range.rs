@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::Limits;
+use super::limits::MOST_CLIENTS;
 use crate::error::BindError;
 use crate::transport::socket::SocketConfig;
 
@@ -19,6 +20,8 @@ pub(crate) fn check(
     sockets: &SocketConfig,
 ) -> Result<(), BindError> {
     limits.check()?;
+    let of_prefix = limits.max_clients_per_prefix().unwrap_or(1);
+    check_one("clients_per_prefix", of_prefix, 1..=MOST_CLIENTS)?;
     check_one("workers", workers, 1..=MOST_WORKERS)?;
     let SocketConfig {
         recv_buffer,

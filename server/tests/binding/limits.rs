@@ -40,6 +40,11 @@ fn setters() -> Vec<Setter> {
             1..=2_147_483_647,
         ),
         (
+            "clients_per_prefix",
+            |n| limits(Limits::default().clients_per_prefix(n)),
+            1..=2_147_483_647,
+        ),
+        (
             "total_bytes",
             |n| limits(Limits::default().total_bytes(n)),
             least(32),

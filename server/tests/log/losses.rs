@@ -181,9 +181,11 @@ fn overflow(world: &World, server: &TestServer) {
 
 paused! {
     async fn l11_a_bound_that_bites_is_one_line_in_ten_seconds(world: World) {
-        let server = world.serve(busy(Limits::default().client_datagrams(0))).await;
+        let server = world.serve(busy(Limits::default().client_datagrams(1))).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("first").await, "first");
+        peer.send("fills the queue").await;
+        server.queued(1).await;
         let mut counts = Vec::new();
         for _ in 0..300 {
             for _ in 0..10 {
@@ -201,13 +203,15 @@ paused! {
     }
 
     async fn l11_what_was_dropped_before_all_went_quiet_is_told_after_ten_seconds(world: World) {
-        let server = world.serve(busy(Limits::default().client_datagrams(0))).await;
+        let server = world.serve(busy(Limits::default().client_datagrams(1))).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("first").await, "first");
+        peer.send("fills the queue").await;
+        server.queued(1).await;
         for _ in 0..5 {
             peer.send("x").await;
         }
-        server.settled(6).await;
+        server.settled(7).await;
         assert_eq!(world.logs.take_lost().len(), 1);
         tokio::time::sleep(Duration::from_millis(10_001)).await;
         let expected = record(Level::WARN, CLIENT, &peer, 4, SEE_CLIENT);
