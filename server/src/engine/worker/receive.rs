@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use super::Worker;
 use super::served::Served;
 use super::task::HandlerTask;
+use super::{RECV_BATCH, Worker};
 use crate::engine::current;
 use crate::engine::delivery::{BufferSlice, Segments};
 use crate::engine::dispatch::{Arrival, DropReason, SlotId};
@@ -25,7 +25,7 @@ impl<S: Served> Worker<S> {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) => {
                 self.backoff.succeeded();
-                self.losses.received(now);
+                self.losses.received(now, self.batch.len() == RECV_BATCH);
                 self.swap_buffers();
                 for index in 0..self.batch.len() {
                     self.split(index);
@@ -59,11 +59,11 @@ impl<S: Served> Worker<S> {
         self.shared.counters.received.add(count);
         if meta.truncated {
             self.shared.counters.truncated.add(1);
-            self.report.lost(Kind::Truncated, Some(client.remote), 1);
+            self.report.lost(Kind::Truncated, Some(&client.remote), 1);
         }
         if !is_answerable(&client.remote) {
             self.shared.counters.dropped_source.add(count);
-            self.report.lost(Kind::Source, Some(client.remote), count);
+            self.report.lost(Kind::Source, Some(&client.remote), count);
             return;
         }
         if meta.is_coalesced() {
@@ -103,7 +103,7 @@ impl<S: Served> Worker<S> {
             })
         };
         match self.dispatch.arrive(client, &shared.totals, admit) {
-            Arrival::Drop(reason) => self.count_drop(reason, client.remote),
+            Arrival::Drop(reason) => self.count_drop(reason, &client.remote),
             arrival => self.deliver(client, slice, arrival),
         }
     }
@@ -121,7 +121,7 @@ impl<S: Served> Worker<S> {
             }
             Arrival::Deliver(id) => self.drive(id, false, Some(slice)),
             Arrival::Queue(id) => return self.queue(id, slice),
-            Arrival::Drop(reason) => return self.count_drop(reason, client.remote),
+            Arrival::Drop(reason) => return self.count_drop(reason, &client.remote),
         };
         if again {
             // It was admitted, and the next handler, which has received nothing, takes or discards it.
@@ -137,12 +137,15 @@ impl<S: Served> Worker<S> {
         };
         match self.dispatch.queue(id, datagram, &self.shared.totals) {
             Ok(waker) => waker.into_iter().for_each(panics::wake),
-            Err(reason) => self.count_drop(reason, self.dispatch.task(id).run.remote),
+            Err(reason) => {
+                let client = self.dispatch.task(id).run.remote;
+                self.count_drop(reason, &client);
+            }
         }
     }
 
     /// A datagram of this client is dropped.
-    pub(super) fn count_drop(&mut self, reason: DropReason, client: SocketAddr) {
+    pub(super) fn count_drop(&mut self, reason: DropReason, client: &SocketAddr) {
         let counters = &self.shared.counters;
         let (counter, kind) = match reason {
             DropReason::ClientBound => (&counters.dropped_client_bound, Kind::ClientBound),
