@@ -94,7 +94,7 @@ limits! {
     ///
     /// Default none: behind one address there may be many users. With it the server keeps 65,536
     /// counts (256 KiB), at places that are hashed with a secret: prefixes that meet there share
-    /// one bound.
+    /// one bound. From 1 to 2,147,483,647.
     clients_per_prefix(impl Into<Option<usize>>), max_clients_per_prefix: Option<usize> = None;
     /// Who gives way where as many [`clients`](Self::clients) wait as may.
     ///

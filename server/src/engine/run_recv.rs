@@ -240,11 +240,10 @@ impl<P: Protocol> Run<P> {
             });
         }
         match panics::catch(|| self.worker().protocol.build_packet(datagram)) {
-            Ok(Ok(packet)) => Ok(packet),
-            Ok(Err(error)) => {
+            Ok(result) => result.map_err(|error| {
                 self.count_malformed(here);
-                Err(RecvError::Parse(error))
-            }
+                RecvError::Parse(error)
+            }),
             Err(message) => {
                 self.worker().counters.crashed.add_shared(1);
                 Err(RecvError::Crashed { message })

@@ -1,12 +1,13 @@
 //! User code may panic: what is caught, and what is kept of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::task::Waker;
 
 use postbox_protocol::BoxError;
 pub(crate) use postbox_protocol::panics::{catch, message};
 
 use super::log::{Text, tell};
+use super::with_value;
 use crate::error::Panicked;
 
 /// Drops a value of the user's, whose destructor may panic.
@@ -33,64 +34,50 @@ pub(crate) struct WakerPanics {
     pub(crate) count: u64,
 }
 
-enum Collected {
-    /// Nobody collects: each is logged.
-    Nobody,
-    Nothing,
-    Panics(WakerPanics),
-}
+// Whether somebody collects, and has got something.
+const NOBODY: usize = 0;
+const NOTHING: usize = 1;
+const SOMETHING: usize = 2;
 
 thread_local! {
-    static COLLECTED: RefCell<Collected> = const { RefCell::new(Collected::Nobody) };
+    static COLLECTED: Cell<usize> = const { Cell::new(NOBODY) };
+    /// Of each who has got something: who began last is the last.
+    static PANICS: RefCell<Vec<WakerPanics>> = const { RefCell::new(Vec::new()) };
 }
 
 #[cold]
 fn keep(message: &str) {
-    let keep = |collected: &mut Collected| match collected {
-        Collected::Nobody => false,
-        Collected::Nothing => {
-            let (first, count) = (message.to_owned(), 1);
-            *collected = Collected::Panics(WakerPanics { first, count });
-            true
+    let kept = PANICS.try_with(|panics| {
+        let panics = &mut *panics.borrow_mut();
+        match (COLLECTED.get(), panics.last_mut()) {
+            (NOBODY, _) => return false,
+            (SOMETHING, Some(last)) => last.count += 1,
+            _ => {
+                let (first, count) = (message.to_owned(), 1);
+                panics.push(WakerPanics { first, count });
+                COLLECTED.set(SOMETHING);
+            }
         }
-        Collected::Panics(panics) => {
-            panics.count += 1;
-            true
-        }
-    };
-    if !with_collected(keep).unwrap_or(false) {
+        true
+    });
+    if !kept.unwrap_or(false) {
         tell(|| tracing::error!("a waker panicked: {}", Text(message)));
     }
 }
 
-/// Not where the thread ends: then nobody collects.
-fn with_collected<T>(step: impl FnOnce(&mut Collected) -> T) -> Option<T> {
-    let step = |collected: &RefCell<Collected>| step(&mut collected.borrow_mut());
-    COLLECTED.try_with(step).ok()
-}
-
 /// Runs `code`, and collects the panics of the wakers that it wakes, for who logs with a limit.
 pub(crate) fn collecting_wakers<T>(code: impl FnOnce() -> T) -> (T, Option<WakerPanics>) {
-    /// Also where `code` panics.
-    struct Restore(Option<Collected>);
-    impl Restore {
-        fn restore(&mut self) -> Option<Collected> {
-            let outer = self.0.take()?;
-            with_collected(|collected| std::mem::replace(collected, outer))
-        }
-    }
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            self.restore();
-        }
-    }
-    let begin = |collected: &mut Collected| std::mem::replace(collected, Collected::Nothing);
-    let mut outer = Restore(with_collected(begin));
-    let result = code();
-    match outer.restore() {
-        Some(Collected::Panics(panics)) => (result, Some(panics)),
-        _ => (result, None),
-    }
+    with_value(&COLLECTED, NOTHING, || {
+        let result = code();
+        let panics = match COLLECTED.get() {
+            SOMETHING => PANICS
+                .try_with(|panics| panics.borrow_mut().pop())
+                .ok()
+                .flatten(),
+            _ => None,
+        };
+        (result, panics)
+    })
 }
 
 /// A panic's message as an error.

@@ -41,6 +41,17 @@ impl<E: Copy> Throttle<E> {
         Some(std::mem::take(&mut self.left_out) + count)
     }
 
+    /// Counts so many more where something was left out already, and says whether it was: it needs
+    /// no clock where what may be told is told in each turn.
+    #[inline]
+    pub(crate) fn leave_out_more(&mut self, count: u64) -> bool {
+        let some = self.left_out > 0;
+        if some {
+            self.left_out += count;
+        }
+        some
+    }
+
     /// When something that was left out may be told.
     pub(crate) fn may_be_told(&self) -> Option<Instant> {
         self.next.filter(|_| self.left_out > 0)

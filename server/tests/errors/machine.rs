@@ -55,6 +55,7 @@ contract! {
         let records = world.logs.take();
         assert!((2..=12).contains(&records.len()), "of each a line a second: {records:#?}");
         server.stop().await.unwrap();
+        world.logs.take(); // what was left out
     }
 
     on memory;

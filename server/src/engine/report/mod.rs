@@ -101,15 +101,21 @@ impl Report {
         }
     }
 
-    /// So many datagrams were lost: one of them this client's.
+    /// So many datagrams were lost: one of them this client's. In a flood this adds them up.
     #[inline]
-    pub(crate) fn lost(&mut self, kind: Kind, client: Option<SocketAddr>, count: u64) {
+    pub(crate) fn lost(&mut self, kind: Kind, client: Option<&SocketAddr>, count: u64) {
+        if !self.limits[kind as usize].leave_out_more(count) {
+            self.lost_again(kind, client.copied(), count);
+        }
+    }
+
+    #[cold]
+    fn lost_again(&mut self, kind: Kind, client: Option<SocketAddr>, count: u64) {
         if let Some(count) = self.pass(kind, client, count) {
             self.tell_lost(kind, client, count);
         }
     }
 
-    #[inline]
     fn pass(&mut self, kind: Kind, client: Option<SocketAddr>, count: u64) -> Option<u64> {
         let limit = &mut self.limits[kind as usize];
         let nothing_waits = limit.may_be_told().is_none();

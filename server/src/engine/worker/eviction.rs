@@ -18,7 +18,7 @@ impl<S: Served> Worker<S> {
             return;
         }
         let client = self.dispatch.task(id).run.remote;
-        self.report.lost(Kind::Evictions, Some(client), 1);
+        self.report.lost(Kind::Evictions, Some(&client), 1);
         let behind = current::with(|context| std::mem::take(&mut context.delivery.behind));
         self.evicting = true;
         self.poll_slot(id);

@@ -156,7 +156,8 @@ impl<S: Served> Worker<S> {
         self.beat.end();
         self.close_if_asked();
         if offered && self.dispatch.is_closing() {
-            self.count_drop(DropReason::Shutdown, self.dispatch.task(id).run.remote);
+            let client = self.dispatch.task(id).run.remote;
+            self.count_drop(DropReason::Shutdown, &client);
         }
         let offered = offered && !self.dispatch.is_closing();
         let ended = self.dispatch.end(id, offered, &self.shared.totals);

@@ -22,6 +22,8 @@ pub(super) struct Losses {
     looked: Option<Instant>,
     /// Something has been received since.
     next_look: Option<Instant>,
+    /// So much that the kernel's buffer may have been full.
+    wakes: bool,
     /// Of the counter.
     malformed: u64,
 }
@@ -32,21 +34,24 @@ impl Losses {
             endpoint,
             looked: None,
             next_look: None,
+            wakes: false,
             malformed: counters.malformed.get(),
         }
     }
 
-    /// A batch was received: others may have been dropped.
+    /// A batch was received, which was full or not: others may have been dropped.
     #[inline]
-    pub(super) fn received(&mut self, now: Instant) {
+    pub(super) fn received(&mut self, now: Instant, full: bool) {
+        self.wakes |= full;
         if self.next_look.is_none() {
             self.next_look = Some(self.looked.map_or(now, |looked| now.max(looked + PAUSE)));
         }
     }
 
-    /// When to ask the kernel, if there is reason to.
+    /// When to wake and ask the kernel, if there is reason to. Without, it is asked in a turn that
+    /// has another reason: a timer would cost each question of a quiet server as much as a tenth.
     pub(super) fn next_look(&self) -> Option<Instant> {
-        self.next_look
+        self.next_look.filter(|_| self.wakes)
     }
 }
 
@@ -79,13 +84,14 @@ impl<S: Served> Worker<S> {
         let last = &self.shared.malformed;
         let client = *last.lock().unwrap_or_else(PoisonError::into_inner);
         if new > 0 {
-            self.report.lost(Kind::Malformed, client, new);
+            self.report.lost(Kind::Malformed, client.as_ref(), new);
         }
     }
 
     #[cold]
     fn look_for_drops(&mut self) {
         self.losses.next_look = None;
+        self.losses.wakes = false;
         let Some(drops) = self.losses.endpoint.drops() else {
             return;
         };

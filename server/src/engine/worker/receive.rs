@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use super::Worker;
 use super::gate;
 use super::served::Served;
 use super::task::HandlerTask;
+use super::{RECV_BATCH, Worker};
 use crate::admission::Incoming;
 use crate::engine::current;
 use crate::engine::delivery::{BufferSlice, Segments};
@@ -29,7 +29,7 @@ impl<S: Served> Worker<S> {
             }
             Poll::Ready(Ok(())) => {
                 self.backoff.succeeded();
-                self.losses.received(now);
+                self.losses.received(now, self.batch.len() == RECV_BATCH);
                 self.gate.refresh();
                 self.swap_buffers();
                 for index in 0..self.batch.len() {
@@ -64,14 +64,14 @@ impl<S: Served> Worker<S> {
         self.shared.counters.received.add(count);
         if meta.truncated {
             self.shared.counters.truncated.add(1);
-            self.report.lost(Kind::Truncated, Some(client.remote), 1);
+            self.report.lost(Kind::Truncated, Some(&client.remote), 1);
         }
         if !self
             .sources
             .is_answerable(&client.remote, self.timers.now())
         {
             self.shared.counters.dropped_source.add(count);
-            self.report.lost(Kind::Source, Some(client.remote), count);
+            self.report.lost(Kind::Source, Some(&client.remote), count);
             return;
         }
         if meta.is_coalesced() {
@@ -115,7 +115,7 @@ impl<S: Served> Worker<S> {
             gate::ask(&**check, &incoming, &shared.counters.refusals, report)
         };
         match self.dispatch.arrive(client, &shared.totals, admit) {
-            Arrival::Drop(reason) => self.count_drop(reason, client.remote),
+            Arrival::Drop(reason) => self.count_drop(reason, &client.remote),
             arrival => self.deliver(client, slice, arrival),
         }
     }
@@ -138,7 +138,7 @@ impl<S: Served> Worker<S> {
                 let arrival = self.dispatch.after_eviction(&self.shared.totals);
                 return self.deliver(client, slice, arrival);
             }
-            Arrival::Drop(reason) => return self.count_drop(reason, client.remote),
+            Arrival::Drop(reason) => return self.count_drop(reason, &client.remote),
         };
         if again {
             // It was admitted, and the next handler, which has received nothing, takes or discards it.
@@ -154,12 +154,15 @@ impl<S: Served> Worker<S> {
         };
         match self.dispatch.queue(id, datagram, &self.shared.totals) {
             Ok(waker) => waker.into_iter().for_each(panics::wake),
-            Err(reason) => self.count_drop(reason, self.dispatch.task(id).run.remote),
+            Err(reason) => {
+                let client = self.dispatch.task(id).run.remote;
+                self.count_drop(reason, &client);
+            }
         }
     }
 
     /// A datagram of this client is dropped.
-    pub(super) fn count_drop(&mut self, reason: DropReason, client: SocketAddr) {
+    pub(super) fn count_drop(&mut self, reason: DropReason, client: &SocketAddr) {
         let counters = &self.shared.counters;
         let (counter, kind) = match reason {
             DropReason::ClientBound => (&counters.dropped_client_bound, Kind::ClientBound),
