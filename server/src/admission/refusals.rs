@@ -25,17 +25,24 @@ struct Part {
 
 impl Refusals {
     /// A part has refused a datagram.
+    #[inline]
     pub(crate) fn add(&self, part: &'static str) {
+        let [first, ..] = &self.parts;
+        match first.name.get() {
+            Some(name) if std::ptr::eq(*name, part) => add_one(&first.count),
+            _ => self.add_after_all(part),
+        }
+    }
+
+    /// The same where it is not the first.
+    #[inline(never)]
+    fn add_after_all(&self, part: &'static str) {
         let is_its = |one: &&Part| {
             let name = *one.name.get_or_init(|| part);
             std::ptr::eq(name, part) || name == part
         };
         let found = self.parts.iter().find(is_its);
-        let count = found.map_or(&self.others, |part| &part.count);
-        count.store(
-            count.load(Ordering::Relaxed).wrapping_add(1),
-            Ordering::Relaxed,
-        );
+        add_one(found.map_or(&self.others, |part| &part.count));
     }
 
     /// Adds these to the sums of others, which stay sorted by name.
@@ -53,6 +60,13 @@ impl Refusals {
             }
         }
     }
+}
+
+/// As the only one who does: no read-modify-write instruction.
+#[inline]
+fn add_one(count: &AtomicU64) {
+    let before = count.load(Ordering::Relaxed);
+    count.store(before.wrapping_add(1), Ordering::Relaxed);
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 mod host;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -13,7 +13,11 @@ use host::{HostAddresses, same_scope, scope};
 /// Drops what comes from nobody, from many, or from the server itself.
 #[derive(Debug, Default)]
 pub(crate) struct SourceFilter {
-    /// The ports of the server's own sockets, sorted. None where its own addresses are answered.
+    /// The lowest port of the server's own sockets, and how far above it the highest is: one look
+    /// tells that a source is none of them. 0, and no further, where its own are answered.
+    first_port: u16,
+    ports_above: u16,
+    /// All of them, sorted.
     ports: Vec<u16>,
     sockets: Vec<OwnSocket>,
     host: HostAddresses,
@@ -34,7 +38,10 @@ impl SourceFilter {
         let mut ports: Vec<_> = sockets.iter().map(|socket| socket.bound.port()).collect();
         ports.sort_unstable();
         ports.dedup();
+        let first_port = ports.first().copied().unwrap_or(0);
         Self {
+            first_port,
+            ports_above: ports.last().map_or(0, |last| last - first_port),
             ports,
             sockets,
             host: HostAddresses::default(),
@@ -42,13 +49,22 @@ impl SourceFilter {
     }
 
     /// Whether this source may be answered.
-    #[inline]
+    #[inline(always)] // on every datagram's path
     pub(crate) fn is_answerable(&mut self, remote: &SocketAddr, now: Instant) -> bool {
-        let is_own_port = match &*self.ports {
-            [] => false,
-            [one] => *one == remote.port(),
-            all => all.binary_search(&remote.port()).is_ok(),
-        };
+        let port = remote.port();
+        let may_be_own = port.wrapping_sub(self.first_port) <= self.ports_above;
+        match remote {
+            SocketAddr::V4(addr) if port != 0 && !may_be_own && is_below_multicast(*addr.ip()) => {
+                true
+            }
+            _ => self.is_answerable_after_all(remote, now),
+        }
+    }
+
+    /// The same for those that need a closer look.
+    #[inline(never)]
+    fn is_answerable_after_all(&mut self, remote: &SocketAddr, now: Instant) -> bool {
+        let is_own_port = self.ports.binary_search(&remote.port()).is_ok();
         is_one_host(remote) && !(is_own_port && self.is_own(remote, now))
     }
 
@@ -67,9 +83,14 @@ impl SourceFilter {
     }
 }
 
+/// Whether it is an address below 224.0.0.0, and not 0.0.0.0.
+#[inline]
+fn is_below_multicast(ip: Ipv4Addr) -> bool {
+    (1..0xe000_0000).contains(&ip.to_bits())
+}
+
 /// Whether this is an address of one host: never port 0, nor an address that is not one host's. A
 /// forged source of that kind would make the server send to many, or to nobody.
-#[inline]
 fn is_one_host(remote: &SocketAddr) -> bool {
     let ip = remote.ip().to_canonical(); // an IPv4-mapped address is the IPv4 address
     let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());

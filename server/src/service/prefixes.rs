@@ -36,6 +36,7 @@ impl Prefixes {
         }
     }
 
+    #[inline(never)] // few have this bound
     pub(super) fn admits(&self, address: u128) -> bool {
         (self.count(address).load(Ordering::Relaxed) as usize) < self.max
     }

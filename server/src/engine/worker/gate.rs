@@ -51,21 +51,27 @@ impl Gate {
 }
 
 /// Asks the check. A refusal is counted as its part's.
-#[inline(never)]
+#[inline(always)] // refusing is to be cheap
 pub(super) fn ask(
     check: &dyn Admission,
     incoming: &Incoming<'_>,
     refusals: &Refusals,
     report: &mut Report,
 ) -> bool {
-    let part = match panics::catch(|| check.admit(incoming)) {
-        Ok(Ok(())) => return true,
-        Ok(Err(refused)) => refused.part(),
-        Err(message) => {
-            report.panicked(Kind::AdmissionPanicked, *incoming.remote, &message);
-            PANICKED
-        }
+    let admits = || {
+        let admitted = check.admit(incoming);
+        admitted
+            .inspect_err(|refused| refusals.add(refused.part()))
+            .is_ok()
     };
-    refusals.add(part);
-    false
+    panics::catch(admits).unwrap_or_else(|message| {
+        panicked(&message, incoming, refusals, report);
+        false
+    })
+}
+
+#[cold]
+fn panicked(message: &str, incoming: &Incoming<'_>, refusals: &Refusals, report: &mut Report) {
+    report.panicked(Kind::AdmissionPanicked, *incoming.remote, message);
+    refusals.add(PANICKED);
 }

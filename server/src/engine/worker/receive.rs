@@ -84,22 +84,28 @@ impl<S: Served> Worker<S> {
     /// Several datagrams have arrived as one. A handler may receive several of them in one poll,
     /// unless each of them has to be admitted first.
     #[inline(never)]
-    fn arrive_all(&mut self, client: &ClientKey, segments: Segments) {
-        if self.gate.check().is_some() {
-            return segments.for_each(|slice| self.arrive(client, slice));
+    fn arrive_all(&mut self, client: &ClientKey, mut segments: Segments) {
+        let asks = self.gate.check().is_some();
+        if !asks {
+            let all = std::mem::take(&mut segments);
+            current::with(|context| context.delivery.behind = all);
         }
-        current::with(|context| context.delivery.behind = segments);
-        while let Some(slice) = current::with(|context| context.delivery.behind.next()).flatten() {
+        loop {
+            let next = match asks {
+                true => segments.next(),
+                false => current::with(|context| context.delivery.behind.next()).flatten(),
+            };
+            let Some(slice) = next else { break };
             self.arrive(client, slice);
         }
     }
 
     /// One datagram has arrived.
-    #[inline]
+    #[inline(always)] // where a call costs some twenty instructions
     fn arrive(&mut self, client: &ClientKey, slice: BufferSlice) {
         self.close_if_asked();
         let (gate, report) = (&self.gate, &mut self.report);
-        let (shared, now) = (&self.shared, self.timers.now());
+        let (shared, timers) = (&self.shared, &self.timers);
         let admit = |has_handler| {
             let Some(check) = gate.check() else {
                 return true;
@@ -110,7 +116,7 @@ impl<S: Served> Worker<S> {
                 bound: &shared.bound,
                 len: slice.len(),
                 has_handler,
-                now,
+                now: timers.now(),
             };
             gate::ask(&**check, &incoming, &shared.counters.refusals, report)
         };
