@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ahash::RandomState;
+
 use super::prefixes::{Prefixes, Source};
 
 /// The bounds that hold for the whole server, and what is used of them.
@@ -29,8 +31,13 @@ impl Totals {
     }
 
     /// The same, with a bound for the clients of each source prefix, if there is one.
-    pub(crate) fn clients_per_prefix(mut self, max: Option<usize>) -> Self {
-        self.prefixes = max.map(Prefixes::new);
+    pub(crate) fn clients_per_prefix(self, max: Option<usize>) -> Self {
+        self.clients_per_prefix_by(max, RandomState::new())
+    }
+
+    /// The same, where a test has to know which prefixes share a bound.
+    pub(crate) fn clients_per_prefix_by(mut self, max: Option<usize>, hasher: RandomState) -> Self {
+        self.prefixes = max.map(|max| Prefixes::new(max, hasher));
         self
     }
 

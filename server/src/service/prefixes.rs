@@ -28,11 +28,11 @@ pub(super) struct Prefixes {
 }
 
 impl Prefixes {
-    pub(super) fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize, hasher: RandomState) -> Self {
         Self {
             max,
             counts: (0..COUNTS).map(|_| AtomicU32::new(0)).collect(),
-            hasher: RandomState::new(),
+            hasher,
         }
     }
 
@@ -70,7 +70,10 @@ mod tests {
 
     #[test]
     fn l1_the_counts_of_prefixes_are_so_many_and_nobody_knows_whose_is_where() {
-        let (one, two) = (Prefixes::new(5), Prefixes::new(5));
+        let (one, two) = (
+            Prefixes::new(5, RandomState::new()),
+            Prefixes::new(5, RandomState::new()),
+        );
         assert_eq!(size_of_val(&*one.counts), 256 * 1024);
         assert_ne!(places(&one), places(&two));
         let mut used = places(&one);

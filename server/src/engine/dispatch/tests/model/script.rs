@@ -1,5 +1,7 @@
 //! One random script.
 
+use ahash::RandomState;
+
 use super::elsewhere::Elsewhere;
 use super::*;
 
@@ -106,7 +108,8 @@ impl Script {
             when_full,
             slots: 0,
             hand: 0,
-            totals: Totals::new(max_clients, max_bytes).clients_per_prefix(Some(max_of_prefix)),
+            totals: Totals::new(max_clients, max_bytes)
+                .clients_per_prefix_by(Some(max_of_prefix), RandomState::with_seeds(1, 2, 3, 4)),
             limits,
             max_clients,
             max_of_prefix,
