@@ -163,7 +163,7 @@ contract! {
     }
 
     on memory;
-    async fn l5_sources_that_are_never_answered_are_not_asked_about(world: World) {
+    async fn l6_sources_that_are_never_answered_are_not_asked_about(world: World) {
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
         let builder = echo().admit(move |_| count.fetch_add(1, Ordering::SeqCst) == 0);

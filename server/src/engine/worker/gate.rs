@@ -58,16 +58,12 @@ pub(super) fn ask(
     refusals: &Refusals,
     report: &mut Report,
 ) -> bool {
-    let admits = || {
-        let admitted = check.admit(incoming);
-        admitted
-            .inspect_err(|refused| refusals.add(refused.part()))
-            .is_ok()
-    };
-    panics::catch(admits).unwrap_or_else(|message| {
-        panicked(&message, incoming, refusals, report);
-        false
-    })
+    match panics::catch(|| check.admit(incoming)) {
+        Ok(Ok(())) => return true,
+        Ok(Err(refused)) => refusals.add(refused.part()),
+        Err(message) => panicked(&message, incoming, refusals, report),
+    }
+    false
 }
 
 #[cold]

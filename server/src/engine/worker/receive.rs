@@ -101,7 +101,7 @@ impl<S: Served> Worker<S> {
     }
 
     /// One datagram has arrived.
-    #[inline(always)] // where a call costs some twenty instructions
+    #[inline]
     fn arrive(&mut self, client: &ClientKey, slice: BufferSlice) {
         self.close_if_asked();
         let (gate, report) = (&self.gate, &mut self.report);
