@@ -20,6 +20,8 @@ mod mmsg;
 pub mod peers;
 #[cfg(target_os = "linux")]
 mod process;
+#[cfg(target_os = "linux")]
+pub mod reliability;
 mod report;
 
 #[cfg(target_os = "linux")]

@@ -24,13 +24,18 @@ pub(crate) fn describe() -> ProcResult<String> {
     ))
 }
 
-/// How this program was started.
-pub(crate) fn command() -> String {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    format!(
-        "cargo run --release -p postbox-bench -- {}",
-        arguments.join(" ")
-    )
+/// How this program was started: the main one, or another of this package.
+pub(crate) fn command(program: Option<&str>) -> String {
+    let mut command = String::from("cargo run --release -p postbox-bench");
+    if let Some(program) = program {
+        command += &format!(" --bin {program}");
+    }
+    let mut separator = " --";
+    for argument in std::env::args().skip(1) {
+        command += &format!("{separator} {argument}");
+        separator = "";
+    }
+    command
 }
 
 /// Others who want a processor now: more than one makes all figures doubtful.

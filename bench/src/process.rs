@@ -1,6 +1,6 @@
 //! A server in a process of its own, and what it costs.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddrV4;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -29,7 +29,7 @@ static PROCESSORS: LazyLock<Vec<usize>> = LazyLock::new(|| {
 pub(crate) struct Process {
     child: Child,
     // The server would fail to write to a pipe that nobody reads.
-    _output: BufReader<ChildStdout>,
+    output: BufReader<ChildStdout>,
     /// Where it serves.
     pub(crate) addr: SocketAddrV4,
 }
@@ -51,7 +51,7 @@ impl Process {
     ///
     /// If it does not start, or tells no address.
     pub(crate) fn start(order: &Order, python: Option<&Path>) -> Result<Self, BoxError> {
-        let mut command = match (order.peer, python) {
+        let command = match (order.peer, python) {
             (Peer::EasynetworkAsyncio | Peer::EasynetworkUvloop, Some(python)) => {
                 let mut command = Command::new(python);
                 let source = include_str!("peers/easynetwork.py");
@@ -74,6 +74,15 @@ impl Process {
             }
             _ => own_command(order)?,
         };
+        Self::spawn(command).map_err(|error| format!("{:?}: {error}", order.peer).into())
+    }
+
+    /// The same with any program that tells its address in a line, and ends with its input.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start, or tells no address.
+    pub(crate) fn spawn(mut command: Command) -> Result<Self, BoxError> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         // The child inherits the processor. With only one there is nothing to choose.
         let pair = PROCESSORS.first().zip(PROCESSORS.get(1));
@@ -90,12 +99,25 @@ impl Process {
         let mut line = String::new();
         output.read_line(&mut line)?;
         let addr = line.trim().parse();
-        let addr = addr.map_err(|_| format!("{:?} did not start", order.peer))?;
+        let addr = addr.map_err(|_| "it did not start")?;
         Ok(Self {
             child,
-            _output: output,
+            output,
             addr,
         })
+    }
+
+    /// Says a line, and answers the one that comes back: of servers that talk so.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub(crate) fn ask(&mut self, question: &str) -> Result<String, BoxError> {
+        let input = self.child.stdin.as_mut().ok_or("it has no input")?;
+        writeln!(input, "{question}")?;
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        Ok(line)
     }
 
     /// What it has run so far.

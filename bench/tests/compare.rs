@@ -1,10 +1,10 @@
 //! The comparison and the growth run, and write what they say they do. What they find is not looked
 //! at.
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 use std::path::PathBuf;
 use std::process::Command;
+
+use super::rows;
 
 /// Runs the program with these arguments, and answers the folder with what it has written.
 fn run(folder: &str, arguments: &str) -> PathBuf {
@@ -23,14 +23,6 @@ fn run(folder: &str, arguments: &str) -> PathBuf {
         String::from_utf8_lossy(&run.stderr)
     );
     out
-}
-
-/// The rows of the tables in a file: their first cells.
-fn rows(file: PathBuf) -> Vec<String> {
-    let text = std::fs::read_to_string(file).unwrap();
-    let rows = text.lines().filter_map(|line| line.strip_prefix("| "));
-    rows.filter_map(|row| Some(row.split_once('|')?.0.trim().to_owned()))
-        .collect()
 }
 
 fn is_svg(file: PathBuf) {

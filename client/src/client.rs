@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbox_protocol::Protocol;
-use tokio::net::ToSocketAddrs;
 use tokio::time::timeout;
 
 use crate::drain::Drain;
 use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::stream::Wait;
-use crate::{ConnectError, UdpRecvError, UdpSendError};
+use crate::{ConnectError, ServerAddrs, UdpRecvError, UdpSendError};
 
 /// A client of one UDP server: sends `Sent` to it, and receives `Received` from it.
 ///
@@ -76,7 +75,7 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
     /// # Cancel safety
     ///
     /// Dropping the future before it is ready opens nothing.
-    pub async fn connect<P>(addr: impl ToSocketAddrs, protocol: P) -> Result<Self, ConnectError>
+    pub async fn connect<P>(addr: impl ServerAddrs, protocol: P) -> Result<Self, ConnectError>
     where
         P: Protocol<Sent = Sent, Received = Received>,
     {
@@ -126,7 +125,8 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
     /// # Errors
     ///
     /// [`UdpSendError`] speaks of this packet only. That nobody listens at the server's address is
-    /// learnt later, and told by a receive.
+    /// learnt later, and told by a receive that finds nothing else. So is what else the network
+    /// says of an earlier packet (by ICMP).
     ///
     /// # Cancel safety
     ///
@@ -139,7 +139,8 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
     ///
     /// # Errors
     ///
-    /// [`UdpRecvError`] says what was wrong with this datagram. One can go on receiving.
+    /// [`UdpRecvError`] says what was wrong with this datagram, or, if none is there, what became of
+    /// an earlier packet. One can go on receiving.
     ///
     /// # Cancel safety
     ///

@@ -100,6 +100,7 @@
 //! handler in a conversation receives the second as the client's next message, so it has to know it
 //! for what it is (by its number), or to do no harm with it.
 
+mod addresses;
 mod client;
 mod drain;
 mod shared;
@@ -111,6 +112,7 @@ mod socket;
 mod error;
 
 // The public interface is:
+pub use addresses::ServerAddrs;
 pub use client::UdpClient;
 pub use drain::Drain;
 pub use error::{ConnectError, UdpRecvError, UdpSendError};

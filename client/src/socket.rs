@@ -2,18 +2,27 @@ use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read};
 use std::net::{self, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::thread;
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::Interest;
-use tokio::net::{ToSocketAddrs, UdpSocket, lookup_host};
+use tokio::net::UdpSocket;
 use tokio::sync::Notify;
+use tokio::task::{coop, spawn_blocking};
 
-use crate::ConnectError;
+use crate::{ConnectError, ServerAddrs};
 
-/// How often a send is tried again that met the refusals of earlier datagrams. Each attempt takes
-/// one away, so more are only met if other tasks send to nobody at the same time.
+/// How often a send or a receive is tried that meets errors. The system tells what became of an
+/// earlier datagram once, by failing the next call, whichever: so what fails again and again is its
+/// own. More are only met if they arrive in between.
 const ATTEMPTS: usize = 8;
+
+/// Milliseconds of the pause after a send that met a full device. Each further one doubles it: an
+/// eighth of a second for all attempts.
+const FIRST_PAUSE: u64 = 1;
 
 /// The largest UDP payload over IPv4: 65,535 - 20 (IP header) - 8 (UDP header), RFC 791 and RFC
 /// 768.
@@ -28,15 +37,18 @@ pub(crate) struct Socket {
     udp: UdpSocket,
     pub(crate) local: SocketAddr,
     pub(crate) peer: SocketAddr,
-    /// A refusal that a send met, kept for a receive.
-    refused: Notify,
+    /// What became of an earlier datagram, for a receive that finds nothing else.
+    earlier: Mutex<Option<io::Error>>,
+    /// Wakes a receive that waits, when there is such an error.
+    told: Notify,
 }
 
 impl Socket {
     /// Connects to the first address that works.
-    pub(crate) async fn connect(addrs: impl ToSocketAddrs) -> Result<Self, ConnectError> {
+    pub(crate) async fn connect(addrs: impl ServerAddrs) -> Result<Self, ConnectError> {
         let mut result = Err(ConnectError::NoAddress);
-        for addr in lookup_host(addrs).await.map_err(ConnectError::Resolve)? {
+        let resolved = addrs.host().resolve().await;
+        for addr in resolved.map_err(ConnectError::Resolve)? {
             let connected = bind_for(addr).and_then(|udp| connect(udp, addr));
             result = connected.map_err(|source| ConnectError::Connect { addr, source });
             if result.is_ok() {
@@ -54,7 +66,8 @@ impl Socket {
             udp: UdpSocket::from_std(udp)?,
             local,
             peer,
-            refused: Notify::new(),
+            earlier: Mutex::default(),
+            told: Notify::new(),
         })
     }
 
@@ -67,26 +80,82 @@ impl Socket {
     }
 
     /// Sends one datagram. Dropping the future before it is ready sends nothing.
-    ///
-    /// The system tells the refusal of an earlier datagram by failing the next call, which sends
-    /// nothing then: that is kept for the next receive, and the send is tried again.
     pub(crate) async fn send(&self, datagram: &[u8]) -> io::Result<()> {
-        let mut result = Ok(());
-        for _ in 0..ATTEMPTS {
-            result = self.udp.send(datagram).await.map(drop);
-            match &result {
-                Err(error) if is_refusal(error) => self.refused.notify_one(),
-                _ => break,
+        coop::consume_budget().await; // the system may take many without a pause
+        let mut failed = None;
+        let mut attempts = 0;
+        while attempts < ATTEMPTS {
+            let Err(error) = self.udp.try_send(datagram) else {
+                // A refusal is kept already, and a full device was this packet's own.
+                let earlier = failed.filter(|error| !is_refusal(error) && !is_full(error));
+                earlier.into_iter().for_each(|error| self.keep(error));
+                return Ok(());
+            };
+            match error.kind() {
+                ErrorKind::WouldBlock => {
+                    self.room().await?;
+                    continue;
+                }
+                ErrorKind::Interrupted => continue,
+                // The system does not tell when a device has room.
+                _ if is_full(&error) && attempts + 1 < ATTEMPTS => {
+                    pause(FIRST_PAUSE << attempts).await;
+                }
+                _ => self.drop_errors(),
+            }
+            attempts += 1;
+            if is_refusal(&error) {
+                self.keep(error); // never its own
+                failed = Some(ErrorKind::ConnectionRefused.into());
+            } else {
+                failed = Some(error);
             }
         }
-        result
+        failed.map_or(Ok(()), Err)
     }
 
-    /// Receives a datagram if one is there, and fails with *would block* if none is.
-    pub(crate) fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if pin!(self.refused.notified()).enable() {
-            return Err(ErrorKind::ConnectionRefused.into());
+    /// Waits until there may be room to send.
+    async fn room(&self) -> io::Result<()> {
+        let ready = self.udp.ready(Interest::WRITABLE).await?;
+        // After any error on a socket the runtime tells of room for ever: it takes the error for
+        // the end. Another registration knows nothing of it.
+        #[cfg(unix)]
+        if ready.is_write_closed() {
+            use std::os::fd::AsFd;
+            self.drop_errors(); // or there would be an error again
+            let again = self.udp.as_fd().try_clone_to_owned()?;
+            UdpSocket::from_std(again.into())?.writable().await?;
         }
+        let _ = ready;
+        Ok(())
+    }
+
+    /// Receives a datagram if one is there. Fails with what became of an earlier one if none is, or
+    /// with *would block*.
+    pub(crate) fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut failed = None;
+        for _ in 0..ATTEMPTS {
+            match self.read(buffer) {
+                Ok(len) => {
+                    if let Some(error) = failed {
+                        self.keep(error);
+                    } else if self.lock().is_some() {
+                        self.told.notify_one(); // another that waits, and finds nothing
+                    }
+                    return Ok(len);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    self.drop_errors();
+                    failed = Some(error);
+                }
+            }
+        }
+        let earlier = failed.or_else(|| self.lock().take());
+        Err(earlier.unwrap_or_else(|| ErrorKind::WouldBlock.into()))
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut recv = || (&*SockRef::from(&self.udp)).read(buffer);
         // So that tokio learns when its record of what is there is out of date. One by one: it runs
         // nothing for a sum of interests.
@@ -99,17 +168,43 @@ impl Socket {
         recv() // the runtime may not have looked yet
     }
 
-    /// Waits until there may be something to receive. Fails if it is a refusal that a send met.
+    /// Waits until there may be something to receive.
     pub(crate) async fn arrival(&self) -> io::Result<()> {
-        let mut refused = pin!(self.refused.notified());
+        let mut told = pin!(self.told.notified());
         let mut ready = pin!(self.udp.ready(Interest::READABLE | Interest::ERROR));
-        poll_fn(|cx| match refused.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(ErrorKind::ConnectionRefused.into())),
+        poll_fn(|cx| match told.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
             Poll::Pending => ready.as_mut().poll(cx).map_ok(drop),
         })
         .await
     }
+
+    /// Keeps what became of an earlier datagram for a receive, in place of what was kept before.
+    fn keep(&self, error: io::Error) {
+        *self.lock() = Some(error);
+        self.told.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<io::Error>> {
+        self.earlier.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Empties the queue of ICMP errors, which a socket that the user made may have. They count
+    /// against its receive buffer: left alone they would make it deaf.
+    fn drop_errors(&self) {
+        #[cfg(target_os = "linux")]
+        for _ in 0..MAX_DROPPED {
+            let socket = SockRef::from(&self.udp);
+            if socket.recv_with_flags(&mut [], libc::MSG_ERRQUEUE).is_err() {
+                break;
+            }
+        }
+    }
 }
+
+/// More errors than fit into the default receive buffer.
+#[cfg(target_os = "linux")]
+const MAX_DROPPED: usize = 1024;
 
 /// Whether an earlier datagram came to a port where nobody listens. Windows calls it a reset.
 pub(crate) fn is_refusal(error: &io::Error) -> bool {
@@ -117,6 +212,24 @@ pub(crate) fn is_refusal(error: &io::Error) -> bool {
         error.kind(),
         ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset
     )
+}
+
+/// Whether what was sent before takes up the device's queue.
+fn is_full(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        error.raw_os_error() == Some(libc::ENOBUFS)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = error;
+        false
+    }
+}
+
+/// Waits so many milliseconds, also in a runtime without a clock.
+async fn pause(millis: u64) {
+    let _ = spawn_blocking(move || thread::sleep(Duration::from_millis(millis))).await;
 }
 
 fn bind_for(peer: SocketAddr) -> io::Result<net::UdpSocket> {

@@ -5,13 +5,12 @@ use std::error::Error;
 use std::net::{SocketAddr, UdpSocket};
 
 use bytes::Bytes;
-use postbox_client::{ConnectError, UdpClient};
+use postbox_client::{ConnectError, ServerAddrs, UdpClient};
 use postbox_protocol::{DatagramProtocol, RawSerializer};
-use tokio::net::ToSocketAddrs;
 
 use crate::common::*;
 
-async fn connect(addrs: impl ToSocketAddrs) -> Result<UdpClient<Bytes>, ConnectError> {
+async fn connect(addrs: impl ServerAddrs) -> Result<UdpClient<Bytes>, ConnectError> {
     in_time(UdpClient::connect(
         addrs,
         DatagramProtocol::new(RawSerializer),

@@ -5,6 +5,7 @@ mod common;
 mod connect;
 mod crashes;
 mod refused;
+mod root;
 mod sizes;
 mod talk;
 mod waiting;

@@ -49,7 +49,7 @@ async fn a_refusal_wakes_a_receive_that_waits() {
 }
 
 #[tokio::test]
-async fn a_send_after_a_refusal_is_sent_and_a_receive_is_told_of_the_refusal() {
+async fn c1_a_send_after_a_refusal_is_sent_and_a_receive_that_finds_nothing_is_told() {
     let server = Server::v4();
     let client = raw_client(&server).await;
     server.refuse();
@@ -59,10 +59,55 @@ async fn a_send_after_a_refusal_is_sent_and_a_receive_is_told_of_the_refusal() {
     send(&client, "heard").await;
     assert_eq!(server.hear(), b"heard", "exactly this one");
     server.tell_connected("answer");
+    assert_eq!(in_time(client.recv()).await.unwrap(), "answer");
     let refused = in_time(client.recv()).await;
     assert!(matches!(refused, Err(UdpRecvError::Refused)), "{refused:?}");
-    assert_eq!(in_time(client.recv()).await.unwrap(), "answer");
     assert!(client.try_recv().is_none(), "and it is told once");
+}
+
+#[tokio::test]
+async fn c1_a_refusal_hides_nothing_that_is_there() {
+    let server = Server::v4();
+    let client = raw_client(&server).await;
+    for _ in 0..20 {
+        // The refusal waits on the socket, and so does an answer.
+        server.refuse();
+        send(&client, "lost").await;
+        server.listen_to(client.local_addr());
+        server.tell_connected("answer");
+        let received = client.recv_timeout(Duration::ZERO).await;
+        assert_eq!(received.unwrap(), "answer");
+        let refused = client.try_recv();
+        assert!(
+            matches!(refused, Some(Err(UdpRecvError::Refused))),
+            "{refused:?}"
+        );
+        assert!(client.try_recv().is_none(), "and it is told once");
+    }
+}
+
+#[tokio::test]
+async fn c1_of_two_receives_that_wait_one_has_the_answer_and_one_the_refusal() {
+    let server = Server::v4();
+    let client = raw_client(&server).await;
+    for _ in 0..20 {
+        let (one, two) = (client.clone(), client.clone());
+        let (mut one, mut two) = (pin!(one.recv_timeout(HANG)), pin!(two.recv_timeout(HANG)));
+        for recv in [one.as_mut(), two.as_mut()] {
+            let pending = tokio::time::timeout(Duration::ZERO, recv).await;
+            assert!(pending.is_err(), "{pending:?}");
+        }
+        server.refuse();
+        send(&client, "lost").await;
+        server.listen_to(client.local_addr());
+        send(&client, "takes the refusal away from the socket").await;
+        assert!(!server.hear().is_empty());
+        server.tell_connected("answer");
+        let (one, two) = in_time(async { tokio::join!(one, two) }).await;
+        let (answer, refusal) = if one.is_ok() { (one, two) } else { (two, one) };
+        assert_eq!(answer.unwrap(), "answer");
+        assert!(matches!(refusal, Err(UdpRecvError::Refused)), "{refusal:?}");
+    }
 }
 
 #[tokio::test]
@@ -82,7 +127,7 @@ async fn a_refusal_that_a_send_met_wakes_a_receive_that_waits() {
 }
 
 #[tokio::test]
-async fn draining_goes_on_after_a_refusal() {
+async fn c1_draining_takes_what_is_there_before_a_refusal() {
     let server = Server::v4();
     let client = raw_client(&server).await;
     server.refuse();
@@ -90,7 +135,7 @@ async fn draining_goes_on_after_a_refusal() {
     server.listen_to(client.local_addr());
     server.tell_connected("answer");
     let mut drain = client.drain();
-    assert!(matches!(drain.next(), Some(Err(UdpRecvError::Refused))));
     assert_eq!(drain.next().unwrap().unwrap(), "answer");
+    assert!(matches!(drain.next(), Some(Err(UdpRecvError::Refused))));
     assert!(drain.next().is_none());
 }

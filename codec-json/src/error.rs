@@ -1,3 +1,4 @@
+use std::fmt;
 use std::str::Utf8Error;
 
 use serde_json::error::Category;
@@ -36,8 +37,11 @@ pub struct JsonError {
 
 #[derive(Debug, thiserror::Error)]
 enum Cause {
-    #[error("invalid UTF-8 at line {line} column {column}")]
-    Utf8 { line: usize, column: usize },
+    #[error("invalid UTF-8 at {0}")]
+    Utf8(Place),
+
+    #[error("a key that serde_json keeps for itself at {0}")]
+    KeptKey(Place),
 
     #[error(transparent)]
     Read(serde_json::Error),
@@ -46,18 +50,40 @@ enum Cause {
     Write(serde_json::Error),
 }
 
+/// Where in a datagram, from 1; the column in bytes.
+#[derive(Debug)]
+struct Place {
+    line: usize,
+    column: usize,
+}
+
+impl Place {
+    fn of(datagram: &[u8], position: usize) -> Self {
+        let before = &datagram[..position];
+        let line_start = before.iter().rposition(|byte| *byte == b'\n');
+        Self {
+            line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+            column: position - line_start.map_or(0, |end| end + 1) + 1,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {} column {}", self.line, self.column)
+    }
+}
+
 impl JsonError {
     pub(crate) fn utf8(datagram: &[u8], error: Utf8Error) -> Self {
-        let valid = &datagram[..error.valid_up_to()];
-        let line_start = valid
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |end| end + 1);
         Self {
-            cause: Cause::Utf8 {
-                line: valid.iter().filter(|byte| **byte == b'\n').count() + 1,
-                column: valid.len() - line_start + 1,
-            },
+            cause: Cause::Utf8(Place::of(datagram, error.valid_up_to())),
+        }
+    }
+
+    pub(crate) fn kept_key(document: &str, position: usize) -> Self {
+        Self {
+            cause: Cause::KeptKey(Place::of(document.as_bytes(), position)),
         }
     }
 
@@ -77,16 +103,20 @@ impl JsonError {
     /// grammar, is cut short, has bytes left over, nests too deep, or has a number out of range.
     pub fn is_syntax(&self) -> bool {
         match &self.cause {
-            Cause::Utf8 { .. } => true,
+            Cause::Utf8(_) => true,
             Cause::Read(error) => matches!(error.classify(), Category::Syntax | Category::Eof),
-            Cause::Write(_) => false,
+            Cause::KeptKey(_) | Cause::Write(_) => false,
         }
     }
 
     /// Returns whether the datagram is JSON, but not of the expected type: a field is missing or
     /// there twice, or a value is of another kind.
     pub fn is_data(&self) -> bool {
-        matches!(&self.cause, Cause::Read(error) if error.classify() == Category::Data)
+        match &self.cause {
+            Cause::KeptKey(_) => true,
+            Cause::Read(error) => error.classify() == Category::Data,
+            Cause::Utf8(_) | Cause::Write(_) => false,
+        }
     }
 
     /// Returns whether the packet to send has no form in JSON.
@@ -110,7 +140,7 @@ impl JsonError {
 
     fn position(&self) -> Option<(usize, usize)> {
         match &self.cause {
-            Cause::Utf8 { line, column } => Some((*line, *column)),
+            Cause::Utf8(place) | Cause::KeptKey(place) => Some((place.line, place.column)),
             Cause::Read(error) if error.line() > 0 => Some((error.line(), error.column())),
             Cause::Read(_) | Cause::Write(_) => None,
         }

@@ -41,6 +41,8 @@ mod serializer;
 
 mod finite;
 
+mod kept_keys;
+
 mod error;
 
 // The public interface is:

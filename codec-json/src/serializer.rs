@@ -6,8 +6,8 @@ use postbox_protocol::{Append, BoxError, Flip, Serializer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::JsonError;
 use crate::finite::Finite;
+use crate::{JsonError, kept_keys};
 
 /// One JSON document a datagram, by serde.
 ///
@@ -24,6 +24,12 @@ use crate::finite::Finite;
 /// If a number may be absent, say so with an `Option`. A [`Value`](serde_json::Value) can hold none
 /// of them: `json!(f64::NAN)` is `null` before it comes here. Map keys that are neither strings,
 /// numbers, `bool`s nor `char`s are refused too.
+///
+/// **Everything else reads back equal, but for what serde does not say.** There is one `null`, so
+/// `Some(None)` comes back as `None`, and so does a `Some` of `()`, of a unit struct or of
+/// [`Value::Null`](serde_json::Value::Null). The flow information of a `SocketAddrV6` is lost, its
+/// scope is kept. A flattened field or a tag with the name of another field is there twice, and
+/// refused when it is read. An `untagged` enum is read as the first variant that fits.
 ///
 /// # What is received
 ///
@@ -50,7 +56,15 @@ use crate::finite::Finite;
 ///
 /// **What serde sets aside** before it knows the type, for `flatten`, `tag` and `untagged`, is a
 /// 64-bit number there. So an `f32` is rounded twice and may come back as the next one to it, and
-/// out of its range it is infinite and no error; an `i128` or a `u128` is always refused.
+/// out of its range it is infinite and no error; an `i128` or a `u128` is always refused. Map keys
+/// are text there: those of numbers and `bool`s are refused, and an `untagged` key is never a
+/// number. Where a flattened field is an `Option`, what is refused is `None`.
+///
+/// **serde_json's features are those of the whole program.** If any crate asks for
+/// `arbitrary_precision`, no float can be set aside: it is refused like an `i128`; and a `Value`
+/// keeps numbers as they are written, of any size. If any asks for that or for `raw_value`, an
+/// object with a key `$serde_json::private::…` is refused: serde_json would take it for something
+/// else.
 ///
 /// **An `untagged` enum that contains itself can take exponential time**, since serde tries each
 /// variant at each level: 120 bytes then take seconds. Do not receive such a type from strangers.
@@ -111,6 +125,9 @@ where
         // One check of the whole is faster than serde_json's own check of each string.
         let document =
             str::from_utf8(datagram).map_err(|error| JsonError::utf8(datagram, error))?;
+        if let Some(position) = kept_keys::find(document) {
+            return Err(JsonError::kept_key(document, position).into());
+        }
         Ok(serde_json::from_str(document).map_err(JsonError::read)?)
     }
 }

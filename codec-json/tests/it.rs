@@ -8,5 +8,7 @@ mod hostile;
 mod received;
 mod round_trip;
 mod sent;
+mod serde_types;
 mod sides;
 mod suite;
+mod unified;

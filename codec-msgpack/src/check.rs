@@ -7,6 +7,10 @@
 /// How many arrays and maps may stand within one another: as many as in JSON.
 pub(crate) const MAX_DEPTH: usize = 127;
 
+/// Where another crate of the program asks serde_json for `raw_value`, its `Value` takes a map with
+/// this key for a JSON document in a text, and parses texts within texts until the stack ends.
+const RAW_VALUE: &[u8] = b"$serde_json::private::RawValue";
+
 /// What is wrong with a datagram, and at which byte.
 #[derive(Debug, thiserror::Error)]
 #[error("{problem} at byte {position}")]
@@ -123,7 +127,12 @@ impl<'a> Scan<'a> {
 
     fn text(&mut self, length: usize) -> Result<(), Malformed> {
         let begin = self.position;
-        match str::from_utf8(self.take(length)?) {
+        let text = self.take(length)?;
+        match str::from_utf8(text) {
+            Ok(_) if text == RAW_VALUE => Err(Malformed {
+                problem: "the key by which serde_json parses a text",
+                position: begin,
+            }),
             Ok(_) => Ok(()),
             Err(error) => Err(Malformed {
                 problem: "invalid UTF-8",

@@ -3,7 +3,6 @@ use std::marker::PhantomData;
 
 use bytes::BytesMut;
 use postbox_protocol::{Append, BoxError, Flip, Serializer};
-use rmp_serde::encode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -30,20 +29,30 @@ use crate::check::check;
 /// | `Vec<u8>` | an array of numbers: `92 01 02` | the same |
 /// | `Vec<u8>` with `#[serde(with = "serde_bytes")]` | a byte string: `c4 02 01 02` | the same |
 /// | `i128`, `u128` | a byte string of 16, the first byte the highest | the same |
+/// | `IpAddr`, `SocketAddr` | their text: `a9 "127.0.0.1"` | the same |
 ///
 /// **`new` is what peers in other languages expect**: a struct is their dictionary or object, its
 /// fields can be told apart, added and left out. `compact` names no field, so both ends must have
 /// the same fields in the same order. Whichever is sent, **both are understood**, but `compact` is
 /// not for types with these attributes of serde:
 ///
-/// - `skip_serializing_if`: it would shift what follows;
+/// - `skip_serializing_if`, and `skip_serializing` or `skip_deserializing` alone: they would shift
+///   what follows;
+/// - `tag` of a struct: it cannot be read;
 /// - `tag` with `content`: a variant with named fields, or with none, cannot be read;
 /// - `untagged`: a variant with named fields cannot be read, or is read as another variant.
 ///
 /// Integers, and the heads of strings, arrays and maps, have the shortest form. Floats keep their
 /// width and their bits, NaN and the infinities too. Types with a form for people and another for
-/// machines (addresses, uuids) use the one for machines. Arrays and maps are sent at any depth,
-/// also where it is more than is received.
+/// machines (addresses, uuids) use the one for people: peers in other languages write it, it keeps
+/// the scope of an IPv6 address, and serde reads no other where it sets values aside. (A peer that
+/// uses rmp-serde itself asks it for that by `with_human_readable`.) Arrays and maps are sent at any
+/// depth, also where it is more than is received.
+///
+/// **Everything reads back equal, but for what serde does not say.** There is one nil, so
+/// `Some(None)` and `Some(())` come back as `None`. The flow information of a `SocketAddrV6` is
+/// lost. A flattened field or a tag with the name of another field is there twice, and refused when
+/// it is read. An `untagged` enum is read as the first variant that fits.
 ///
 /// # What is received
 ///
@@ -54,6 +63,8 @@ use crate::check::check;
 /// - a string that is not UTF-8, also where nobody reads it (writers from before 2013 sent byte
 ///   strings so);
 /// - the byte `c1`, which MessagePack never uses;
+/// - the text `$serde_json::private::RawValue`, by which a `serde_json::Value` would parse texts
+///   within texts, so deep that the stack ends, if any crate of the program asks it for `raw_value`;
 /// - more than 127 arrays and maps within one another, also where nobody reads them;
 /// - a length beyond the end of the datagram;
 /// - a missing field, a field of another type, an integer out of its type's range;
@@ -63,16 +74,19 @@ use crate::check::check;
 /// in theirs alone). A float field takes integers and floats of both widths, since the writers of
 /// some languages have but one kind of number: what is no `f32` becomes the nearest, and infinite
 /// out of its range. Text fields take byte strings that are UTF-8, byte fields take text, and both
-/// kinds of sequences are taken for one another; of a byte string that is read as a tuple, a struct
-/// or an address, bytes left over are ignored. The number of a struct's field or of an enum's
-/// variant, from 0, is taken for its name.
+/// kinds of sequences are taken for one another; of a byte string that is read as a tuple or a
+/// struct, bytes left over are ignored. The number of a struct's field or of an enum's variant, from
+/// 0, is taken for its name.
 ///
 /// serde's attributes hold: fields that the struct does not know are ignored unless it says
 /// `#[serde(deny_unknown_fields)]`, and a missing `Option` is `None`. In a map, **the last of
-/// several equal keys wins**. There is one nil, so `Some(None)` and `Some(())` come back as `None`.
-/// A negative integer where a `u128` is expected is read as the `i128` with these bits. Where serde
-/// sets values aside before it knows their type, for `flatten`, `tag` and `untagged`, an `i128` or
-/// a `u128` is always refused.
+/// several equal keys wins**. A negative integer where a `u128` is expected is read as the `i128`
+/// with these bits.
+///
+/// **What serde sets aside** before it knows the type, for `flatten`, `tag` and `untagged`, can be no
+/// `i128` or `u128`: they are refused. So is a unit struct as a value of a flattened map, or as all
+/// that a variant or a key of an `untagged` enum holds. Where a flattened field is an `Option`, what
+/// is refused is `None`.
 ///
 /// **An `untagged` enum that contains itself can take exponential time**, since serde tries each
 /// variant at each level: 60 bytes then take seconds. Do not receive such a type from strangers.
@@ -157,18 +171,20 @@ where
     type Received = Received;
 
     fn serialize(&self, packet: &Sent, datagram: &mut BytesMut) -> Result<(), BoxError> {
-        let mut end = Append::new(datagram);
+        let end = Append::new(datagram);
+        let mut array = rmp_serde::Serializer::new(end).with_human_readable();
         let written = if self.compact {
-            encode::write(&mut end, packet)
+            packet.serialize(&mut array)
         } else {
-            encode::write_named(&mut end, packet)
+            packet.serialize(&mut array.with_struct_map())
         };
         Ok(written.map_err(MessagePackError::write)?)
     }
 
     fn deserialize(&self, datagram: &[u8]) -> Result<Received, BoxError> {
         check(datagram).map_err(MessagePackError::malformed)?;
-        Ok(rmp_serde::from_slice(datagram).map_err(MessagePackError::read)?)
+        let mut value = rmp_serde::Deserializer::from_read_ref(datagram).with_human_readable();
+        Ok(Received::deserialize(&mut value).map_err(MessagePackError::read)?)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Debug;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use postbox_codec_msgpack::{Extension, Timestamp};
 use rmpv::Value;
@@ -229,6 +230,17 @@ fn p3_byte_strings_and_numbers_are_as_the_type_says() {
     golden(Blob(vec![1, 2]), b"\xc4\x02\x01\x02");
     golden(ByteBuf::from([]), b"\xc4\0");
     golden([1_u8, 2], b"\x92\x01\x02");
+}
+
+#[test]
+fn p3_addresses_are_the_text_that_people_write() {
+    golden(Ipv4Addr::LOCALHOST, b"\xa9127.0.0.1");
+    golden(IpAddr::from(Ipv6Addr::LOCALHOST), b"\xa3::1");
+    golden(SocketAddr::from(([192, 0, 2, 1], 9)), b"\xab192.0.2.1:9");
+    golden(
+        SocketAddrV6::new(Ipv6Addr::LOCALHOST, 9, 0, 3),
+        b"\xa9[::1%3]:9",
+    );
 }
 
 #[test]

@@ -138,6 +138,23 @@ fn held<T: DeserializeOwned + Debug + 'static>(datagram: &[u8]) -> u64 {
 }
 
 #[test]
+fn p5_no_text_is_parsed_as_json() {
+    let key = b"\xbe$serde_json::private::RawValue";
+    let document = [&b"\x81"[..], key, b"\xa3[1]"].concat();
+    for datagram in [&document[..], key, &[&b"\x91"[..], &document].concat()] {
+        let error = read::<serde_json::Value>(datagram).unwrap_err();
+        assert!(error.is_syntax());
+        let at = error.position().unwrap();
+        let message = "the key by which serde_json parses a text";
+        assert_eq!(error.to_string(), format!("{message} at byte {at}"));
+        assert!(datagram[at..].starts_with(b"$serde_json"));
+    }
+    // As bytes it is nothing special.
+    let bytes = [&b"\xc4\x1e"[..], &key[1..]].concat();
+    assert!(read::<Value>(bytes).is_ok());
+}
+
+#[test]
 fn p5_a_length_that_lies_allocates_nothing() {
     // The error is one box.
     let error = 256;

@@ -10,5 +10,6 @@ mod hostile;
 mod received;
 mod round_trip;
 mod sent;
+mod serde_types;
 mod sides;
 mod suite;

@@ -44,7 +44,7 @@ impl Serialize for ByHand {
             }
         }
 
-        assert!(!serializer.is_human_readable());
+        assert!(serializer.is_human_readable());
         let mut map = serializer.serialize_map(None)?;
         map.serialize_key("text")?;
         map.serialize_value(&Text)?;

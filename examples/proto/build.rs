@@ -43,10 +43,22 @@ fn code_of(page: &Path) -> Result<Vec<String>, Box<dyn Error>> {
 /// behind the first page's server, whose protocol, client and requests it is given.
 fn test(server: &str, code: &str) -> String {
     if code.contains("fn main()") {
-        format!("```no_run\n{code}```\n\n")
-    } else if let Some((items, test)) = code.split_once("#[tokio::test]\nasync fn ") {
+        return format!("```no_run\n{code}```\n\n");
+    }
+    let tests = [
+        ("#[tokio::test]", "#[tokio::main]"),
+        (
+            "#[tokio::test(start_paused = true)]",
+            "#[tokio::main(flavor = \"current_thread\", start_paused = true)]",
+        ),
+    ];
+    let tests = tests.iter().find_map(|(test, main)| {
+        let (items, test) = code.split_once(&format!("{test}\nasync fn "))?;
+        Some((items, main, test))
+    });
+    if let Some((items, main, test)) = tests {
         let body = test.split_once('(').map_or(test, |(_name, rest)| rest);
-        format!("```\n{items}#[tokio::main]\nasync fn main({body}```\n\n")
+        format!("```\n{items}{main}\nasync fn main({body}```\n\n")
     } else {
         format!(
             "```no_run\n\

@@ -33,7 +33,9 @@ examples! {
     client_context
     client_metadata
     error_handling
+    lossy_network
     minimum_requirements
+    rate_limits
     refuse_datagrams
     server_object
     service_initialization

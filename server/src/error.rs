@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use postbox_protocol::{BoxError, DatagramMakeError, DatagramParseError};
 
 /// Why a receive gave no request. Each is about this receive only: the handler can act on it and
-/// receive again, except after [`Closed`](Self::Closed).
+/// receive again, except after [`Evicted`](Self::Evicted) and [`Closed`](Self::Closed).
 ///
 /// ```
 /// use postbox_server::{BoxError, Client, RecvError, Requests};
@@ -40,6 +41,18 @@ pub enum RecvError {
     /// No datagram came in time.
     #[error("no datagram came in time")]
     TimedOut,
+    /// What was sent to the client does not reach it: ICMP, or this system, says why (*port
+    /// unreachable* is [`ConnectionRefused`](io::ErrorKind::ConnectionRefused)). Told once, to a
+    /// receive that waits meanwhile, where the server
+    /// [asks for ICMP errors](crate::ServerBuilder::icmp_errors). Those can be forged, and a client
+    /// that was away may be back: the handler may receive on.
+    #[error("the client cannot be reached")]
+    Unreachable(#[source] io::Error),
+    /// As many clients wait as may, and a new one takes the place of this one (see
+    /// [`WhenFull::Evict`](crate::WhenFull::Evict)). The handler is dropped if it does not end at
+    /// once. It can send a last answer, which is ready at once unless the outbox is full.
+    #[error("evicted: too many clients wait, and a new one came")]
+    Evicted,
     /// The protocol object panicked while it decoded the datagram: a bug in a serializer or
     /// converter.
     #[error("the protocol panicked while decoding: {message}")]
@@ -166,12 +179,30 @@ pub enum BindError {
     /// There was no address to bind.
     #[error("nothing to bind: no address was given or found")]
     Nothing,
+    /// A limit, or another number that was set, cannot work.
+    #[error("{name} is {value}, and has to be {}", within(.range))]
+    Limit {
+        /// The setter's name, of [`Limits`](crate::Limits) or of
+        /// [`ServerBuilder`](crate::ServerBuilder).
+        name: &'static str,
+        /// What was set.
+        value: usize,
+        /// What works.
+        range: RangeInclusive<usize>,
+    },
     /// A socket given by the user cannot be served.
     #[error("cannot serve the given socket")]
     Socket(#[source] io::Error),
     /// The blocking server's runtime could not be made.
     #[error("cannot make an async runtime")]
     Runtime(#[source] io::Error),
+}
+
+fn within(range: &RangeInclusive<usize>) -> String {
+    match *range.end() {
+        usize::MAX => format!("at least {}", range.start()),
+        end => format!("{} to {end}", range.start()),
+    }
 }
 
 /// Why a client's task was not started: see [`ClientSpawner`](crate::ClientSpawner).
@@ -255,6 +286,35 @@ pub enum StartError {
     /// The server was closed.
     #[error("the server is closed")]
     Closed,
+}
+
+/// Marks an error of a handler as its client's fault: the log has a warning of it then, not an
+/// error, and however many there are, they hide no other.
+///
+/// It counts wherever it is in the chain of causes of what the handler returns.
+///
+/// ```
+/// use postbox_server::{BoxError, Client, ClientFault, Requests};
+///
+/// async fn handle(client: Client<u32>, mut requests: Requests<String>) -> Result<(), BoxError> {
+///     let text = requests.recv().await?;
+///     let number: u32 = text.parse().map_err(ClientFault::new)?;
+///     if number == 0 {
+///         return Err(ClientFault::new("there is nothing to divide by").into());
+///     }
+///     client.send(100 / number).await?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[error("the client's fault")]
+pub struct ClientFault(#[source] BoxError);
+
+impl ClientFault {
+    /// Marks an error, or a text.
+    pub fn new(error: impl Into<BoxError>) -> Self {
+        Self(error.into())
+    }
 }
 
 /// A panic that was caught, as an error: its message.

@@ -16,12 +16,14 @@
 //! | configure and bind | [`ServerBuilder`], [`BindAddrs`], [`BindError`] |
 //! | serve | [`Server`], [`serve_until`](Server::serve_until), [`ServeError`] |
 //! | stop, or wait for the start | [`ServerHandle`] |
-//! | set bounds | [`Limits`] |
-//! | refuse clients early | [`admit`](ServerBuilder::admit), [`Incoming`] |
+//! | set bounds | [`Limits`], [`WhenFull`] |
+//! | refuse clients early | [`admit`](ServerBuilder::admit), [`Admission`], [`Incoming`], [`Networks`], [`RatePerPrefix`] |
+//! | change that while serving, and see what it refused | [`set_admission`](ServerHandle::set_admission), [`refusals`](ServerHandle::refusals) |
 //! | see what it does | [`stats`](ServerHandle::stats), [`Stats`] |
 //! | start background tasks, undo things at the end | [`service_init`](Handler::service_init), [`ServiceScope`], [`Spawner`] |
 //! | give each client a value that nobody passes along | [`ContextVar`] |
 //! | test a handler without sockets | [`MemoryNetwork`] |
+//! | test it where datagrams are lost, late or changed | [`Conditions`] |
 //! | serve without async | [`BlockingServer`] |
 //! | choose a handler at run time | [`BoxedHandler`] |
 //! | read and set options of the sockets | [`sockets`](ServerHandle::sockets), [`SocketOptions`] |
@@ -62,10 +64,33 @@
 //!
 //! # The log
 //!
-//! Errors and panics of handlers are logged with `tracing`: without a subscriber they are not seen.
-//! However many bad datagrams there are, each worker logs one line a second about them, with the
-//! number of those left out in `suppressed`. The same holds for clients that say nothing for as long
-//! as a receive waits for them.
+//! It is written with `tracing`: without a subscriber nothing is seen. Whatever a stranger can cause
+//! has a limit, for each kind of line (a row here has one or several) and each worker:
+//!
+//! | what | level | limit |
+//! |---|---|---|
+//! | a handler panicked, or returned an error of its own; it, its error or its context panicked when dropped | error | one line a second |
+//! | the protocol object panicked, and the handler returned that | error | one line a second |
+//! | the admission check or a waker panicked | error | one line a second |
+//! | a handler returned a parse error that may be another server's | error | one line a second |
+//! | a handler returned an error that it marks as a [`ClientFault`] | warn | one line a second |
+//! | a handler returned a receive's error: a bad datagram, *timed out* | warn | one line a second |
+//! | a receive or a send failed | warn | one line a second |
+//! | a handler used something closed | warn, then debug | once a serving; then one line a second |
+//! | a handler returned *closed* at a shutdown | debug | one line a second |
+//! | datagrams dropped over a bound, or by the kernel | warn | one line in ten seconds |
+//! | datagrams refused, of sources that are never answered, malformed, or cut short | info | one line in ten seconds |
+//! | datagrams dropped by a shutdown | debug | one line in ten seconds |
+//! | a handler holds its worker | warn | once for each time |
+//! | a background task or an exit action failed | error | each time |
+//!
+//! The first of a kind is written at once. Of those left out since, `suppressed` is the number. Where
+//! datagrams were lost, `count` is their number, `client` who sent one of them, and `see` the limit to
+//! look at. What is left out is written when no more come, and at the latest when serving ends.
+//! [`Stats`] counts everything.
+//!
+//! What writes the log runs on the worker. If it panics, that line is lost and nothing else. If it
+//! blocks, its worker is blocked: use a writer that does not, such as `tracing-appender`'s.
 //!
 //! # Systems
 //!
@@ -98,6 +123,9 @@ mod handler;
 // The service around the handlers: its life, its handle, what `service_init` is given.
 mod service;
 
+// Which datagrams are admitted.
+mod admission;
+
 // How a server is configured.
 mod config;
 
@@ -109,20 +137,25 @@ mod support;
 mod error;
 
 // The public interface is:
+pub use admission::{Admission, And, Incoming, Named, Networks, RatePerPrefix, Refused};
 #[cfg(feature = "signal")]
 pub use api::stop_signal;
 pub use api::{BlockingServer, Server, ServerBuilder, Serving};
-pub use config::{BindAddrs, Limits};
+pub use config::{BindAddrs, Limits, WhenFull};
 pub use error::{
-    BindError, FlushError, Panicked, RecvError, SendError, ServeError, SpawnError, StartError,
+    BindError, ClientFault, FlushError, Panicked, RecvError, SendError, ServeError, SpawnError,
+    StartError,
 };
 pub use handler::{
-    BoxedHandler, Client, ClientSpawner, ContextVar, Handler, HandlerFn, Incoming, InheritContext,
-    Recv, Requests, Sending, handler_fn, inherit_context,
+    BoxedHandler, Client, ClientSpawner, ContextVar, Handler, HandlerFn, InheritContext, Recv,
+    Requests, Sending, handler_fn, inherit_context,
 };
+pub use ipnet::IpNet;
 pub use postbox_protocol::BoxError;
 pub use service::{ServerHandle, ServiceScope, ShutdownToken, Spawner, Stats, TaskResult};
-pub use transport::{Capabilities, MemoryNetwork, MemorySocket, SocketOptions};
+pub use transport::{
+    Capabilities, Conditions, MemoryNetwork, MemorySocket, NetworkStats, SocketOptions,
+};
 
 /// The code in the package's README, so that it is compiled.
 #[cfg(doctest)]

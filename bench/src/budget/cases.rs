@@ -35,7 +35,7 @@ impl Case {
             Self::RawBurstsOneshot => 1490,
             Self::RawBurstsSession => 870,
             Self::RawIdle => 7143,
-            Self::RefusedByAdmission => 275,
+            Self::RefusedByAdmission => 302,
             Self::RefusedBeforeReceive => 862,
             Self::JsonOneshot => 8748,
             Self::JsonSession => 8844,

@@ -22,7 +22,7 @@ pub(super) fn preface(args: &Args, load_average: f32) -> ProcResult<String> {
          something to do; near 100 % it is what limits. *Lost*: not answered within a second, or\n\
          with something else, in all rounds.\n",
         machine::describe()?,
-        machine::command(),
+        machine::command(None),
         args.rounds,
         args.seconds,
         args.warm_up,

@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> Result<(), BoxError> {
          *Lost*: not answered within a second, or with something else, in all rounds.\n",
         machine::describe()?,
         machine::load_average()?,
-        machine::command(),
+        machine::command(None),
         args.rounds,
         args.seconds
     );

@@ -191,7 +191,7 @@ pub(super) fn is_on(begin: Instant, time: Duration, answers: u64) -> bool {
 }
 
 /// Whether an error passes: no room, nothing there, or a server that is not up.
-pub(super) fn is_passing(error: &io::Error) -> bool {
+pub(crate) fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EAGAIN | libc::ENOBUFS | libc::ECONNREFUSED | libc::EINTR)

@@ -11,7 +11,7 @@ mod generator;
 mod histogram;
 
 pub(crate) use bursts::Bursts;
-pub(crate) use generator::{BUFFER, Figures, Generator};
+pub(crate) use generator::{BUFFER, Figures, Generator, is_passing};
 pub(crate) use histogram::Histogram;
 
 use std::net::SocketAddrV4;

@@ -1,27 +1,28 @@
 //! What a user configures before binding.
 
+mod bounds;
+
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
 
 use postbox_protocol::Protocol;
-use socket2::Socket;
 
 use super::Server;
-use crate::config::Limits;
+use crate::admission::InForce;
 use crate::config::addresses::{self, BindAddrs, Requested};
+use crate::config::{self, Limits};
 use crate::error::BindError;
-use crate::handler::{Admission, Handler, Incoming};
+use crate::handler::Handler;
 use crate::service::Shared;
 use crate::serving::{App, Application};
+use crate::transport::socket::{
+    MulticastGroup, ServerSocket, SocketConfig, open_group, shares_port,
+};
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
-use crate::transport::UdpEndpoint;
-use crate::transport::socket::{MulticastGroup, SocketConfig, open_group};
+use crate::transport::{COALESCED_LEN, UdpEndpoint};
 use crate::transport::{Endpoint, MemoryNetwork, PlainEndpoint};
-
-type MakeApplication = dyn FnOnce(Option<Arc<Admission>>) -> Arc<dyn Application> + Send;
 
 /// A server that is not bound yet. Made by [`Server::builder`] or [`Server::builder_fn`].
 ///
@@ -49,11 +50,12 @@ type MakeApplication = dyn FnOnce(Option<Arc<Admission>>) -> Arc<dyn Application
 /// ```
 #[must_use = "a builder does nothing until it is bound"]
 pub struct ServerBuilder {
-    /// Makes what is served, once it is known whom it admits.
-    app: Box<MakeApplication>,
+    app: Arc<dyn Application>,
     limits: Limits,
     workers: usize,
-    admission: Option<Arc<Admission>>,
+    admission: InForce,
+    /// `None` where it follows from the other options.
+    allow_own_source: Option<bool>,
     plain_transport: bool,
     offloads: bool,
     sockets: SocketConfig,
@@ -66,47 +68,18 @@ impl ServerBuilder {
         P: Protocol<Sent = H::Response, Received = H::Request>,
     {
         Self {
-            app: Box::new(|admission| {
-                Arc::new(App {
-                    protocol: Arc::new(protocol),
-                    handler: Arc::new(handler),
-                    admission,
-                })
+            app: Arc::new(App {
+                protocol: Arc::new(protocol),
+                handler: Arc::new(handler),
             }),
             limits: Limits::default(),
             workers: 1,
             admission: None,
+            allow_own_source: None,
             plain_transport: false,
             offloads: true,
             sockets: SocketConfig::default(),
         }
-    }
-}
-
-/// # Bounds and admission
-///
-/// How much the server may hold, and who may start a handler.
-impl ServerBuilder {
-    /// Sets the server's bounds: all of them, so also an earlier [`grace`](Self::grace).
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Sets how long running handlers may go on at a shutdown: [`Limits::grace`], default 1 second.
-    pub fn grace(mut self, grace: Duration) -> Self {
-        self.limits = self.limits.grace(grace);
-        self
-    }
-
-    /// Sets the admission check. It is asked for each datagram of a client that has no handler,
-    /// before anything is allocated for that client; a `false` drops the datagram, and is counted.
-    ///
-    /// It runs in the receive loop, so it must be quick. Where it panics, which is logged, the
-    /// datagram is refused.
-    pub fn admit(mut self, check: impl Fn(&Incoming<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.admission = Some(Arc::new(check));
-        self
     }
 }
 
@@ -115,7 +88,7 @@ impl ServerBuilder {
 /// How many receive loops there are, and what they receive and send with.
 impl ServerBuilder {
     /// Sets the number of workers, each with a socket of its own for each address. Default, and the
-    /// least, 1.
+    /// least, 1; more than 4,096 make binding fail.
     ///
     /// More than one needs Linux; elsewhere binding a socket fails. The kernel keeps each client on
     /// one worker.
@@ -212,7 +185,8 @@ impl ServerBuilder {
     }
 
     /// Asks for ICMP errors: a client that is gone makes its next [`flush`](crate::Client::flush)
-    /// fail. Default off: unconnected sockets hear none.
+    /// fail, and a receive that waits for it answers [`Unreachable`](crate::RecvError::Unreachable),
+    /// once. Default off: unconnected sockets hear none.
     ///
     /// Linux only: elsewhere binding fails. The [plain transport](Self::plain_transport) hears
     /// none, whether they are asked for or not.
@@ -249,7 +223,7 @@ impl ServerBuilder {
     /// # Errors
     ///
     /// [`BindError`] names the address, or the name that has none. If one fails the others are
-    /// closed again.
+    /// closed again. [`BindError::Limit`] names a number that cannot work, before any is opened.
     ///
     /// # Panics
     ///
@@ -265,8 +239,8 @@ impl ServerBuilder {
     }
 
     /// Binds every interface: all IPv4 and all IPv6 addresses of this host, each family with a
-    /// socket of its own. A family that the host lacks is skipped. Port 0 picks a free port for
-    /// each.
+    /// socket of its own. A family that the host lacks is skipped, as far as binding it tells. Port 0
+    /// picks a free port for each.
     ///
     /// # Errors
     ///
@@ -277,77 +251,95 @@ impl ServerBuilder {
 
     /// Serves sockets that the user made and bound, one worker each. They keep the options that
     /// they have: those of this builder, and its number of workers, are for the sockets that it
-    /// opens itself. The [plain transport](Self::plain_transport) switches `IP_RECVERR` off (Linux).
+    /// opens itself.
+    ///
+    /// Whoever keeps a duplicate has the socket back as it was given, options and `O_NONBLOCK`, once
+    /// the server is closed or dropped, or could not be made. Until then it does not block, and on
+    /// Linux some options may be others:
+    ///
+    /// - off: what would join datagrams, or keep them back (`UDP_CORK`, `UDP_SEGMENT`,
+    ///   `SO_TIMESTAMPING`); `UDP_GRO`, if the [`offloads`](Self::offloads) are off or
+    ///   [`Limits::receive_datagram`] is below 65,535; and on the [plain
+    ///   transport](Self::plain_transport) `UDP_GRO` and `IP_RECVERR`. What had been coalesced
+    ///   before stays one datagram.
+    /// - on: `IP_PKTINFO` and `IPV6_RECVPKTINFO` on a wildcard address; with `IP_RECVERR`, which
+    ///   counts as [`icmp_errors`](Self::icmp_errors), `SO_SELECT_ERR_QUEUE`.
     ///
     /// # Errors
     ///
     /// [`BindError::Socket`] if one of them is not bound, or cannot be made non-blocking;
-    /// [`BindError::Nothing`] if there is none.
+    /// [`BindError::Nothing`] if there is none; [`BindError::Limit`] as [`bind`](Self::bind).
     pub fn from_sockets(
         self,
         sockets: impl IntoIterator<Item = UdpSocket>,
     ) -> Result<Server, BindError> {
-        let mut endpoints = Vec::new();
-        for socket in sockets {
-            let adopt = || {
-                socket.set_nonblocking(true)?;
-                let addr = socket.local_addr()?;
-                if addr.port() == 0 {
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidInput,
-                        "it is not bound",
-                    ));
-                }
-                Ok(addr)
-            };
-            let addr = adopt().map_err(BindError::Socket)?;
-            endpoints.push(self.endpoint(Socket::from(socket), addr, 0));
-        }
-        self.build(endpoints)
+        self.build(|builder| {
+            let mut endpoints = Vec::new();
+            let mut is_shared = false;
+            for socket in sockets {
+                let given = ServerSocket::given(socket, builder.coalesces());
+                let (socket, addr) = given.map_err(BindError::Socket)?;
+                is_shared |= shares_port(&socket);
+                endpoints.push(builder.endpoint(socket, addr, 0));
+            }
+            builder.allow_own_source.get_or_insert(is_shared);
+            Ok(endpoints)
+        })
     }
 
     /// Serves an address of a network in memory: for tests of handlers, and for simulations.
     ///
     /// # Errors
     ///
-    /// [`BindError::Bind`] if the address is taken on that network.
+    /// [`BindError::Bind`] if the address is taken on that network; [`BindError::Limit`] as
+    /// [`bind`](Self::bind).
     pub fn bind_memory(
         self,
         network: &MemoryNetwork,
         addr: SocketAddr,
     ) -> Result<Server, BindError> {
-        let group = network
-            .bind(addr, self.workers)
-            .map_err(|source| BindError::Bind { addr, source })?;
-        let endpoint = |member| Arc::new(member) as Arc<dyn Endpoint>;
-        self.build(group.into_iter().map(endpoint).collect())
+        self.build(|builder| {
+            let group = network
+                .bind(addr, builder.workers)
+                .map_err(|source| BindError::Bind { addr, source })?;
+            let endpoint = |member| Arc::new(member) as Arc<dyn Endpoint>;
+            Ok(group.into_iter().map(endpoint).collect())
+        })
     }
 }
 
 impl ServerBuilder {
     pub(crate) fn bind_all(self, wanted: &[Requested]) -> Result<Server, BindError> {
-        let mut endpoints = Vec::new();
-        for addr in addresses::usable(wanted, addresses::lacks_family) {
-            endpoints.extend(self.open(addr)?);
-        }
-        self.build(endpoints)
+        self.build(|builder| {
+            let open = |addr| builder.open(addr);
+            addresses::open_all(wanted, open, addresses::has_family)
+        })
     }
 
     /// Opens the sockets of one address.
-    fn open(&self, addr: SocketAddr) -> Result<Vec<Arc<dyn Endpoint>>, BindError> {
-        let opened = open_group(addr, self.workers, &self.sockets).and_then(|sockets| {
-            let endpoint = |(member, socket): (usize, Socket)| {
-                let addr = socket.local_addr()?.as_socket();
-                let addr = addr.ok_or_else(|| io::Error::other("not an IP socket"))?;
-                Ok(self.endpoint(socket, addr, member))
-            };
-            sockets.into_iter().enumerate().map(endpoint).collect()
-        });
-        opened.map_err(|source| BindError::Bind { addr, source })
+    fn open(&self, addr: SocketAddr) -> io::Result<Vec<Arc<dyn Endpoint>>> {
+        let sockets = open_group(addr, self.workers, &self.sockets)?;
+        let endpoint = |(member, socket): (usize, socket2::Socket)| {
+            let addr = socket.local_addr()?.as_socket();
+            let addr = addr.ok_or_else(|| io::Error::other("not an IP socket"))?;
+            Ok(self.endpoint(ServerSocket::opened(socket), addr, member))
+        };
+        sockets.into_iter().enumerate().map(endpoint).collect()
+    }
+
+    /// Whether datagrams that the kernel coalesces can be received.
+    fn coalesces(&self) -> bool {
+        #[cfg(all(target_os = "linux", not(postbox_plain)))]
+        {
+            let room = self.limits.max_receive_datagram();
+            !self.plain_transport && self.offloads && room >= COALESCED_LEN
+        }
+        #[cfg(any(not(target_os = "linux"), postbox_plain))]
+        false
     }
 
     /// What serves this socket, which is a member of a group.
-    fn endpoint(&self, socket: Socket, addr: SocketAddr, member: usize) -> Arc<dyn Endpoint> {
+    fn endpoint(&self, socket: ServerSocket, addr: SocketAddr, member: usize) -> Arc<dyn Endpoint> {
         #[cfg(all(target_os = "linux", not(postbox_plain)))]
         if !self.plain_transport {
             let unicast_only = member > 0;
@@ -357,12 +349,20 @@ impl ServerBuilder {
         Arc::new(PlainEndpoint::new(socket, addr))
     }
 
-    pub(crate) fn build(self, endpoints: Vec<Arc<dyn Endpoint>>) -> Result<Server, BindError> {
+    /// The end of every way of binding.
+    pub(crate) fn build(
+        mut self,
+        open: impl FnOnce(&mut Self) -> Result<Vec<Arc<dyn Endpoint>>, BindError>,
+    ) -> Result<Server, BindError> {
+        config::check(&self.limits, self.workers, &self.sockets)?;
+        let endpoints = open(&mut self)?;
         if endpoints.is_empty() {
             return Err(BindError::Nothing);
         }
-        let app = (self.app)(self.admission);
-        Ok(Server::new(Shared::new(self.limits, endpoints), app))
+        let may_meet = self.sockets.may_meet_own_address();
+        let allow_own_source = self.allow_own_source.unwrap_or(may_meet);
+        let shared = Shared::new(self.limits, endpoints, self.admission, allow_own_source);
+        Ok(Server::new(shared, self.app))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::error::ServeError;
 use crate::handler::{Client, Handler, HandlerFn, Requests, handler_fn};
 use crate::service::{DrainKind, DrainRequest, Phase, ServerHandle, Shared, Status};
 use crate::serving::{Application, serve};
+use crate::support::log::tell;
 
 /// A UDP server: bound sockets, a protocol, a handler.
 ///
@@ -257,7 +258,7 @@ impl Drop for Server {
         let (Status { phase, closed, .. }, _) = self.shared.begin_close();
         // Also where the task that is to serve has not run yet.
         if !closed && matches!(phase, Phase::Called | Phase::Starting | Phase::Serving) {
-            tracing::warn!("the server was dropped while it served, so it shuts down");
+            tell(|| tracing::warn!("the server was dropped while it served, so it shuts down"));
         }
     }
 }

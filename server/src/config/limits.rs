@@ -2,15 +2,23 @@
 
 use std::time::Duration;
 
+use super::range::check_one;
+use crate::error::BindError;
 use crate::transport::MAX_PAYLOAD_V6;
 
-/// Declares each limit once: its field, its default, its setter and its reader.
+/// Declares each limit once: its field, its default, its setter, its reader, and within what range
+/// it works, where not all values do.
 macro_rules! limits {
-    ($($(#[doc = $doc:literal])+ $name:ident($arg:ty), $reader:ident: $type:ty = $default:expr;)+) => {
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident($arg:ty), $reader:ident: $type:ty = $default:expr $(, in $range:expr)?;
+    )+) => {
         /// How much a server may hold, and for how long.
         ///
         /// Every queue of the server is bounded by one of these. Over a bound the newest datagram is
         /// dropped and counted by reason (see [`Stats`](crate::Stats)); nothing is ever dropped silently.
+        ///
+        /// A value that cannot work is an error of binding, [`BindError::Limit`](crate::BindError::Limit).
         ///
         /// ```
         /// use std::time::Duration;
@@ -51,6 +59,12 @@ macro_rules! limits {
                     self.$name
                 }
             )+
+
+            /// Names the first that cannot work.
+            pub(crate) fn check(&self) -> Result<(), BindError> {
+                $($(check_one(stringify!($name), self.$name, $range)?;)?)+
+                Ok(())
+            }
         }
     };
 }
@@ -59,22 +73,39 @@ limits! {
     /// Datagrams that wait in one client's queue while its handler is busy.
     ///
     /// Default 64: a burst as large as one receive batch fits, and a client that outruns its
-    /// handler for longer than that gains nothing by a longer queue but older answers.
-    client_datagrams(usize), max_client_datagrams: usize = 64;
+    /// handler for longer than that gains nothing by a longer queue but older answers. At least 1.
+    client_datagrams(usize), max_client_datagrams: usize = 64, in 1..=usize::MAX;
     /// Bytes that wait in one client's queue, 32 bytes of overhead for each datagram included.
     ///
-    /// Default 256 KiB: three datagrams of the largest size, or 63 of 4 KiB.
-    client_bytes(usize), max_client_bytes: usize = 256 * 1024;
+    /// Default 256 KiB: three datagrams of the largest size, or 63 of 4 KiB. At least 32, for an
+    /// empty one.
+    client_bytes(usize), max_client_bytes: usize = 256 * 1024, in DATAGRAM_OVERHEAD..=usize::MAX;
     /// Clients whose handler waits at the same time, over all workers. Workers count without a
     /// lock: with n sockets the bound can be passed by n - 1 clients.
     ///
+    /// Over it, [`when_full`](Self::when_full) says who gives way.
+    ///
     /// Default 65,536: at some 290 bytes a waiting client, with what a small handler holds, 19 MB.
-    clients(usize), max_clients: usize = 65_536;
+    /// At least 1, and at most 2,147,483,647.
+    clients(usize), max_clients: usize = 65_536, in 1..=MOST_CLIENTS;
+    /// Clients of one source prefix whose handler waits at the same time, over all workers: so many
+    /// of each /24 of IPv4, and of each /64 of IPv6. Over it a newcomer's datagram is dropped, also
+    /// where there is room in [`clients`](Self::clients). `None` for no such bound.
+    ///
+    /// Default none: behind one address there may be many users. With it the server keeps 65,536
+    /// counts (256 KiB), at places that are hashed with a secret: prefixes that meet there share
+    /// one bound. From 1 to 2,147,483,647.
+    clients_per_prefix(impl Into<Option<usize>>), max_clients_per_prefix: Option<usize> = None;
+    /// Who gives way where as many [`clients`](Self::clients) wait as may.
+    ///
+    /// Default [`WhenFull::Evict`]: forged first datagrams, which cost a stranger nothing, fill any
+    /// bound within a second, and would keep everybody else out for as long as handlers wait.
+    when_full(WhenFull), full_policy: WhenFull = WhenFull::Evict;
     /// Bytes that wait in all queues together, over all workers.
     ///
     /// Default 64 MiB: what strangers can make the server hold is then below that of one web page
-    /// in a browser, whatever their number.
-    total_bytes(usize), max_total_bytes: usize = 64 * 1024 * 1024;
+    /// in a browser, whatever their number. At least 32, for an empty datagram.
+    total_bytes(usize), max_total_bytes: usize = 64 * 1024 * 1024, in DATAGRAM_OVERHEAD..=usize::MAX;
     /// Bytes of answers that wait in each worker's outbox, 64 bytes of overhead for each included.
     /// While it is full the worker stops receiving, and senders wait in order.
     ///
@@ -85,12 +116,13 @@ limits! {
     /// counted and told to the handler.
     ///
     /// Default 65,535, more than any UDP payload (65,507 bytes over IPv4, 65,527 over IPv6 by RFC
-    /// 768 and RFC 8200), so that nothing is truncated.
-    receive_datagram(usize), max_receive_datagram: usize = 65_535;
+    /// 768 and RFC 8200), so that nothing is truncated. That is the most, and 1 the least.
+    receive_datagram(usize), max_receive_datagram: usize = 65_535, in 1..=65_535;
     /// The largest datagram that is sent, in bytes. A larger answer is an error of `send`.
     ///
     /// Default 65,507 over IPv4 and 65,527 over IPv6, the most that UDP can carry. RFC 8085 section
-    /// 3.2 advises to stay below the path's MTU (1,200 bytes are safe on the Internet).
+    /// 3.2 advises to stay below the path's MTU (1,200 bytes are safe on the Internet). With 0 only
+    /// empty datagrams are sent.
     send_datagram(usize), max_send_datagram: usize = MAX_PAYLOAD_V6;
     /// How long a receive without a timeout of its own waits before it answers *timed out*; `None`
     /// waits for ever.
@@ -113,6 +145,38 @@ limits! {
     /// Default 10 seconds.
     exit(Duration), exit_timeout: Duration = Duration::from_secs(10);
 }
+
+/// Who gives way where as many clients wait as may: see [`Limits::when_full`].
+///
+/// ```
+/// use postbox_server::{Limits, WhenFull};
+///
+/// // Conversations that have begun matter more here than those who would like to begin one.
+/// let limits = Limits::default().clients(1_000).when_full(WhenFull::Refuse);
+/// # assert_eq!(limits.full_policy(), WhenFull::Refuse);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// A client that waits in its handler's own receive, where there is one among the next few. One
+    /// that has sent nothing but its first datagram goes first, so a flood of such datagrams leaves
+    /// conversations alone: n of them a second leave each client that is silent about (bound / n)
+    /// seconds. The receive answers [`RecvError::Evicted`](crate::RecvError::Evicted), and the
+    /// handler is polled once more and then dropped.
+    ///
+    /// A handler that waits for something else than its own receive (a timer, a channel, a receive
+    /// in another task) stays.
+    #[default]
+    Evict,
+    /// The newcomer: its datagram is dropped.
+    Refuse,
+}
+
+/// Slots are numbered with 32 bits. There may be some more of them than this.
+pub(super) const MOST_CLIENTS: usize = i32::MAX as usize;
+
+/// What a queued datagram costs besides its bytes: its place in the queue and its allocation.
+pub(crate) const DATAGRAM_OVERHEAD: usize = 32;
 
 /// The smallest outbox: the largest datagram and its overhead fit.
 pub(crate) const MIN_OUTBOX: usize = 66 * 1024;

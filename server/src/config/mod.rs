@@ -2,7 +2,9 @@
 
 pub(crate) mod addresses;
 mod limits;
+mod range;
 
 pub use addresses::BindAddrs;
-pub use limits::Limits;
-pub(crate) use limits::MIN_OUTBOX;
+pub(crate) use limits::{DATAGRAM_OVERHEAD, MIN_OUTBOX};
+pub use limits::{Limits, WhenFull};
+pub(crate) use range::check;

@@ -51,7 +51,8 @@ pub(crate) struct Injected {
     worker: Option<Waker>,
 }
 
-/// By the addresses of their handler runs.
+/// By the addresses of their handler runs. Their order, another in each run of the program, decides
+/// nothing: each arms a receive of its own.
 pub(crate) type Alarms = HashMap<usize, Alarm, ahash::RandomState>;
 
 /// A receive in another task wants to be woken at its deadline.

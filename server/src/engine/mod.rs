@@ -14,7 +14,7 @@
 //! | `inject_queue.rs` | what other threads want of a worker |
 //! | `worker_shared.rs` | what the runs of a worker have in common |
 //! | `source_filter.rs` | which sources may be answered at all |
-//! | `report.rs`, `watchdog.rs` | what a worker logs; which handler holds its worker |
+//! | `report/`, `watchdog.rs` | what a worker logs; which handler holds its worker |
 
 mod current;
 mod delivery;
@@ -33,6 +33,7 @@ mod worker_shared;
 
 pub(crate) use inject_queue::InjectQueue;
 pub(crate) use report::Report;
+pub(crate) use source_filter::SourceFilter;
 pub(crate) use watchdog::{Heartbeat, Watchdog};
 pub(crate) use worker::{Setup, run_worker};
 pub(crate) use worker_shared::WorkerShared;

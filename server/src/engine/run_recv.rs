@@ -1,5 +1,6 @@
 //! How a run receives: what it is offered, what is queued, or, in time, nothing.
 
+use std::sync::PoisonError;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::engine::current::{self, PollContext};
 use crate::engine::delivery::BufferSlice;
-use crate::engine::dispatch::{Taken, Waiting};
+use crate::engine::dispatch::{Taken, Told, Waiting};
 use crate::engine::inject_queue::{After, Alarm};
 use crate::engine::run::Run;
 use crate::error::RecvError;
@@ -19,7 +20,8 @@ use crate::support::panics;
 enum Found {
     Offered(BufferSlice, Box<[u8]>),
     Closed,
-    TimedOut,
+    /// Something else than a datagram.
+    Told(Told),
     Waits,
     /// Others have their turn first.
     Spent,
@@ -47,12 +49,12 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
         }
         match current::with(|context| self.look_here(context, cx, wait)).unwrap_or(Found::Nothing) {
             Found::Offered(slice, buffer) => {
-                let result = self.decode(slice.bytes(&buffer), slice.truncated);
+                let result = self.decode(slice.bytes(&buffer), slice.truncated, true);
                 current::with(|context| context.delivery.put_back(slice, buffer));
                 Poll::Ready(result)
             }
             Found::Closed => Poll::Ready(Err(RecvError::Closed)),
-            Found::TimedOut => Poll::Ready(Err(RecvError::TimedOut)),
+            Found::Told(told) => Poll::Ready(Err(error(told))),
             Found::Waits => Poll::Pending,
             Found::Spent => {
                 cx.waker().wake_by_ref();
@@ -65,11 +67,11 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
     fn stop_receive(&self) {
         match self.queue.waiting() {
             Waiting::No => {}
-            Waiting::OnWorker | Waiting::TimedOut => self.queue.set_waiting(Waiting::No),
+            Waiting::OnWorker | Waiting::Told => self.queue.set_not_waiting(),
             Waiting::InTask => {
                 let waker = {
                     let mut queue = self.queue.lock();
-                    self.queue.set_waiting(Waiting::No);
+                    self.queue.set_not_waiting();
                     queue.end_receive()
                 };
                 drop(waker); // foreign code
@@ -108,13 +110,18 @@ impl<P: Protocol> Run<P> {
         if let Some((slice, buffer)) = context.delivery.take() {
             context.poll.steps = 0; // as if it were polled for this one alone
             self.queue.set_received();
-            self.queue.set_waiting(Waiting::No);
+            self.queue.set_not_waiting();
             return Found::Offered(slice, buffer);
         }
+        if waiting == Waiting::Told {
+            let told = self.queue.told();
+            self.queue.set_not_waiting();
+            return Found::Told(told);
+        }
         let timeout = self.timeout(wait);
-        if timeout == Some(Duration::ZERO) || waiting == Waiting::TimedOut {
-            self.queue.set_waiting(Waiting::No);
-            return Found::TimedOut;
+        if timeout == Some(Duration::ZERO) {
+            self.queue.set_not_waiting();
+            return Found::Told(Told::TimedOut);
         }
         if cx.waker().data().addr() != context.poll.waker {
             // Not the handler's own: it has to wait like a receive from elsewhere.
@@ -132,7 +139,7 @@ impl<P: Protocol> Run<P> {
     #[inline]
     fn wait_here(&self, context: &mut PollContext, timeout: Option<Duration>) {
         if self.queue.waiting() != Waiting::OnWorker {
-            self.queue.set_waiting(Waiting::OnWorker);
+            self.queue.set_on_worker();
             context.poll.waits = Some(timeout);
         }
     }
@@ -153,27 +160,27 @@ impl<P: Protocol> Run<P> {
         let waker = cx.waker().clone(); // user code: before the lock
         let mut queue = self.queue.lock();
         let waiting = self.queue.waiting();
-        let result = match queue.take(&self.worker().totals) {
-            Taken::Datagram(datagram) => Ok(datagram),
-            Taken::Closed => Err(RecvError::Closed),
-            Taken::Empty if waiting == Waiting::TimedOut => Err(RecvError::TimedOut),
-            Taken::Empty if self.worker().inject.is_handing_over() => Err(RecvError::Closed),
+        let result = match (queue.take(&self.worker().totals), waiting) {
+            (Taken::Datagram(datagram), _) => Ok(datagram),
+            (Taken::Closed, _) => Err(RecvError::Closed),
+            (Taken::Empty, Waiting::Told) => Err(error(self.queue.told())),
+            (Taken::Empty, _) if self.worker().inject.is_handing_over() => Err(RecvError::Closed),
             // From elsewhere, the datagram that the handler was started for may not be here yet:
             // then the worker has to say whether there is one.
-            Taken::Empty
+            (Taken::Empty, _)
                 if timeout == Some(Duration::ZERO) && (here || self.queue.has_received()) =>
             {
                 Err(RecvError::TimedOut)
             }
-            Taken::Empty if own && waiting != Waiting::InTask => {
+            (Taken::Empty, Waiting::No | Waiting::OnWorker) if own => {
                 drop(queue);
                 self.queue.set_empty();
                 current::with(|context| self.wait_here(context, timeout));
                 return Poll::Pending;
             }
-            Taken::Empty => {
+            (Taken::Empty, _) => {
                 let began = (waiting != Waiting::InTask).then(|| queue.begin_receive());
-                self.queue.set_waiting(Waiting::InTask);
+                self.queue.set_in_task();
                 let replaced = queue.set_waker(waker);
                 drop(queue);
                 drop(replaced); // foreign code
@@ -184,7 +191,7 @@ impl<P: Protocol> Run<P> {
             }
         };
         let ended = (waiting == Waiting::InTask).then(|| queue.end_receive());
-        self.queue.set_waiting(Waiting::No);
+        self.queue.set_not_waiting();
         if result.is_ok() {
             self.queue.set_received();
         }
@@ -193,7 +200,7 @@ impl<P: Protocol> Run<P> {
         let datagram = result?;
         let counters = &self.worker().counters;
         counters.handed_out_elsewhere.add_shared(1);
-        Poll::Ready(self.decode(&datagram.bytes, datagram.truncated))
+        Poll::Ready(self.decode(&datagram.bytes, datagram.truncated, here))
     }
 
     /// Whether the handler is being polled by its worker, on this thread, and whether with its own
@@ -227,15 +234,51 @@ impl<P: Protocol> Run<P> {
         });
     }
 
-    fn decode(&self, datagram: &[u8], truncated: bool) -> Result<P::Received, RecvError> {
+    /// `here`: the worker is polling the handler, on this thread.
+    fn decode(
+        &self,
+        datagram: &[u8],
+        truncated: bool,
+        here: bool,
+    ) -> Result<P::Received, RecvError> {
         if truncated {
             return Err(RecvError::Truncated {
                 received: datagram.len(),
             });
         }
         match panics::catch(|| self.worker().protocol.build_packet(datagram)) {
-            Ok(result) => result.map_err(RecvError::Parse),
-            Err(message) => Err(RecvError::Crashed { message }),
+            Ok(result) => result.map_err(|error| {
+                self.count_malformed(here);
+                RecvError::Parse(error)
+            }),
+            Err(message) => {
+                self.worker().counters.crashed.add_shared(1);
+                Err(RecvError::Crashed { message })
+            }
+        }
+    }
+
+    /// The worker tells it, which looks at the end of each of its turns.
+    #[cold]
+    fn count_malformed(&self, here: bool) {
+        let worker = self.worker();
+        let last = &worker.malformed;
+        *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.remote);
+        worker.counters.malformed.add_shared(1);
+        if !here {
+            let _ = worker.inject.push(|_| {});
+        }
+    }
+}
+
+/// What a receive answers where it is told this.
+#[cold]
+fn error(told: Told) -> RecvError {
+    match told {
+        Told::TimedOut => RecvError::TimedOut,
+        Told::Evicted => RecvError::Evicted,
+        Told::Unreachable(error) => {
+            RecvError::Unreachable(std::io::Error::from_raw_os_error(error))
         }
     }
 }

@@ -9,6 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::log::tell;
+
 /// How long one poll of a handler may take before the log names it. In one it may receive a whole
 /// burst, which the kernel handed over as one.
 const TOO_LONG: Duration = Duration::from_millis(500);
@@ -88,7 +90,7 @@ impl Watchdog {
             .name("postbox-watchdog".into())
             .spawn(watch)
         {
-            tracing::warn!("handlers that hold a worker will not be named: {error}");
+            tell(|| tracing::warn!("handlers that hold a worker will not be named: {error}"));
         }
         Self { stop }
     }
@@ -142,11 +144,13 @@ impl Seen {
         let held = self.since.get_or_insert_with(Instant::now).elapsed();
         if held >= TOO_LONG && !self.named {
             self.named = true;
-            tracing::warn!(
-                client = %beat.client(),
-                "a handler has held its worker for {held:?}: its other clients wait \
-                 (use spawn_blocking, or more workers)"
-            );
+            tell(|| {
+                tracing::warn!(
+                    client = %beat.client(),
+                    "a handler has held its worker for {held:?}: its other clients wait \
+                     (use spawn_blocking, or more workers)"
+                );
+            });
         }
     }
 }

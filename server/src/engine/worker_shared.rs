@@ -1,7 +1,7 @@
 //! What the runs of a worker have in common.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,8 @@ pub(crate) struct WorkerShared<P> {
     pub(crate) draining: CancellationToken,
     /// The address that the socket is bound to.
     pub(crate) bound: SocketAddr,
+    /// Who sent what a receive could not decode: the last one.
+    pub(crate) malformed: Mutex<Option<SocketAddr>>,
 }
 
 impl<P> WorkerShared<P> {
@@ -71,6 +73,11 @@ impl<P> Locals<P> {
         &self.known[0]
     }
 
+    /// Those that are known.
+    pub(crate) fn addrs(&self) -> impl Iterator<Item = Option<LocalAddr>> + '_ {
+        self.known.iter().map(|local| local.addr)
+    }
+
     #[cold]
     fn bring_forward(&mut self, addr: Option<LocalAddr>) {
         match self.known.iter().position(|local| local.addr == addr) {
@@ -104,6 +111,7 @@ pub(crate) mod tests {
             draining: CancellationToken::new(),
             tasks: ClientTasks::new(runtime.handle().clone(), Arc::new(Totals::new(0, 0)), 0),
             bound: bound.parse().unwrap(),
+            malformed: Mutex::default(),
         })
     }
 

@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
-use crate::transport::LocalAddr;
+use crate::admission::address_bits;
+use crate::service::Source;
+use crate::transport::{LocalAddr, local_addr};
 
 /// What tells the clients of one socket apart: the remote address, and the local one that was
 /// asked.
@@ -35,17 +37,14 @@ impl ClientKey {
     /// The address that the client has asked, of a socket that is bound to this one. `None` where
     /// the transport cannot tell.
     pub(crate) fn local_addr(&self, bound: SocketAddr) -> Option<SocketAddr> {
-        match &self.local {
-            Some(local) => {
-                let mut addr = SocketAddr::new(local.asked, bound.port());
-                if let SocketAddr::V6(addr) = &mut addr {
-                    addr.set_scope_id(local.interface); // where it means nothing without
-                }
-                Some(addr)
-            }
-            None if bound.ip().is_unspecified() => None,
-            None => Some(bound),
-        }
+        local_addr(&self.local, bound)
+    }
+}
+
+/// Clients are counted by the prefix of the remote address.
+impl Source for ClientKey {
+    fn address(&self) -> u128 {
+        address_bits(&self.remote.ip())
     }
 }
 

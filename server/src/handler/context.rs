@@ -28,7 +28,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::support::log::Text;
+use crate::support::log::{Text, tell, tell_elsewhere};
 use crate::support::panics;
 
 /// A variable with a value of its own in each handler. Declare it as a `static`.
@@ -155,8 +155,16 @@ impl<F> Drop for InheritContext<F> {
         // The future's destructors see its context too.
         let future = self.future.take();
         in_context(&mut self.values, || drop(future));
+        for message in std::mem::take(&mut self.values).into_dropped() {
+            // A handler may spawn one such task for each datagram.
+            tell_elsewhere(|suppressed| {
+                tracing::error!(suppressed, "{PANICKED}: {}", Text(&message));
+            });
+        }
     }
 }
+
+const PANICKED: &str = "a context variable panicked when dropped";
 
 /// The values of a context. Most handlers set none: then it is one null pointer.
 #[derive(Default, Clone)]
@@ -208,10 +216,7 @@ impl Drop for Values {
             return;
         }
         for message in std::mem::take(self).into_dropped() {
-            tracing::error!(
-                "a context variable panicked when dropped: {}",
-                Text(&message)
-            );
+            tell(|| tracing::error!("{PANICKED}: {}", Text(&message)));
         }
     }
 }

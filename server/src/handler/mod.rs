@@ -4,7 +4,6 @@
 //! It knows the engine by two traits alone, which a run of a handler implements there: [`Receive`]
 //! and [`Answer`].
 
-mod admission;
 mod boxed;
 mod client;
 mod client_key;
@@ -14,8 +13,6 @@ mod requests;
 mod spawner;
 mod r#trait;
 
-pub(crate) use admission::Admission;
-pub use admission::Incoming;
 pub use boxed::BoxedHandler;
 pub(crate) use client::{Answer, BoxFuture, Packet, SendAttempt};
 pub use client::{Client, Sending};

@@ -54,7 +54,7 @@ impl<Request> Requests<Request> {
     /// # Errors
     ///
     /// [`RecvError`] says what was wrong with this datagram, or that none came. The handler may go
-    /// on receiving after each, except after [`RecvError::Closed`].
+    /// on receiving after each, except after [`RecvError::Evicted`] and [`RecvError::Closed`].
     ///
     /// # Cancel safety
     ///

@@ -21,10 +21,9 @@ use crate::service::ServiceScope;
 ///   how a client is refused: it returns `Ok(())`, without an answer or a log.
 /// - An error that it returns is logged (with `tracing`), with the client's address and the chain
 ///   of causes. The server goes on, and so does this client with its next datagram. A panic is
-///   treated the same. Where the error is that of a bad datagram, each worker logs one line a
-///   second, with the number of those left out in `suppressed`; where it is
-///   [`RecvError::TimedOut`](crate::RecvError::TimedOut), the same. That the server was closed is
-///   no error of the handler's, and logged below one.
+///   treated the same. What the client caused is a warning, also what the handler marks as a
+///   [`ClientFault`](crate::ClientFault); that the server was closed is no error of the handler's,
+///   and logged below one. [How often](crate#the-log) each kind is logged has a limit.
 /// - When the server shuts down, every receive answers
 ///   [`RecvError::Closed`](crate::RecvError::Closed). Handlers that still run after the grace
 ///   period are dropped where they wait.

@@ -2,6 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ahash::RandomState;
+
+use super::prefixes::{Prefixes, Source};
+
 /// The bounds that hold for the whole server, and what is used of them.
 #[derive(Debug)]
 pub(crate) struct Totals {
@@ -11,6 +15,8 @@ pub(crate) struct Totals {
     bytes: AtomicUsize,
     datagrams: AtomicUsize,
     tasks: AtomicUsize,
+    /// `None` where the clients of one source prefix are not bounded.
+    prefixes: Option<Prefixes>,
 }
 
 impl Totals {
@@ -22,7 +28,19 @@ impl Totals {
             bytes: AtomicUsize::new(0),
             datagrams: AtomicUsize::new(0),
             tasks: AtomicUsize::new(0),
+            prefixes: None,
         }
+    }
+
+    /// The same, with a bound for the clients of each source prefix, if there is one.
+    pub(crate) fn clients_per_prefix(self, max: Option<usize>) -> Self {
+        self.clients_per_prefix_by(max, RandomState::new())
+    }
+
+    /// The same, where a test has to know which prefixes share a bound.
+    pub(crate) fn clients_per_prefix_by(mut self, max: Option<usize>, hasher: RandomState) -> Self {
+        self.prefixes = max.map(|max| Prefixes::new(max, hasher));
+        self
     }
 
     /// Whether one more client may have a handler. Workers ask without a lock, so that with several
@@ -31,12 +49,28 @@ impl Totals {
         self.clients.load(Ordering::Relaxed) < self.max_clients
     }
 
-    pub(crate) fn add_client(&self) {
-        self.clients.fetch_add(1, Ordering::Relaxed);
+    /// Whether one more client of its source prefix may have a handler. With several workers this
+    /// bound can be passed like that of all clients.
+    #[inline]
+    pub(crate) fn admits_prefix(&self, client: &impl Source) -> bool {
+        match &self.prefixes {
+            None => true,
+            Some(prefixes) => prefixes.admits(client.address()),
+        }
     }
 
-    pub(crate) fn remove_client(&self) {
+    pub(crate) fn add_client(&self, client: &impl Source) {
+        self.clients.fetch_add(1, Ordering::Relaxed);
+        if let Some(prefixes) = &self.prefixes {
+            prefixes.add(client.address());
+        }
+    }
+
+    pub(crate) fn remove_client(&self, client: &impl Source) {
         self.clients.fetch_sub(1, Ordering::Relaxed);
+        if let Some(prefixes) = &self.prefixes {
+            prefixes.remove(client.address());
+        }
     }
 
     /// Takes `cost` bytes of the total, or nothing.

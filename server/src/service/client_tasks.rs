@@ -3,8 +3,9 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::watch;
@@ -14,8 +15,11 @@ use tokio_util::sync::CancellationToken;
 use super::Totals;
 use super::tasks::{TaskResult, boxed};
 use crate::error::SpawnError;
-use crate::support::log::{Chain, Throttle};
-use crate::support::panics;
+use crate::support::log::{Chain, tell};
+use crate::support::{Throttle, panics};
+
+/// Between two lines about failures.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The tasks of the clients of one serving.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ pub(crate) struct ClientTasks {
     runtime: runtime::Handle,
     totals: Arc<Totals>,
     limit: usize,
-    failures: Mutex<Throttle>,
+    failures: Mutex<Throttle<SocketAddr>>,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +49,7 @@ impl ClientTasks {
             runtime,
             totals,
             limit,
-            failures: Mutex::default(),
+            failures: Mutex::new(Throttle::NEW),
         })
     }
 
@@ -77,12 +81,24 @@ impl ClientTasks {
 
     /// One datagram can start a task that fails: so there is one line a second.
     fn log_failed(&self, client: SocketAddr, error: &Chain<'_>) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let passed = failures.pass(Instant::now());
-        drop(failures);
-        if let Some(suppressed) = passed {
-            tracing::error!(%client, suppressed, "a client's task failed: {error}");
+        let passed = self.failures().pass(Instant::now(), PAUSE, 1, client);
+        if let Some(times) = passed {
+            let suppressed = times - 1;
+            tell(|| tracing::error!(%client, suppressed, "a client's task failed: {error}"));
         }
+    }
+
+    /// Tells what was left out.
+    fn log_rest(&self) {
+        let rest = self.failures().take_left_out(Instant::now(), PAUSE);
+        if let Some((suppressed, client)) = rest {
+            let line = || tracing::error!(%client, suppressed, "a client's task failed: {suppressed} more");
+            tell(line);
+        }
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Throttle<SocketAddr>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether none runs.
@@ -109,6 +125,7 @@ impl ClientTasks {
         });
         self.cut.cancel();
         self.becomes(true).await;
+        self.log_rest();
         left
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::tasks::{BoxTask, Tasks, boxed};
 use crate::error::ExitTimeout;
 use crate::support::clock;
-use crate::support::log::Chain;
+use crate::support::log::{Chain, tell};
 use crate::support::{panics, with_value};
 
 pub(crate) enum ExitAction {
@@ -135,9 +135,11 @@ impl Drop for ExitActions {
         let Stack { waiting, begun } = std::mem::take(&mut *self.lock());
         if let Some(begun) = begun {
             if begun.is_users {
-                tracing::error!(
-                    "an exit action was not run to its end: no runtime is left to run it"
-                );
+                tell(|| {
+                    tracing::error!(
+                        "an exit action was not run to its end: no runtime is left to run it"
+                    );
+                });
             }
             log(panics::drop_caught(begun).map_err(panics::error));
         }
@@ -145,7 +147,9 @@ impl Drop for ExitActions {
             match action {
                 ExitAction::Sync(action) => log(self.call(action).and_then(|result| result)),
                 ExitAction::Async(action) => {
-                    tracing::error!("an exit action was not run: no runtime is left to run it");
+                    tell(|| {
+                        tracing::error!("an exit action was not run: no runtime is left to run it");
+                    });
                     log(panics::drop_caught(action).map_err(panics::error));
                 }
                 ExitAction::Stop(tasks) => tasks.begin_stop(),
@@ -164,7 +168,7 @@ impl fmt::Debug for ExitActions {
 
 fn log(result: Result<(), BoxError>) {
     if let Err(error) = result {
-        tracing::error!("an exit action failed: {}", Chain(&*error));
+        tell(|| tracing::error!("an exit action failed: {}", Chain(&*error)));
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::exit::is_exiting;
 use super::{DrainKind, DrainRequest, Phase, Shared, Stats, Status};
+use crate::admission::Admission;
 use crate::error::StartError;
 use crate::support::with_value;
 use crate::transport::{Capabilities, SocketOptions};
@@ -198,6 +199,49 @@ impl ServerHandle {
     /// The counters of all workers and servings so far.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
+    }
+
+    /// How many datagrams each part of the [admission check](crate::Admission) refused so far,
+    /// sorted by the part's name: what [`Stats::dropped_refused`] is the sum of, exactly while
+    /// nothing runs.
+    ///
+    /// A name that a check had once goes on, also where the check was replaced. The ready-made
+    /// parts are `networks` and `rate`, closures are `check`, a check that panicked is `panicked`.
+    /// Each worker counts 16 names singly, and further ones as `others`.
+    ///
+    /// ```
+    /// # fn example(handle: postbox_server::ServerHandle) {
+    /// for (part, refused) in handle.refusals() {
+    ///     println!("datagrams_refused{{part=\"{part}\"}} {refused}");
+    /// }
+    /// # }
+    /// ```
+    pub fn refusals(&self) -> Vec<(&'static str, u64)> {
+        self.shared.refusals()
+    }
+
+    /// Replaces the admission check, also while the server serves; `None` for no check. It holds for
+    /// whatever arrives once this has returned, and for further servings.
+    ///
+    /// What was received and is queued already stays. The former check is dropped once every worker
+    /// has gone on, or by its owner if it is shared.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use postbox_server::{BoxError, IpNet, Networks, RatePerPrefix, ServerHandle};
+    /// # fn example(handle: ServerHandle, banned: Vec<IpNet>) {
+    /// use postbox_server::Admission;
+    ///
+    /// let rate = Arc::new(RatePerPrefix::new(200, 400)); // goes on, with all its buckets
+    /// handle.set_admission(Some(rate.clone()));
+    /// // ... later ...
+    /// let bans = Networks::new().deny(banned);
+    /// handle.set_admission(Some(Arc::new(bans.and(rate))));
+    /// # }
+    /// ```
+    pub fn set_admission(&self, admission: Option<Arc<dyn Admission>>) {
+        let former = self.shared.admission.send_replace(admission);
+        drop(former); // user code: not under the lock
     }
 
     /// What this server's transport can tell and do now: whether it knows the local address on a

@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use socket2::Socket;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::stats::Counter;
 use super::{Counters, Drain, DrainRequest, Stats, Totals};
+use crate::admission::InForce;
 use crate::config::Limits;
 use crate::error::ServeError;
+use crate::transport::socket::ServerSocket;
 use crate::transport::{Capabilities, Endpoint, SocketOptions};
 
 /// What a server shares with its handles and with its servings.
@@ -20,6 +21,10 @@ pub(crate) struct Shared {
     pub(crate) totals: Arc<Totals>,
     /// No user code runs under its lock.
     pub(crate) state: watch::Sender<State>,
+    /// The admission check, which the handle replaces.
+    pub(crate) admission: watch::Sender<InForce>,
+    /// Datagrams from addresses of the server's own sockets are answered like others.
+    pub(crate) allows_own_source: bool,
     /// Of all workers, also after their endpoints were closed.
     counters: Vec<Arc<Counters>>,
     pub(crate) tasks_cancelled: Counter,
@@ -43,6 +48,16 @@ pub(crate) struct State {
 pub(crate) struct WorkerState {
     pub(crate) endpoint: Arc<dyn Endpoint>,
     pub(crate) counters: Arc<Counters>,
+}
+
+impl WorkerState {
+    fn new(endpoint: Arc<dyn Endpoint>) -> Self {
+        let counters = Arc::<Counters>::default();
+        // A user's socket may have a past, which is not this server's.
+        let drops = endpoint.drops().unwrap_or(0);
+        counters.kernel_drops_told.store(drops, Ordering::Relaxed);
+        Self { endpoint, counters }
+    }
 }
 
 /// Tells one serving to stop.
@@ -119,14 +134,13 @@ impl Drop for Claim {
 }
 
 impl Shared {
-    pub(crate) fn new(limits: Limits, endpoints: Vec<Arc<dyn Endpoint>>) -> Self {
-        let workers: Vec<_> = endpoints
-            .into_iter()
-            .map(|endpoint| WorkerState {
-                endpoint,
-                counters: Arc::default(),
-            })
-            .collect();
+    pub(crate) fn new(
+        limits: Limits,
+        endpoints: Vec<Arc<dyn Endpoint>>,
+        admission: InForce,
+        allows_own_source: bool,
+    ) -> Self {
+        let workers: Vec<_> = endpoints.into_iter().map(WorkerState::new).collect();
         let counters = workers
             .iter()
             .map(|one| Arc::clone(&one.counters))
@@ -137,7 +151,10 @@ impl Shared {
             closed: false,
         };
         Self {
-            totals: Arc::new(Totals::new(limits.max_clients(), limits.max_total_bytes())),
+            totals: Arc::new(
+                Totals::new(limits.max_clients(), limits.max_total_bytes())
+                    .clients_per_prefix(limits.max_clients_per_prefix()),
+            ),
             limits: Arc::new(limits),
             state: watch::Sender::new(State {
                 status,
@@ -147,6 +164,8 @@ impl Shared {
                 capabilities_when_closed: Capabilities::default(),
                 stop: Stop::default(),
             }),
+            admission: watch::Sender::new(admission),
+            allows_own_source,
             counters,
             tasks_cancelled: Counter::default(),
         }
@@ -206,6 +225,15 @@ impl Shared {
     pub(crate) fn handlers_cancelled(&self) -> u64 {
         let cancelled = |one: &Arc<Counters>| one.handlers_cancelled.get();
         self.counters.iter().map(cancelled).sum()
+    }
+
+    /// By the name of the part.
+    pub(crate) fn refusals(&self) -> Vec<(&'static str, u64)> {
+        let mut sums = Vec::new();
+        for counters in &self.counters {
+            counters.refusals.add_to(&mut sums);
+        }
+        sums
     }
 
     /// What the transports of this server can tell and do now, all of them.
@@ -353,7 +381,7 @@ impl State {
         true
     }
 
-    fn sockets(&self) -> impl Iterator<Item = &Arc<Socket>> {
+    fn sockets(&self) -> impl Iterator<Item = &Arc<ServerSocket>> {
         self.workers.iter().filter_map(|one| one.endpoint.socket())
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::admission::Refusals;
+
 /// Declares each counter once: a figure of [`Stats`], and the worker's own counter of that name.
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -25,6 +27,7 @@ macro_rules! counters {
         ///     println!("{} of clients that were too fast", stats.dropped_client_bound);
         ///     println!("{} of too many clients", stats.dropped_clients_bound);
         ///     println!("{} refused", stats.dropped_refused);
+        ///     println!("{} were no valid packets", stats.malformed);
         /// }
         /// # print_lost(&Stats::default());
         /// ```
@@ -51,8 +54,12 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)+
-            /// Handed out by a receive in another task or thread: the one with many writers.
+            /// Handed out by a receive in another task or thread: with many writers.
             pub(crate) handed_out_elsewhere: Counter,
+            /// What the kernel has dropped, as far as the log knows.
+            pub(crate) kernel_drops_told: AtomicU64,
+            /// Of those refused, by the part of the check.
+            pub(crate) refusals: Refusals,
         }
 
         impl Counters {
@@ -76,16 +83,26 @@ counters! {
     dropped_client_bound,
     /// Datagrams dropped because all queues together were full.
     dropped_total_bound,
-    /// Datagrams dropped because too many clients had a handler.
+    /// Datagrams dropped because too many clients had a handler, and none was ended for a new one.
     dropped_clients_bound,
-    /// Datagrams dropped because their source address must not be answered.
+    /// Datagrams dropped because too many clients of their source prefix had a handler:
+    /// [`Limits::clients_per_prefix`](crate::Limits::clients_per_prefix).
+    dropped_prefix_bound,
+    /// Datagrams dropped because their source address must not be answered, or is the server's own.
     dropped_source,
-    /// Datagrams refused by the admission check.
+    /// Datagrams refused by the admission check. [`refusals`](crate::ServerHandle::refusals) tells
+    /// by which part of it.
     dropped_refused,
     /// Datagrams dropped because the server was shutting down.
     dropped_shutdown,
     /// Datagrams received cut short: each is also handed out as an error, discarded or dropped.
     truncated,
+    /// Datagrams that a receive could not decode, whatever the handler made of that. Each is also
+    /// handed out as an error; one that was cut short counts as [`truncated`](Self::truncated) only.
+    malformed,
+    /// Datagrams at which the protocol object panicked while a receive decoded them. Each is also
+    /// handed out as an error.
+    crashed,
     /// Failed receives.
     receive_errors,
     /// Datagrams that left.
@@ -99,6 +116,9 @@ counters! {
     handlers_failed,
     /// Handlers that panicked.
     handlers_panicked,
+    /// Handlers ended in favour of a new client, as too many waited: however they took it, but for
+    /// a panic.
+    handlers_evicted,
     /// Handlers cancelled by a shutdown.
     handlers_cancelled,
 }
@@ -109,6 +129,7 @@ impl Stats {
         self.dropped_client_bound
             + self.dropped_total_bound
             + self.dropped_clients_bound
+            + self.dropped_prefix_bound
             + self.dropped_source
             + self.dropped_refused
             + self.dropped_shutdown
@@ -138,7 +159,7 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    pub(super) fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

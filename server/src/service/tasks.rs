@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::support::log::Chain;
+use crate::support::log::{Chain, tell};
 use crate::support::panics;
 
 /// What a background task or an exit action may return: nothing, a result, or never anything.
@@ -217,5 +217,5 @@ impl Tasks {
 
 /// A background task failed, and that does not end serving.
 pub(crate) fn log_failed(error: &BoxError) {
-    tracing::error!("a background task failed: {}", Chain(&**error));
+    tell(|| tracing::error!("a background task failed: {}", Chain(&**error)));
 }

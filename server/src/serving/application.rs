@@ -2,15 +2,15 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use postbox_protocol::{BoxError, Protocol};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{self, Heartbeat, InjectQueue, Report, Setup, WorkerShared};
+use crate::engine::{self, Heartbeat, InjectQueue, Report, Setup, SourceFilter, WorkerShared};
+use crate::handler::Handler;
 use crate::handler::context::Values;
-use crate::handler::{Admission, Handler};
 use crate::service::{ClientTasks, ServiceScope, Shared, WorkerState};
 
 /// What a server serves: a protocol and a handler, their types forgotten.
@@ -43,7 +43,6 @@ pub(crate) struct WorkerPlan {
 pub(crate) struct App<P, H> {
     pub(crate) protocol: Arc<P>,
     pub(crate) handler: Arc<H>,
-    pub(crate) admission: Option<Arc<Admission>>,
 }
 
 impl<P, H> Application for App<P, H>
@@ -68,12 +67,15 @@ where
             tasks: plan.tasks,
             draining: plan.draining,
             bound: worker.endpoint.local_addr(),
+            malformed: Mutex::default(),
         };
         let setup = Setup {
             transport: worker.endpoint.open()?,
+            endpoint: Arc::clone(&worker.endpoint),
             shared: Arc::new(shared),
             server: plan.shared.address(),
-            admission: self.admission.clone(),
+            admission: plan.shared.admission.subscribe(),
+            sources: own_sources(&plan.shared),
             context: plan.context,
             beat: plan.beat,
             report: plan.report,
@@ -85,4 +87,13 @@ where
             setup,
         )))
     }
+}
+
+/// What knows the server's own sockets, unless they are answered like others.
+fn own_sources(shared: &Shared) -> SourceFilter {
+    if shared.allows_own_source {
+        return SourceFilter::default();
+    }
+    let workers = shared.workers();
+    SourceFilter::new(workers.iter().map(|worker| &worker.endpoint))
 }

@@ -10,6 +10,7 @@ use tokio::time::timeout_at;
 
 use crate::engine::InjectQueue;
 use crate::service::{ClientTasks, Drain, Shared};
+use crate::support::log::tell;
 
 /// Waits until a drain is asked for, and then until it is over.
 pub(super) async fn drained(
@@ -51,9 +52,6 @@ pub(super) async fn drained(
         }
     }
     let (handlers, tasks) = (shared.totals.clients(), shared.totals.tasks());
-    tracing::warn!(
-        handlers,
-        tasks,
-        "the drain's deadline has come: shutting down"
-    );
+    let text = "the drain's deadline has come: shutting down";
+    tell(|| tracing::warn!(handlers, tasks, "{text}"));
 }

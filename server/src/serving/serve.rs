@@ -21,6 +21,8 @@ use crate::handler::context::{Values, in_context};
 use crate::service::{
     Claim, ClientTasks, ExitActions, Phase, ServerHandle, ServiceScope, Shared, Tasks, log_failed,
 };
+use crate::support::log::tell;
+use crate::support::log::tell;
 use crate::support::{clock, panics};
 
 /// What comes last, in this order. Every worker has a share in it: where no runtime is left to see
@@ -206,7 +208,7 @@ impl Started {
                 inject: Arc::clone(&inject),
                 context: context.clone(),
                 beat: Arc::clone(&beat),
-                report: Report::new(Arc::clone(&stop.closed_told)),
+                report: Report::new(worker.endpoint.local_addr(), Arc::clone(&stop.closed_told)),
                 started,
                 drained,
             };
@@ -317,11 +319,14 @@ impl Started {
         shared.tasks_cancelled.add_shared(tasks as u64);
         let handlers = shared.handlers_cancelled() - handlers;
         if handlers > 0 || tasks > 0 {
-            tracing::warn!(
-                handlers,
-                tasks,
-                "cut by the shutdown, after a grace of {grace:?}"
-            );
+            let line = || {
+                tracing::warn!(
+                    handlers,
+                    tasks,
+                    "cut by the shutdown, after a grace of {grace:?}"
+                );
+            };
+            tell(line);
         }
         result
     }

@@ -1,5 +1,6 @@
-//! Lines of the log: how errors and panics are told, and how often.
+//! Lines of the log: how errors and panics are told.
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::fmt::{self, Write};
 use std::iter::successors;
@@ -7,7 +8,31 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::panics;
+use super::{Throttle, panics};
+
+/// Writes a line of the log. What takes it is the user's: a panic of it is no reason to end
+/// anything, and there is nowhere else to tell it.
+pub(crate) fn tell(line: impl FnOnce()) {
+    let _ = panics::catch(line);
+}
+
+/// Writes a line that has no worker which would limit it: one a second on each thread, at most,
+/// with how many were left out.
+pub(crate) fn tell_elsewhere(line: impl FnOnce(u64)) {
+    thread_local! {
+        static LIMIT: RefCell<Throttle<()>> = const { RefCell::new(Throttle::NEW) };
+    }
+    // Of the system, since a runtime's clock is not to be had everywhere.
+    let now = Instant::from_std(std::time::Instant::now());
+    let pass = |limit: &RefCell<Throttle<()>>| {
+        let pause = Duration::from_secs(1);
+        limit.borrow_mut().pass(now, pause, 1, ())
+    };
+    // Where the thread ends there is no limit any more.
+    if let Some(times) = LIMIT.try_with(pass).unwrap_or(Some(1)) {
+        tell(|| line(times - 1));
+    }
+}
 
 /// An error and its causes, in one line of the log.
 ///
@@ -77,43 +102,11 @@ impl Write for Line<'_, '_> {
     }
 }
 
-/// Lets one message through each second, and counts the others.
-#[derive(Debug, Default)]
-pub(crate) struct Throttle {
-    last: Option<Instant>,
-    suppressed: u64,
-}
-
-impl Throttle {
-    const PAUSE: Duration = Duration::from_secs(1);
-
-    /// Whether to log now, and how many messages were suppressed before.
-    pub(crate) fn pass(&mut self, now: Instant) -> Option<u64> {
-        if self
-            .last
-            .is_some_and(|last| now.duration_since(last) < Self::PAUSE)
-        {
-            self.suppressed += 1;
-            return None;
-        }
-        self.last = Some(now);
-        Some(std::mem::take(&mut self.suppressed))
-    }
-}
-
 /// An error and its causes. A user's chain of them may have no end.
 pub(crate) fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     successors(Some(error), |&error| error.source()).take(LINE)
-}
-
-/// Whether an error or one of its causes is of some kind.
-pub(crate) fn any_cause(
-    error: &(dyn Error + 'static),
-    is: fn(&(dyn Error + 'static)) -> bool,
-) -> bool {
-    panics::catch(|| causes(error).any(is)).unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -210,19 +203,5 @@ mod tests {
             Chain(&Rude).to_string(),
             "half (its text panicked: no\\nmanners)"
         );
-    }
-
-    #[test]
-    fn h11_repeated_messages_pass_once_a_second_and_the_others_are_counted() {
-        let start = Instant::now();
-        let at = |millis| start + Duration::from_millis(millis);
-        let mut throttle = Throttle::default();
-        assert_eq!(throttle.pass(at(0)), Some(0));
-        assert_eq!(throttle.pass(at(0)), None);
-        assert_eq!(throttle.pass(at(999)), None);
-        assert_eq!(throttle.pass(at(1000)), Some(2));
-        assert_eq!(throttle.pass(at(1999)), None);
-        assert_eq!(throttle.pass(at(5000)), Some(1));
-        assert_eq!(throttle.pass(at(7000)), Some(0));
     }
 }

@@ -4,5 +4,7 @@ pub(crate) mod clock;
 pub(crate) mod log;
 pub(crate) mod panics;
 mod thread_local;
+mod throttle;
 
 pub(crate) use thread_local::with_value;
+pub(crate) use throttle::Throttle;

@@ -4,8 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use socket2::Socket;
-
+use super::socket::ServerSocket;
 use super::{Capabilities, Transport};
 
 /// A bound address of a server, for one worker: a socket, or a place in a network in memory.
@@ -32,7 +31,7 @@ pub(crate) trait Endpoint: Send + Sync {
     fn drops(&self) -> Option<u64>;
 
     /// Its socket, if it has one.
-    fn socket(&self) -> Option<&Arc<Socket>> {
+    fn socket(&self) -> Option<&Arc<ServerSocket>> {
         None
     }
 }

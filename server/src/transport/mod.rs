@@ -14,6 +14,9 @@
 
 mod batch;
 mod endpoint;
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
+mod hearing;
+mod host;
 mod memory;
 mod plain;
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
@@ -34,11 +37,12 @@ use std::task::{Context, Poll};
 
 pub(crate) use batch::{Meta, RecvBatch};
 pub(crate) use endpoint::Endpoint;
-pub use memory::{MemoryNetwork, MemorySocket};
+pub(crate) use host::host_addresses;
+pub use memory::{Conditions, MemoryNetwork, MemorySocket, NetworkStats};
 pub(crate) use plain::PlainEndpoint;
 pub use socket::SocketOptions;
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
-pub(crate) use udp::UdpEndpoint;
+pub(crate) use udp::{COALESCED_LEN, UdpEndpoint};
 
 /// The largest UDP payload over IPv4: 65,535 - 20 (IP header) - 8 (UDP header), RFC 791 and RFC
 /// 768.
@@ -80,6 +84,11 @@ pub(crate) trait Transport: Send {
         datagrams: &[Outgoing],
     ) -> Poll<Sent>;
 
+    /// Whether the socket asks for ICMP errors.
+    fn hears_icmp(&self) -> bool {
+        false
+    }
+
     /// What ICMP said of datagrams that had left: whom they were for, and why they did not arrive.
     /// Unless `look`, only what other calls have met.
     fn take_icmp_errors(&mut self, look: bool) -> Vec<(SocketAddr, io::Error)> {
@@ -98,6 +107,22 @@ pub(crate) struct LocalAddr {
     /// The interface that an answer has to leave through; 0 lets the kernel choose. Kept where an
     /// address means nothing without it: link-local and multicast IPv6.
     pub(crate) interface: u32,
+}
+
+/// The address that was asked, of a socket that is bound to this one. `None` where the transport
+/// cannot tell.
+pub(crate) fn local_addr(local: &Option<LocalAddr>, bound: SocketAddr) -> Option<SocketAddr> {
+    match local {
+        Some(local) => {
+            let mut addr = SocketAddr::new(local.asked, bound.port());
+            if let SocketAddr::V6(addr) = &mut addr {
+                addr.set_scope_id(local.interface); // where it means nothing without
+            }
+            Some(addr)
+        }
+        None if bound.ip().is_unspecified() => None,
+        None => Some(bound),
+    }
 }
 
 /// One datagram to send: a range of the bytes handed to [`Transport::poll_send`].

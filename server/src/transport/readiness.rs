@@ -8,10 +8,10 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::socket::ServerSocket;
 use super::{Meta, RecvBatch};
 
 /// Batches of some size in a row after which the socket is no longer watched. Watching it again
@@ -24,9 +24,14 @@ const BUSY_PART: usize = 4;
 /// A socket, as the runtime watches it.
 #[derive(Debug)]
 pub(super) struct Readiness {
-    socket: Arc<Socket>,
+    socket: Arc<ServerSocket>,
     /// `None` under full load, or after watching it failed.
-    watched: Option<AsyncFd<Arc<Socket>>>,
+    watched: Option<AsyncFd<Arc<ServerSocket>>>,
+    /// The runtime also tells of errors in the socket's queue, as if a datagram had come. Of itself
+    /// it wakes nobody for them.
+    for_errors: bool,
+    /// The user has shut the socket down: the runtime tells of that for ever.
+    is_shut: bool,
     /// The runtime also watches for room to send. Only since that was needed: a socket watched for
     /// both wakes the runtime each time the kernel has finished with a datagram.
     for_room: bool,
@@ -41,10 +46,12 @@ pub(super) struct Readiness {
 
 impl Readiness {
     /// Watches a socket; needs a tokio runtime with IO enabled.
-    pub(super) fn new(socket: Arc<Socket>) -> io::Result<Self> {
+    pub(super) fn new(socket: Arc<ServerSocket>, for_errors: bool) -> io::Result<Self> {
         let mut readiness = Self {
             socket,
             watched: None,
+            for_errors,
+            is_shut: false,
             for_room: false,
             send_waits: false,
             more_expected: false,
@@ -55,15 +62,17 @@ impl Readiness {
     }
 
     /// Registers the socket with the runtime, which tells of what is already there.
-    fn watch(&mut self) -> io::Result<&AsyncFd<Arc<Socket>>> {
+    fn watch(&mut self) -> io::Result<&AsyncFd<Arc<ServerSocket>>> {
         self.watched = None; // a socket cannot be registered twice
-        let interest = if self.for_room {
-            Interest::READABLE | Interest::WRITABLE
-        } else {
-            Interest::READABLE
-        };
+        let mut interest = Interest::READABLE;
+        if self.for_room {
+            interest |= Interest::WRITABLE;
+        }
+        if self.for_errors {
+            interest |= Interest::PRIORITY;
+        }
         // Deprecated in tokio 1.54 for its `unsafe` successor, which earlier versions lack. What
-        // that asks for holds: an Arc<Socket> keeps its one descriptor open.
+        // that asks for holds: an Arc<ServerSocket> keeps its one descriptor open.
         #[allow(deprecated)]
         let watched = AsyncFd::with_interest(Arc::clone(&self.socket), interest)?;
         self.busy_rounds = 0;
@@ -81,7 +90,10 @@ impl Readiness {
         };
         // Cleared before the receive that may empty the socket: what comes later is a new event.
         // What this receive leaves is remembered in `more_expected`.
-        ready!(watched.poll_read_ready(cx))?.clear_ready();
+        let mut guard = ready!(watched.poll_read_ready(cx))?;
+        let is_closed = guard.ready().is_read_closed();
+        guard.clear_ready();
+        self.is_shut = is_closed;
         Poll::Ready(Ok(()))
     }
 
@@ -101,9 +113,13 @@ impl Readiness {
         waited
     }
 
-    /// A receive found nothing.
-    pub(super) fn emptied(&mut self) {
+    /// A receive found nothing, which is an error if the socket is shut: waiting would not end.
+    pub(super) fn emptied(&mut self) -> io::Result<()> {
         self.more_expected = false;
+        if self.is_shut {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        Ok(())
     }
 
     /// A receive failed: nothing tells whether there is more.
@@ -133,7 +149,15 @@ impl Readiness {
         let watched = self.watched.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         let room = watched.poll_write_ready(cx);
         self.send_waits = room.is_pending();
-        ready!(room)?.clear_ready();
+        let mut guard = ready!(room)?;
+        let is_closed = guard.ready().is_write_closed();
+        guard.clear_ready();
+        if is_closed {
+            // The runtime takes an error on the socket for its end, and never takes that back: it
+            // would tell of room for ever. A new registration knows nothing of it.
+            drop(guard);
+            self.watched = None;
+        }
         Poll::Ready(Ok(()))
     }
 

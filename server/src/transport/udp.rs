@@ -7,51 +7,52 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use socket2::Socket;
-
+use super::hearing::{Hearing, IcmpErrors};
 use super::readiness::Readiness;
 use super::segmentation::Segmentation;
-use super::socket::{capacity, kernel_drops};
+use super::socket::{ServerSocket, capacity, kernel_drops};
 use super::sys::{self, BatchSendError, Receiver, RecvFields, Sender};
 use super::{Capabilities, Endpoint, LocalAddr, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
 
 /// The buffer that a coalesced receive needs: the kernel joins datagrams up to this many bytes,
 /// and cuts what does not fit.
-const COALESCED_LEN: usize = 65_535;
+pub(crate) const COALESCED_LEN: usize = 65_535;
 
-/// Batches in a row that may turn out to hold nothing for this socket before others get a turn.
+/// Receives in a row that may bring nothing for this socket, or fail, before others get a turn.
 const EMPTY_ROUNDS: usize = 16;
 
-/// Errors taken from a socket's queue in one go, and kept until they are asked for. More than fit
-/// into the default receive buffer.
+/// Errors taken from a socket's queue in one go, and kept until they are asked for.
 const MAX_COLLECTED: usize = 1024;
 
-/// How often a send is tried again that an ICMP error may have failed. Each attempt meets one; more
-/// only come if they arrive in between.
+/// How often a send is tried again that an earlier datagram's error may have failed. Each attempt
+/// meets one; more only come if they arrive in between.
 const MAX_TRIES: usize = 8;
 
 /// A bound UDP socket, served with batched system calls.
 #[derive(Debug)]
 pub(crate) struct UdpEndpoint {
-    socket: Arc<Socket>,
+    socket: Arc<ServerSocket>,
     local_addr: SocketAddr,
     /// Passes over what was sent to a broadcast or multicast address: see
     /// [`UdpTransport::unicast_only`].
     unicast_only: bool,
     /// Let the kernel coalesce and segment: asked for, and not refused so far.
     offloads: Arc<AtomicBool>,
+    icmp_errors: Arc<IcmpErrors>,
 }
 
 impl UdpEndpoint {
     /// Takes a bound socket. All but one of a group are `unicast_only`.
     pub(crate) fn new(
-        socket: Socket,
+        socket: ServerSocket,
         local_addr: SocketAddr,
         unicast_only: bool,
         offloads: bool,
     ) -> Self {
+        let socket = Arc::new(socket);
         Self {
-            socket: Arc::new(socket),
+            icmp_errors: IcmpErrors::new(Arc::clone(&socket)),
+            socket,
             local_addr,
             unicast_only,
             offloads: Arc::new(AtomicBool::new(offloads)),
@@ -66,7 +67,9 @@ impl Endpoint for UdpEndpoint {
 
     fn open(&self) -> io::Result<Box<dyn Transport>> {
         let (socket, offloads) = (Arc::clone(&self.socket), Arc::clone(&self.offloads));
+        let hearing = self.icmp_errors.hear()?;
         let mut transport = UdpTransport::new(socket, offloads)?;
+        transport.hearing = Some(hearing);
         transport.unicast_only = self.unicast_only;
         Ok(Box::new(transport))
     }
@@ -84,7 +87,7 @@ impl Endpoint for UdpEndpoint {
         kernel_drops(&self.socket)
     }
 
-    fn socket(&self) -> Option<&Arc<Socket>> {
+    fn socket(&self) -> Option<&Arc<ServerSocket>> {
         Some(&self.socket)
     }
 }
@@ -92,7 +95,7 @@ impl Endpoint for UdpEndpoint {
 /// A UDP socket with batched system calls.
 #[derive(Debug)]
 pub(super) struct UdpTransport {
-    socket: Arc<Socket>,
+    socket: Arc<ServerSocket>,
     readiness: Readiness,
     wanted: RecvFields,
     /// The kernel hands what was sent to a broadcast or multicast address to every socket of a
@@ -101,9 +104,14 @@ pub(super) struct UdpTransport {
     /// such datagrams.
     pub(super) unicast_only: bool,
     offloads: Arc<AtomicBool>,
-    icmp_errors: bool,
+    /// The socket has a queue of errors, which count against its receive buffer: left alone they
+    /// make it deaf.
+    queues_errors: bool,
+    hearing: Option<Hearing>,
     /// What ICMP said, until the receive loop asks.
     refused: Vec<(SocketAddr, io::Error)>,
+    /// Why a receive failed before another brought datagrams, which go first.
+    failed: Option<io::Error>,
     receiver: Receiver,
     sender: Sender,
     /// The largest segments that may be sent as runs; 0: none.
@@ -116,7 +124,7 @@ impl UdpTransport {
     ///
     /// With `offloads`, datagrams may arrive coalesced if the batch's buffers hold 65,535 bytes,
     /// and runs of answers leave as one message.
-    pub(super) fn new(socket: Arc<Socket>, offloads: Arc<AtomicBool>) -> io::Result<Self> {
+    pub(super) fn new(socket: Arc<ServerSocket>, offloads: Arc<AtomicBool>) -> io::Result<Self> {
         let local = socket
             .local_addr()?
             .as_socket()
@@ -127,6 +135,10 @@ impl UdpTransport {
             sys::set_pktinfo(socket.as_fd(), v4, local.is_ipv6())?;
         }
         let segments = offloads.load(Ordering::Relaxed);
+        let queues_errors = sys::tells_errors(socket.as_fd()).contains(&true);
+        if queues_errors {
+            sys::wake_for_errors(socket.as_fd())?;
+        }
         Ok(Self {
             wanted: RecvFields {
                 local: wildcard,
@@ -135,13 +147,15 @@ impl UdpTransport {
             },
             unicast_only: false,
             offloads,
-            icmp_errors: sys::tells_errors(socket.as_fd()),
+            queues_errors,
+            hearing: None,
             refused: Vec::new(),
+            failed: None,
             receiver: Receiver::new(0),
             sender: Sender::new(SEND_BATCH),
             segment_limit: if segments { usize::from(u16::MAX) } else { 0 },
             segmentation: Segmentation::default(),
-            readiness: Readiness::new(Arc::clone(&socket))?,
+            readiness: Readiness::new(Arc::clone(&socket), queues_errors)?,
             socket,
         })
     }
@@ -169,7 +183,9 @@ impl UdpTransport {
         if self.receiver.slots() != batch.slots() {
             self.receiver = Receiver::new(batch.slots());
         }
+        // One that the user made comes back as it was, also what it holds: there the user chooses.
         if !self.wanted.segment
+            && !self.socket.is_given()
             && self.offloads.load(Ordering::Relaxed)
             && batch.buffer_len() >= COALESCED_LEN
         {
@@ -191,22 +207,29 @@ impl UdpTransport {
         self.segment_limit
     }
 
-    /// Empties the queue of ICMP errors, and tells whether there were any.
-    ///
-    /// They count against the receive buffer: left alone they would make the socket deaf.
+    /// Empties the queue of errors, and tells whether any of them was about an earlier datagram.
+    /// While there are more, the kernel tells of them again.
     fn collect_errors(&mut self) -> bool {
         let mut any = false;
         for _ in 0..MAX_COLLECTED {
             let next = self
-                .icmp_errors
+                .queues_errors
                 .then(|| sys::next_error(self.socket.as_fd()));
             let Some(error) = next.flatten() else { break };
-            any = true;
+            any |= error.is_some();
             if self.refused.len() < MAX_COLLECTED {
                 self.refused.extend(error);
             }
         }
         any
+    }
+
+    /// Nothing is there now. What failed before that is told first.
+    fn nothing(&mut self) -> Poll<io::Result<()>> {
+        match self.failed.take() {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -214,8 +237,17 @@ impl Transport for UdpTransport {
     fn poll_recv(&mut self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<()>> {
         batch.clear();
         self.prepare(batch);
+        if self.failed.is_some() {
+            return self.nothing();
+        }
         for _ in 0..EMPTY_ROUNDS {
-            ready!(self.readiness.poll_readable(cx))?;
+            match self.readiness.poll_readable(cx) {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending => return self.nothing(),
+            }
+            if self.queues_errors {
+                self.collect_errors(); // also those that fail no receive
+            }
             match self.receive(batch) {
                 Ok(()) => {
                     let waited = self.readiness.received(batch);
@@ -223,16 +255,18 @@ impl Transport for UdpTransport {
                         Segmentation::answering(batch.metas(), batch.holds_a_part(1), waited);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.readiness.emptied();
+                    self.readiness.emptied()?;
                     continue;
                 }
                 Err(error) => {
+                    // An earlier datagram's error is told once, in place of what is there: so
+                    // that is received before anybody pauses for this. What ICMP says where it was
+                    // asked for is no failure to receive.
                     self.readiness.failed();
-                    // What ICMP says is about answers, and no failure to receive.
-                    if self.collect_errors() {
-                        continue;
+                    if !self.collect_errors() {
+                        self.failed = Some(error);
                     }
-                    return Poll::Ready(Err(error));
+                    continue;
                 }
             }
             if self.unicast_only {
@@ -243,7 +277,7 @@ impl Transport for UdpTransport {
             }
         }
         cx.waker().wake_by_ref();
-        Poll::Pending
+        self.nothing()
     }
 
     fn look(&mut self) -> usize {
@@ -286,6 +320,9 @@ impl Transport for UdpTransport {
                         return Poll::Ready(Sent::Failed(error));
                     }
                 }
+                // The kernel tells an earlier datagram's error once, and has not sent this one. What
+                // fails again is its own.
+                _ if tries < MAX_TRIES && (self.collect_errors() || tries == 0) => tries += 1,
                 // The device cannot do it: never again.
                 (Some(libc::EIO), Some(_)) => {
                     limit_before.get_or_insert(limit);
@@ -297,13 +334,6 @@ impl Transport for UdpTransport {
                     limit_before.get_or_insert(limit);
                     self.segment_limit = segment - 1;
                 }
-                (Some(code), _)
-                    if may_be_of_another(code)
-                        && tries < MAX_TRIES
-                        && (self.collect_errors() || tries == 0) =>
-                {
-                    tries += 1;
-                }
                 _ => {
                     if let Some(limit) = limit_before {
                         self.segment_limit = limit; // sent singly it failed too
@@ -312,6 +342,10 @@ impl Transport for UdpTransport {
                 }
             }
         }
+    }
+
+    fn hears_icmp(&self) -> bool {
+        self.queues_errors
     }
 
     fn take_icmp_errors(&mut self, look: bool) -> Vec<(SocketAddr, io::Error)> {
@@ -329,22 +363,4 @@ impl Transport for UdpTransport {
 fn is_for_many(local: &LocalAddr) -> bool {
     let asked = local.asked.to_canonical();
     asked.is_multicast() || (asked.is_ipv4() && local.reply_from != Some(local.asked))
-}
-
-/// Whether a send may have failed for an ICMP error that an earlier datagram caused, to
-/// whomever. The kernel reports it once, and has not sent this one.
-fn may_be_of_another(code: i32) -> bool {
-    matches!(
-        code,
-        libc::ECONNREFUSED
-            | libc::EHOSTUNREACH
-            | libc::ENETUNREACH
-            | libc::EHOSTDOWN
-            | libc::ENONET
-            | libc::EMSGSIZE
-            | libc::EPROTO
-            | libc::EACCES
-            | libc::ENOPROTOOPT
-            | libc::EOPNOTSUPP
-    )
 }

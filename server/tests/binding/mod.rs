@@ -1,9 +1,10 @@
-//! Where a server is bound, and with how many sockets: V1 and V9.
+//! Where a server is bound, and with how many sockets: V1, V9 and L10.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 mod addresses;
 mod failures;
-mod root;
+mod limits;
+pub(crate) mod root;
 mod shared_ports;
 mod workers;
 

@@ -17,12 +17,14 @@ pub struct Record {
 }
 
 /// Collects what the code under test logs, from INFO up. Debug records are kept apart, and so are
-/// those of handlers that hold their worker: on a machine that does much else, any handler may seem
-/// to. And those of what a shutdown has cut, since most tests with handlers that wait end so.
+/// those of lost datagrams (L11), which have a `count`, and those of handlers that hold their worker:
+/// on a machine that does much else, the kernel may drop some, and any handler may seem to. And those
+/// of what a shutdown has cut, since most tests with handlers that wait end so.
 #[derive(Clone, Default)]
 pub struct Logs {
     records: Arc<Mutex<Vec<Record>>>,
     debug: Arc<Mutex<Vec<Record>>>,
+    lost: Arc<Mutex<Vec<Record>>>,
     held: Arc<Mutex<Vec<Record>>>,
     cut: Arc<Mutex<Vec<Record>>>,
     added: Arc<tokio::sync::Notify>,
@@ -50,6 +52,16 @@ impl Logs {
     /// Takes the records of what shutdowns have cut.
     pub fn take_cut(&self) -> Vec<Record> {
         std::mem::take(&mut self.cut.lock().unwrap())
+    }
+
+    /// Takes the records of lost datagrams so far, at whatever level. They never fail a test.
+    pub fn take_lost(&self) -> Vec<Record> {
+        std::mem::take(&mut self.lost.lock().unwrap())
+    }
+
+    /// Waits for so many records of lost datagrams, and takes all that are there then.
+    pub async fn wait_for_lost(&self, count: usize) -> Vec<Record> {
+        self.wait_in(&self.lost, count).await
     }
 
     /// Waits for `count` records and takes all that are there then.
@@ -91,7 +103,9 @@ impl Subscriber for Logs {
             fields: String::new(),
         };
         event.record(&mut Fields(&mut record));
-        let list = if record.level > Level::INFO {
+        let list = if record.fields.contains("count=") {
+            &self.lost
+        } else if record.level > Level::INFO {
             &self.debug
         } else if record.message.starts_with("a handler has held its worker") {
             &self.held

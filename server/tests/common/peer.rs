@@ -102,3 +102,17 @@ impl Peer {
         }
     }
 }
+
+/// Another program's socket on the server's port, which it shares.
+pub fn sharing(addr: SocketAddr) -> std::net::UdpSocket {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(addr),
+        socket2::Type::DGRAM,
+        None,
+    );
+    let socket = socket.unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket.bind(&addr.into()).unwrap();
+    socket.set_read_timeout(Some(HANG)).unwrap();
+    socket.into()
+}

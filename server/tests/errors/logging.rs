@@ -47,26 +47,25 @@ impl Drop for Goodbye {
 
 contract! {
     on memory;
-    async fn v7_a_flush_whose_worker_ends_in_a_logger_is_told(world: World) {
+    async fn v7_a_flush_whose_worker_dies_as_it_sends_is_told(world: World) {
         let (builder, mut taken) = pushing();
         let server = world.serve(builder).await;
         let (_good, to_good) = pushed(&world, &server, &mut taken).await;
         let (bad, to_bad) = pushed(&world, &server, &mut taken).await;
-        world.network.fail_sends(bad.addr(), Some(refused));
+        world.network.fail_sends(bad.addr(), Some(|| panic!("in the transport")));
         world.network.block_sends(server.addr, true);
-        to_good.send("first".into()).await.unwrap();
+        for _ in 0..64 {
+            to_good.send("the first batch".into()).await.unwrap();
+        }
         let mut flushed = pin!(to_good.flush());
         begin(&mut flushed).await;
         to_bad.send("lost".into()).await.unwrap();
         let mut not_flushed = pin!(to_bad.flush());
         begin(&mut not_flushed).await;
-        world.logs.hook(|| panic!("in a logger"));
         world.network.block_sends(server.addr, false);
         flushed.await.unwrap(); // it has left
         assert!(matches!(not_flushed.await, Err(FlushError::Closed)));
         assert!(server.serving.await.unwrap().is_err());
-        world.logs.hook(|| {});
-        world.logs.take();
     }
 }
 
@@ -106,8 +105,8 @@ fn h14_a_logger_of_a_server_within_a_handler_has_none_of_its_values() {
         let peer = world.peer(outer.addr).await;
         assert_eq!(peer.ask("hello").await, "from the logger");
         assert_eq!(peer.recv_text().await, "the handler's");
-        world.logs.take();
         outer.stop().await.unwrap();
+        world.logs.take();
     });
 }
 
@@ -144,8 +143,8 @@ fn v7_a_server_that_ends_in_a_logger_within_a_handler_takes_none_of_its_answers(
         let peer = world.peer(outer.addr).await;
         assert_eq!(peer.ask("hello").await, "before");
         assert_eq!(peer.recv_text().await, "after");
-        world.logs.take();
         outer.stop().await.unwrap();
+        world.logs.take();
     });
 }
 
@@ -184,8 +183,8 @@ paused! {
             assert_eq!(good.recv_text().await, text);
         }
         tokio::time::sleep(Duration::from_secs(3600)).await; // nor does it keep the worker awake
-        world.logs.take();
         server.stop().await.unwrap();
+        world.logs.take();
     }
 
     async fn v4_what_a_logger_sends_while_the_last_answers_leave_leaves_too(world: World) {
@@ -210,7 +209,7 @@ paused! {
         world.logs.hook(move || drop(to_good.try_send("from the logger".into())));
         server.handle.shutdown().await;
         assert_eq!(good.recv_text().await, "from the logger");
-        world.logs.take();
         server.stop().await.unwrap();
+        world.logs.take();
     }
 }

@@ -3,9 +3,13 @@
 
 mod full;
 mod logging;
+mod machine;
 mod receiving;
 mod refused;
+#[cfg(target_os = "linux")]
+mod root;
 mod sending;
+mod unreachable;
 
 use std::io;
 

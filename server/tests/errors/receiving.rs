@@ -31,6 +31,7 @@ contract! {
         let records = world.logs.take();
         assert!(!records.is_empty());
         server.stop().await.unwrap();
+        world.logs.take();
     }
 
     on memory;
@@ -42,8 +43,8 @@ contract! {
             assert_eq!(peer.ask("goes on").await, "goes on");
         }
         server.stats_where(|stats| stats.receive_errors == 3).await;
-        world.logs.take();
         server.stop().await.unwrap();
+        world.logs.take();
     }
 }
 
@@ -98,8 +99,25 @@ paused! {
         let begin = Instant::now();
         assert_eq!(peer.ask("x").await, "x");
         assert_eq!(begin.elapsed(), Duration::ZERO);
+        server.stop().await.unwrap();
+        world.logs.take();
+    }
+
+    /// As ICMP errors do on a socket that its user has connected.
+    async fn v7_errors_that_come_one_by_one_hold_up_nothing(world: World) {
+        let server = world.serve(echo()).await;
+        let peer = world.peer(server.addr).await;
+        let begin = Instant::now();
+        for count in 1..=20 {
+            // After each of them the socket works: it tells that nothing is there.
+            world.network.fail_receives(server.addr, 1, || io::ErrorKind::HostUnreachable.into());
+            server.stats_where(|stats| stats.receive_errors == count).await;
+        }
+        assert_eq!(peer.ask("x").await, "x");
+        assert_eq!(begin.elapsed(), Duration::ZERO);
         world.logs.take();
         server.stop().await.unwrap();
+        world.logs.take(); // what was left out
     }
 
     async fn v7_receive_errors_are_logged_once_a_second_with_the_number_of_others(world: World) {
@@ -134,7 +152,7 @@ paused! {
         world.network.fail_receives(server.addr, 1_000, || io::ErrorKind::OutOfMemory.into());
         assert_eq!(peer.recv_text().await, "awake");
         assert_eq!(begin.elapsed().as_millis(), 100);
-        world.logs.take();
         server.stop().await.unwrap();
+        world.logs.take();
     }
 }

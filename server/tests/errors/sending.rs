@@ -29,6 +29,7 @@ contract! {
         }
         world.logs.wait_for(1).await;
         server.stop().await.unwrap();
+        world.logs.take();
     }
 
     on memory;
@@ -45,6 +46,7 @@ contract! {
         assert_eq!((stats.sent, stats.send_errors), (0, 3));
         world.logs.wait_for(1).await;
         server.stop().await.unwrap();
+        world.logs.take();
     }
 
     on memory;
@@ -73,8 +75,8 @@ contract! {
         to_bad.send("kept".into()).await.unwrap();
         to_bad.flush().await.unwrap();
         assert_eq!(bad.recv_text().await, "kept");
-        world.logs.take();
         server.stop().await.unwrap();
+        world.logs.take();
     }
 
     on memory;
@@ -119,8 +121,8 @@ contract! {
         }
         let stats = server.handle.stats();
         assert_eq!((stats.sent, stats.send_errors), (100, 200));
-        world.logs.take();
         server.stop().await.unwrap();
+        world.logs.take();
     }
 
     on memory;
@@ -266,6 +268,22 @@ contract! {
     }
 
     on udp;
+    async fn v7_what_icmp_says_is_told_while_nothing_else_happens(world: World) {
+        let (builder, mut taken) = pushing();
+        let server = world.serve(builder.icmp_errors(true)).await;
+        let (gone, to_gone) = pushed(&world, &server, &mut taken).await;
+        let addr = gone.addr().to_string();
+        drop(gone);
+        // Nothing is sent after this one, and nothing is received.
+        to_gone.send("to nobody".into()).await.unwrap();
+        let records = world.logs.wait_for(1).await;
+        assert!(records[0].fields.contains(&addr), "{records:?}");
+        let stats = server.handle.stats();
+        assert_eq!((stats.send_errors, stats.receive_errors, stats.sent), (1, 0, 1));
+        server.stop().await.unwrap();
+    }
+
+    on udp;
     /// The worker meets the error while it looks for more, and has nothing else to do.
     async fn v7_what_a_logger_sends_about_a_client_that_has_gone_leaves_at_once(world: World) {
         for attempt in 0.. {
@@ -328,5 +346,6 @@ paused! {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         server.stop().await.unwrap();
+        assert_eq!(world.logs.take()[0].message, "send failed: 99 more");
     }
 }

@@ -214,6 +214,33 @@ contract! {
     }
 
     on memory;
+    async fn l6_each_of_coalesced_datagrams_is_asked_about_in_a_conversation_too(world: World) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let builder = raw_server(|client, mut requests| async move {
+            loop {
+                client.send(requests.recv().await?).await?;
+            }
+        });
+        let builder = builder.admit(move |incoming| {
+            let mut seen = seen.lock().unwrap();
+            seen.push((incoming.len(), incoming.has_handler()));
+            seen.len() % 3 != 0
+        });
+        let server = world.serve(builder).await;
+        let peer = world.peer(server.addr).await;
+        world.network.send_coalesced(peer.addr(), b"aabbccd", 2, server.addr);
+        for text in ["aa", "bb", "d"] {
+            assert_eq!(peer.recv_text().await, text);
+        }
+        let told = [(2, false), (2, true), (2, true), (1, true)];
+        assert_eq!(*asked.lock().unwrap(), told);
+        let stats = server.settled(4).await;
+        assert_eq!((stats.handed_out, stats.dropped_refused), (3, 1));
+        server.handle.shutdown().await;
+    }
+
+    on memory;
     async fn v4_from_its_start_coalesced_datagrams_are_neither_received_nor_start_a_handler(world: World) {
         // The first handler ends in the shutdown that it began, the second goes on receiving.
         for goes_on in [false, true] {

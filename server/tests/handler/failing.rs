@@ -57,7 +57,7 @@ async fn is_logged(world: World, builder: ServerBuilder, message: &str) {
     let expected = Record {
         level: Level::ERROR,
         message: message.into(),
-        fields: format!("client={} ", peer.addr()),
+        fields: format!("client={} suppressed=0 ", peer.addr()),
     };
     assert_eq!(world.logs.take(), [expected]);
     assert_eq!(server.handle.stats().handlers_failed, 1);
@@ -81,21 +81,8 @@ contract! {
         is_logged(world.clone(), fails_with(error), "handler failed: the outbox is full").await;
         let crash = || RecvError::Crashed { message: "no idea".into() };
         let error = move || Outer("it failed", crash().into()).into();
-        let message = "handler failed: it failed: the protocol panicked while decoding: no idea";
+        let message = "protocol crashed: it failed: the protocol panicked while decoding: no idea";
         is_logged(world, fails_with(error), message).await;
-    }
-
-    async fn h11_every_failure_is_logged_also_of_handlers_at_once(world: World) {
-        let server = world.serve(fails_with(|| "it failed".into())).await;
-        let mut clients = Vec::new();
-        for _ in 0..20 {
-            let peer = world.peer(server.addr).await;
-            peer.send("fail").await;
-            clients.push(format!("client={} ", peer.addr()));
-        }
-        let logged = world.logs.wait_for(20).await;
-        assert_eq!(logged.into_iter().map(|r| r.fields).collect::<Vec<_>>(), clients);
-        server.stop().await.unwrap();
     }
 
     async fn h11_an_error_that_panics_when_it_is_told_or_dropped_ends_nothing(world: World) {
@@ -107,7 +94,7 @@ contract! {
         let messages: Vec<_> = logged.iter().map(|record| &record.message[..]).collect();
         let expected = [
             "handler failed: (its text panicked: no manners)",
-            "handler panicked: nor when it leaves",
+            "handler panicked when dropped: nor when it leaves",
         ];
         assert_eq!(messages, expected);
         assert!(logged.iter().all(|record| record.fields.contains(&peer.addr().to_string())));
@@ -166,20 +153,15 @@ async fn is_one_warning(world: World, builder: ServerBuilder, message: &str) {
     let expected = Record {
         level: Level::WARN,
         message: message.into(),
-        fields: format!("client={} ", peer.addr()),
+        fields: format!("client={} suppressed=0 ", peer.addr()),
     };
     assert_eq!(world.logs.take(), [expected]);
-    // The others are not lost to those who want to know.
-    let debug = world.logs.take_debug();
-    assert_eq!(
-        debug
-            .iter()
-            .filter(|record| record.message == message)
-            .count(),
-        2
-    );
     assert_eq!(server.handle.stats().handlers_failed, 3);
     server.stop().await.unwrap();
+    // The others are not lost to those who want to know.
+    let debug = world.logs.take_debug();
+    let told = |text: &str| debug.iter().any(|record| record.message == text);
+    assert!(told(message) && told("handler ended by a closed server: 1 more"));
 }
 
 const CLOSED: &str = "closed: the handler has ended or the server is shutting down";
@@ -257,7 +239,7 @@ contract! {
         let expected = Record {
             level: Level::DEBUG,
             message: format!("handler ended by the shutdown: {CLOSED}"),
-            fields: format!("client={} ", peer.addr()),
+            fields: format!("client={} suppressed=0 ", peer.addr()),
         };
         assert!(told.contains(&expected), "{told:?}");
     }
@@ -342,7 +324,7 @@ paused! {
             assert_eq!(peer.ask("again").await, "again");
             let expected = Record {
                 level: Level::ERROR,
-                message: "handler failed: the other server's datagram is not a valid packet: \
+                message: "handler failed at a parse error: the other server's datagram is not a valid packet: \
                           received a malformed datagram: no number"
                     .into(),
                 fields: format!("client={} suppressed={suppressed} ", peer.addr()),

@@ -179,6 +179,24 @@ contract! {
 }
 
 paused! {
+    async fn h11_wakers_that_panic_are_told_once_a_second_with_the_number_of_others(world: World) {
+        let kept = Kept::default();
+        let server = serve(&world, &kept, Duration::MAX, true).await;
+        for _ in 0..20 {
+            let peer = world.peer(server.addr).await;
+            assert_eq!(peer.ask("waits").await, "waits");
+            peer.send("for it").await;
+        }
+        server.settled(40).await;
+        is_told(&world, &server).await;
+        tokio::time::sleep(Duration::from_millis(2_001)).await;
+        let records = world.logs.take();
+        assert_eq!(records.len(), 1, "{records:#?}");
+        assert_eq!(records[0].message, "a waker panicked: 19 more");
+        assert_eq!(records[0].fields, format!("bound={} suppressed=19 ", server.addr));
+        server.stop().await.unwrap();
+    }
+
     async fn h12_a_waker_that_panics_at_a_deadline_ends_no_worker(world: World) {
         let kept = Kept::default();
         let server = serve(&world, &kept, Duration::from_millis(20), true).await;

@@ -10,7 +10,9 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use postbox_server::{Client, Incoming, MemoryNetwork, ServerHandle};
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 
+use super::gated;
 use crate::common::*;
 use crate::{contract, paused};
 
@@ -84,11 +86,11 @@ contract! {
         for text in ["a", "b", "c"] {
             assert_eq!(peer.ask(text).await, text);
         }
-        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        assert_eq!(asked.load(Ordering::SeqCst), 3);
         server.stop().await.unwrap();
     }
 
-    async fn l6_the_admission_check_is_asked_for_each_datagram_without_a_handler(world: World) {
+    async fn l6_the_admission_check_is_asked_for_each_datagram_and_told_what_it_is(world: World) {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
         let builder = raw_server(|client, mut requests| async move {
@@ -98,17 +100,41 @@ contract! {
             Ok(())
         })
         .admit(move |incoming| {
-            seen.lock().unwrap().push(incoming.remote_addr());
+            let (remote, local) = (incoming.remote_addr(), incoming.local_addr());
+            let told = (remote, local, incoming.len(), incoming.has_handler());
+            seen.lock().unwrap().push(told);
             true
         });
         let server = world.serve(builder).await;
         let peer = world.peer(server.addr).await;
         for _ in 0..2 {
-            assert_eq!(peer.ask("one").await, "one");
-            assert_eq!(peer.ask("two").await, "two");
+            assert_eq!(peer.ask("first").await, "first");
+            assert_eq!(peer.ask("second").await, "second");
         }
-        // Not for the second of each conversation: that client has a handler.
-        assert_eq!(*asked.lock().unwrap(), [peer.addr(), peer.addr()]);
+        let (peer, local) = (peer.addr(), Some(server.addr));
+        let conversation = [(peer, local, 5, false), (peer, local, 6, true)];
+        assert_eq!(*asked.lock().unwrap(), [conversation, conversation].concat());
+        server.stop().await.unwrap();
+    }
+
+    async fn l6_what_is_refused_in_a_conversation_is_neither_received_nor_queued(world: World) {
+        let gate = Arc::new(Notify::new());
+        let builder = gated(&gate).admit(|incoming| !incoming.has_handler() || incoming.len() <= 3);
+        let server = world.serve(builder).await;
+        let peer = world.peer(server.addr).await;
+        assert_eq!(peer.ask("a long beginning").await, "a long beginning");
+        // Its handler is busy, then it waits in a receive.
+        peer.send("refused").await;
+        server.stats_where(|stats| stats.dropped_refused == 1).await;
+        peer.send("one").await;
+        server.queued(1).await;
+        gate.notify_one();
+        assert_eq!(peer.recv_text().await, "one");
+        peer.send("refused").await;
+        assert_eq!(peer.ask("two").await, "two");
+        assert_eq!(peer.ask("end").await, "end");
+        let stats = server.settled(6).await;
+        assert_eq!((stats.handed_out, stats.dropped_refused), (4, 2));
         server.stop().await.unwrap();
     }
 
@@ -170,11 +196,15 @@ contract! {
     }
 
     async fn l6_a_refusal_is_asked_before_the_bound_of_clients(world: World) {
-        let limits = postbox_server::Limits::default().clients(0);
-        let server = world.serve(echo().limits(limits).admit(|_| false)).await;
-        let peer = world.peer(server.addr).await;
+        let limits = postbox_server::Limits::default().clients(1);
+        let first = Mutex::new(true);
+        let builder = gated(&Arc::default()).limits(limits);
+        let builder = builder.admit(move |_| std::mem::take(&mut *first.lock().unwrap()));
+        let server = world.serve(builder.grace(std::time::Duration::ZERO)).await;
+        let (waiting, peer) = (world.peer(server.addr).await, world.peer(server.addr).await);
+        assert_eq!(waiting.ask("waits").await, "waits");
         peer.send("x").await;
-        let stats = server.settled(1).await;
+        let stats = server.settled(2).await;
         assert_eq!((stats.dropped_refused, stats.dropped_clients_bound), (1, 0));
         server.stop().await.unwrap();
     }
@@ -216,6 +246,7 @@ paused! {
         }
         assert_eq!(server.handle.stats().dropped_refused, 200);
         server.stop().await.unwrap();
+        assert_eq!(world.logs.take()[0].message, "the admission check panicked: 99 more");
     }
 }
 

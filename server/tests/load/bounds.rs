@@ -131,6 +131,7 @@ fn l1_the_defaults_are_what_the_documentation_says() {
     assert_eq!(limits.max_client_datagrams(), 64);
     assert_eq!(limits.max_client_bytes(), 256 * 1024);
     assert_eq!(limits.max_clients(), 65_536);
+    assert_eq!(limits.max_clients_per_prefix(), None);
     assert_eq!(limits.max_total_bytes(), 64 * 1024 * 1024);
     assert_eq!(limits.max_outbox_bytes(), 4 * 1024 * 1024);
 }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::time::Duration;
 
 use futures_core::Stream;
-use postbox_server::{Limits, RecvError};
+use postbox_server::{Limits, RecvError, WhenFull};
 use tokio::time::Instant;
 
 use crate::common::*;
@@ -105,6 +105,7 @@ paused! {
 
     async fn l8_forged_first_packets_do_not_hold_the_bound_of_clients_for_ever(world: World) {
         let limits = Limits::default().clients(1).idle(Some(Duration::from_secs(10)));
+        let limits = limits.when_full(WhenFull::Refuse); // else nobody waits that long
         let builder = raw_server(|client, mut requests| async move {
             client.send(requests.recv().await?).await?;
             match requests.recv().await {

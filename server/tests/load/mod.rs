@@ -1,4 +1,4 @@
-//! L1 to L8: what a server does under load and attack.
+//! L1 to L9: what a server does under load and attack.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 mod accounts;
@@ -8,9 +8,13 @@ mod bounds;
 mod bursts;
 mod costs;
 mod counters;
+mod evicted;
+mod eviction;
 mod idle;
 mod memory;
 mod outbox;
+mod own_source;
+mod parts;
 mod truncated;
 
 use std::sync::Arc;

@@ -99,6 +99,7 @@ contract! {
         server.stats_where(|stats| stats.client_tasks == 0).await;
         assert_eq!(peer.ask("again").await, "again");
         server.stop().await.unwrap();
+        world.logs.take(); // what was left out
     }
 
     async fn h18_over_their_bound_spawning_fails(world: World) {
@@ -249,6 +250,25 @@ contract! {
 }
 
 paused! {
+    async fn h11_tasks_of_clients_that_fail_are_one_line_a_second(world: World) {
+        let (builder, mut clients) = gives_clients();
+        let server = world.serve(builder).await;
+        let peer = world.peer(server.addr).await;
+        peer.ask("hello").await;
+        let spawner = clients.recv().await.unwrap().spawner();
+        for _ in 0..100 {
+            spawner.spawn(async { panic!("in a task") }).unwrap();
+        }
+        server.stats_where(|stats| stats.client_tasks == 0).await;
+        let logged = world.logs.take();
+        assert_eq!(logged.len(), 1, "{logged:?}");
+        assert_eq!(logged[0].message, "a client's task failed: panicked: in a task");
+        server.stop().await.unwrap();
+        let rest = world.logs.take();
+        assert_eq!(rest.len(), 1, "{rest:?}");
+        assert_eq!(rest[0].message, "a client's task failed: 99 more");
+    }
+
     /// The grace is one for handlers and tasks: a task gets what the handlers have left of it.
     async fn h18_the_grace_ends_for_tasks_as_for_handlers(world: World) {
         let (builder, mut clients) = gives_clients();

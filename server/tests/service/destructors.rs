@@ -187,13 +187,10 @@ contract! {
             assert_eq!(peer.ask("waits").await, "waits");
             peers.push(peer);
         }
-        world.network.fail_sends(peers[0].addr(), Some(|| std::io::ErrorKind::PermissionDenied.into()));
-        world.logs.hook(|| panic!("in a logger"));
+        world.network.fail_sends(peers[0].addr(), Some(|| panic!("in the transport")));
         server.handle.shutdown().await;
-        world.logs.hook(|| {});
-        world.logs.take();
         let error = server.serving.await.unwrap().unwrap_err();
-        assert_eq!(error.to_string(), "a worker died: in a logger");
+        assert_eq!(error.to_string(), "a worker died: in the transport");
         let goodbyes = peers[1..].iter().filter(|peer| !peer.is_quiet()).count();
         assert!(goodbyes > 0, "the other workers ended well");
     }

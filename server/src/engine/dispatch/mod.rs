@@ -8,9 +8,9 @@
 //! | what happens | the client has no handler | its handler waits in a receive | its handler is busy |
 //! |---|---|---|---|
 //! | a datagram arrives | [`Arrival::Start`] | [`Arrival::Deliver`] | [`Arrival::Queue`] |
-//! | ... and is refused | dropped: refused | (not asked) | (not asked) |
+//! | ... and is refused | dropped: refused | dropped: refused | dropped: refused |
 //! | ... while the server drains | dropped: shutdown | as ever | as ever |
-//! | ... over a bound | dropped: clients | (nothing is queued) | dropped: client's bound or total |
+//! | ... over a bound | [`Arrival::Evict`], or dropped: prefix or clients | (nothing is queued) | dropped: client's bound or total |
 //! | ... and is not received by the poll that it is offered to | queued | queued | - |
 //! | the handler ends | - | forgotten | next datagram: a new run, else forgotten |
 //! | ... with the datagram still offered | discarded, forgotten | forgotten, it arrives again | - |
@@ -20,6 +20,7 @@
 //! A handler that waits in a receive has received before: its first datagram is there when it
 //! starts.
 
+mod clock;
 mod queue;
 mod table;
 
@@ -29,9 +30,10 @@ mod tests;
 use std::hash::Hash;
 use std::task::Waker;
 
-pub(crate) use queue::{QueueLimits, QueuedDatagram, RunQueue, Taken, Waiting};
+pub(crate) use queue::{Listener, QueueLimits, QueuedDatagram, RunQueue, Taken, Told, Waiting};
 
-use crate::service::Totals;
+use crate::config::WhenFull;
+use crate::service::{Source, Totals};
 use table::Table;
 
 /// A place in the worker's slab of running handlers.
@@ -40,7 +42,7 @@ pub(crate) type SlotId = u32;
 /// A handler and its client, as a slot keeps them. What ends is not dropped: the next one begins in
 /// its place, in the same memory.
 pub(crate) trait Task {
-    type Client: Copy + Eq + Hash;
+    type Client: Copy + Eq + Hash + Source;
     fn client(&self) -> Self::Client;
     /// Whether this is its client.
     fn is_of(&self, client: &Self::Client) -> bool {
@@ -64,6 +66,8 @@ pub(crate) enum DropReason {
     TotalBound,
     /// Too many clients have a handler.
     Clients,
+    /// Too many clients of one source prefix have a handler.
+    Prefix,
     /// The user's admission check said no.
     Refused,
     /// The server is shutting down.
@@ -75,6 +79,9 @@ pub(crate) enum DropReason {
 pub(crate) enum Arrival {
     /// No handler runs for its client: start one.
     Start,
+    /// No handler runs for its client, and there is room for none: end this one, which waits in its
+    /// own receive, then ask [`Dispatch::after_eviction`].
+    Evict(SlotId),
     /// The handler waits for exactly this: poll it, and offer it the datagram.
     Deliver(SlotId),
     /// The handler is busy: the datagram has to wait.
@@ -107,6 +114,8 @@ struct Slot<T> {
     occupied: bool,
     /// In the table, and counted as a waiting client.
     listed: bool,
+    /// Its client has sent more than its first datagram since the clock hand has passed.
+    marked: bool,
 }
 
 impl<T> Slot<T> {
@@ -115,6 +124,7 @@ impl<T> Slot<T> {
             task,
             occupied: true,
             listed: false,
+            marked: false,
         }
     }
 }
@@ -129,47 +139,58 @@ pub(crate) struct Dispatch<T> {
     /// How many of those keep their memory.
     kept: usize,
     limits: QueueLimits,
+    when_full: WhenFull,
+    /// Where the next look for a handler to evict begins.
+    hand: usize,
+    /// Who has no handler may get one: not while the server drains.
     newcomers: bool,
     closing: bool,
 }
 
 impl<T: Task> Dispatch<T> {
     /// Slots whose handlers have ended keep their memory for the next ones: so many of them.
-    pub(crate) fn new(limits: QueueLimits, kept: usize) -> Self {
+    pub(crate) fn new(limits: QueueLimits, when_full: WhenFull, kept: usize) -> Self {
         Self {
             table: Table::new(),
             slots: Vec::new(),
             free: Vec::new(),
             kept,
             limits,
+            when_full,
+            hand: 0,
             newcomers: true,
             closing: false,
         }
     }
 
-    /// A datagram arrived. `admit` is asked about a client that has no handler.
+    /// A datagram arrived. `admit` is asked about it, and told whether its client has a handler.
     #[inline]
     pub(crate) fn arrive(
-        &self,
+        &mut self,
         client: &T::Client,
         totals: &Totals,
-        admit: impl FnOnce() -> bool,
+        admit: impl FnOnce(bool) -> bool,
     ) -> Arrival {
         if self.closing {
             return Arrival::Drop(DropReason::Shutdown);
         }
-        match self.find(client) {
+        let found = self.find(client);
+        if !admit(found.is_some()) {
+            return Arrival::Drop(DropReason::Refused);
+        }
+        match found {
             Some(id) => {
-                let queue = self.slot(id).task.queue();
-                if queue.waiting() == Waiting::OnWorker && !queue.is_filled() {
+                let slot = self.slot_mut(id);
+                slot.marked = true;
+                if slot.task.queue().waits_on_worker() {
                     Arrival::Deliver(id)
                 } else {
                     Arrival::Queue(id)
                 }
             }
             None if !self.newcomers => Arrival::Drop(DropReason::Shutdown),
-            None if !admit() => Arrival::Drop(DropReason::Refused),
-            None if !totals.admits_client() => Arrival::Drop(DropReason::Clients),
+            None if !totals.admits_prefix(client) => Arrival::Drop(DropReason::Prefix),
+            None if !totals.admits_client() => self.make_room(),
             None => Arrival::Start,
         }
     }
@@ -210,12 +231,18 @@ impl<T: Task> Dispatch<T> {
         let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
         if !slot.listed {
             slot.listed = true;
-            totals.add_client();
+            totals.add_client(&slot.task.client());
             let (table, slots) = (&mut self.table, &self.slots);
             table.insert(id, |id| {
                 slots[id as usize].as_ref().expect(OCCUPIED).task.client()
             });
         }
+    }
+
+    /// The handler has received more than its client's first datagram.
+    #[inline]
+    pub(crate) fn mark(&mut self, id: SlotId) {
+        self.slot_mut(id).marked = true;
     }
 
     /// The datagram has to wait in the queue. Returns the receive in another task that waits for
@@ -278,8 +305,10 @@ impl<T: Task> Dispatch<T> {
         let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
         slot.occupied = false;
         if std::mem::take(&mut slot.listed) {
-            self.table.remove(id, &slot.task.client());
-            totals.remove_client();
+            slot.marked = false;
+            let client = slot.task.client();
+            self.table.remove(id, &client);
+            totals.remove_client(&client);
         }
         self.free.push(id);
         if let Some(longest_ago) = self.free.len().checked_sub(self.kept + 1) {
@@ -311,7 +340,8 @@ impl<T: Task> Dispatch<T> {
         self.closing
     }
 
-    fn find(&self, client: &T::Client) -> Option<SlotId> {
+    /// The slot of this client's handler, if one runs and has waited.
+    pub(crate) fn find(&self, client: &T::Client) -> Option<SlotId> {
         self.table
             .find(client, |id| self.slot(id).task.is_of(client))
     }

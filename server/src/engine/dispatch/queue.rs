@@ -2,11 +2,12 @@
 //! whether a receive of this run waits for more.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use super::DropReason;
+use crate::config::DATAGRAM_OVERHEAD;
 use crate::service::Totals;
 
 /// A datagram that waits, in memory of its own size (never in the buffer it was received in).
@@ -15,9 +16,6 @@ pub(crate) struct QueuedDatagram {
     pub(crate) bytes: Box<[u8]>,
     pub(crate) truncated: bool,
 }
-
-/// What a queued datagram costs besides its bytes: its place in the queue and its allocation.
-pub(crate) const DATAGRAM_OVERHEAD: usize = 32;
 
 impl QueuedDatagram {
     pub(crate) fn cost(&self) -> usize {
@@ -34,16 +32,54 @@ pub(crate) struct QueueLimits {
 
 /// Whether the receive of a run waits. There is one at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum Waiting {
-    No = 0,
+    No,
     /// With the handler's own waker, and nothing is queued: its worker polls it where a datagram
-    /// comes, or at its deadline.
+    /// comes, or where it is told something else.
     OnWorker,
     /// With a waker of another task, which is kept in the queue.
     InTask,
-    /// Its deadline has passed, which it has not been told yet.
+    /// It waited, and has been [told](RunQueue::told) something: it answers that when it is polled
+    /// next, if no datagram comes first.
+    Told,
+}
+
+/// What a receive that waits is told in place of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Its deadline has passed.
     TimedOut,
+    /// A new client takes the place of this one.
+    Evicted,
+    /// What the handler sent does not reach the client, for the reason that this system error has.
+    Unreachable(i32),
+}
+
+/// Who has to act on what a receive was told.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    /// Its worker polls the handler.
+    Worker,
+    /// Another task, to be woken.
+    Task(Waker),
+}
+
+// A `Waiting` in a byte, and what was told.
+const NO: u8 = 0;
+const ON_WORKER: u8 = 1;
+const IN_TASK: u8 = 2;
+const TIMED_OUT: u8 = 3;
+const EVICTED: u8 = 4;
+const UNREACHABLE: u8 = 5;
+
+impl Told {
+    fn code(self) -> u8 {
+        match self {
+            Self::TimedOut => TIMED_OUT,
+            Self::Evicted => EVICTED,
+            Self::Unreachable(_) => UNREACHABLE,
+        }
+    }
 }
 
 /// The queue of one run.
@@ -54,6 +90,8 @@ pub(crate) enum Waiting {
 pub(crate) struct RunQueue {
     /// A [`Waiting`].
     waiting: AtomicU8,
+    /// The system error of [`Told::Unreachable`].
+    unreachable: AtomicI32,
     /// The receive that was polled last is the stream's.
     streams: AtomicBool,
     /// A receive of this run took a datagram, or its first was dropped for want of room.
@@ -74,10 +112,20 @@ impl RunQueue {
     #[inline]
     pub(crate) fn waiting(&self) -> Waiting {
         match self.waiting.load(Ordering::Acquire) {
-            1 => Waiting::OnWorker,
-            2 => Waiting::InTask,
-            3 => Waiting::TimedOut,
-            _ => Waiting::No,
+            NO => Waiting::No,
+            ON_WORKER => Waiting::OnWorker,
+            IN_TASK => Waiting::InTask,
+            _ => Waiting::Told,
+        }
+    }
+
+    /// What the receive was told that waited, where [`waiting`](Self::waiting) says so.
+    #[cold]
+    pub(crate) fn told(&self) -> Told {
+        match self.waiting.load(Ordering::Acquire) {
+            UNREACHABLE => Told::Unreachable(self.unreachable.load(Ordering::Relaxed)),
+            EVICTED => Told::Evicted,
+            _ => Told::TimedOut,
         }
     }
 
@@ -89,32 +137,61 @@ impl RunQueue {
         streamed
     }
 
-    /// By the receive itself, or under the lock.
+    /// No receive waits. By the receive itself, or under the lock.
     #[inline]
-    pub(crate) fn set_waiting(&self, waiting: Waiting) {
-        self.waiting.store(waiting as u8, Ordering::Release);
+    pub(crate) fn set_not_waiting(&self) {
+        self.waiting.store(NO, Ordering::Release);
     }
 
-    /// The deadline has passed of the receive that waits [`OnWorker`](Waiting::OnWorker). Returns
-    /// whether it still does: another task may have taken it over just now.
-    pub(crate) fn time_out_on_worker(&self) -> bool {
-        let (from, to) = (Waiting::OnWorker as u8, Waiting::TimedOut as u8);
-        self.waiting
-            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+    /// By the receive itself.
+    #[inline]
+    pub(crate) fn set_on_worker(&self) {
+        self.waiting.store(ON_WORKER, Ordering::Release);
     }
 
-    /// A deadline has passed. Returns who waits [`InTask`](Waiting::InTask) and has to learn
-    /// that, if it is the present receive's.
-    pub(crate) fn time_out_in_task(&self) -> Option<Waker> {
+    /// By the receive itself, under the lock.
+    pub(crate) fn set_in_task(&self) {
+        self.waiting.store(IN_TASK, Ordering::Release);
+    }
+
+    /// Whether the receive waits [`OnWorker`](Waiting::OnWorker), and nothing is queued. Exact on
+    /// the worker's thread, but for another task that takes the receive over.
+    #[inline]
+    pub(super) fn waits_on_worker(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) == ON_WORKER && !self.is_filled()
+    }
+
+    /// Tells the receive that waits [`OnWorker`](Waiting::OnWorker) that its client is evicted.
+    /// Returns whether it waited there.
+    pub(crate) fn evict(&self) -> bool {
+        self.tell_on_worker(Told::Evicted)
+    }
+
+    /// Tells the receive that waits something else than a datagram. Returns who has to act on it,
+    /// if one waits and that is its own affair. Only the worker tells.
+    pub(crate) fn tell(&self, told: Told) -> Option<Listener> {
+        if let Told::Unreachable(error) = told {
+            self.unreachable.store(error, Ordering::Relaxed); // seen with what follows
+        }
+        if self.tell_on_worker(told) {
+            return Some(Listener::Worker);
+        }
         if self.waiting() != Waiting::InTask {
             return None;
         }
         let mut queue = self.lock();
-        let is_its = !queue.closed && queue.armed;
+        // A deadline may be that of a receive before.
+        let is_its = !queue.closed && (queue.armed || told != Told::TimedOut);
         let waker = is_its.then(|| queue.waker.take()).flatten()?;
-        self.set_waiting(Waiting::TimedOut);
-        Some(waker)
+        self.waiting.store(told.code(), Ordering::Release);
+        Some(Listener::Task(waker))
+    }
+
+    /// Another task may have taken the receive over just now.
+    fn tell_on_worker(&self, told: Told) -> bool {
+        self.waiting
+            .compare_exchange(ON_WORKER, told.code(), Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// Nothing will come any more. Returns whether its worker has to poll the receive that waits, and
@@ -214,7 +291,7 @@ impl RunQueue {
         if self.is_used() {
             self.locked = OnceLock::new();
         }
-        *self.waiting.get_mut() = Waiting::No as u8;
+        *self.waiting.get_mut() = NO;
         *self.streams.get_mut() = false;
         *self.received.get_mut() = false;
         *self.filled.get_mut() = false;

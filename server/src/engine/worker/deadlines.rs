@@ -3,7 +3,7 @@
 use super::Worker;
 use super::served::Served;
 use super::timers::{BEGUN, NEVER};
-use crate::engine::dispatch::SlotId;
+use crate::engine::dispatch::{Listener, SlotId, Told};
 use crate::engine::inject_queue::{After, Alarm};
 use crate::support::panics;
 
@@ -74,10 +74,10 @@ impl<S: Served> Worker<S> {
             self.timers.arm(id, task.deadline, &mut task.entry);
             return;
         }
-        let queue = &task.run.queue;
-        if queue.time_out_on_worker() {
-            return self.poll_slot(id);
+        match task.run.queue.tell(Told::TimedOut) {
+            Some(Listener::Worker) => self.poll_slot(id),
+            Some(Listener::Task(waker)) => panics::wake(waker),
+            None => {}
         }
-        queue.time_out_in_task().into_iter().for_each(panics::wake);
     }
 }

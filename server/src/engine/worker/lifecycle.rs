@@ -11,7 +11,7 @@ use super::timers::{BEGUN, NEVER};
 use crate::engine::current::{self, HandlerPoll};
 use crate::engine::delivery::BufferSlice;
 use crate::engine::dispatch::{DropReason, Next, SlotId};
-use crate::engine::report;
+use crate::engine::report::Kind;
 use crate::engine::run::Run;
 use crate::handler::{Client, Requests};
 use crate::service::awaits_shutdown;
@@ -96,6 +96,9 @@ impl<S: Served> Worker<S> {
                     }
                 }
                 self.dispatch.mark_pending(id, &self.shared.totals);
+                if taken > 1 {
+                    self.dispatch.mark(id); // by what came with its first
+                }
                 if let Some(slice) = left {
                     self.queue(id, slice);
                 }
@@ -103,12 +106,13 @@ impl<S: Served> Worker<S> {
             }
             Polled::Returned(result, panic) => {
                 match result {
+                    Ok(()) if self.evicting => self.shared.counters.handlers_evicted.add(1),
                     Ok(()) => self.shared.counters.handlers_returned.add(1),
                     Err(error) => self.failed(id, error),
                 }
                 if let Err(message) = panic {
                     let client = self.dispatch.task(id).run.remote;
-                    report::handler_panicked(client, &message);
+                    self.report.panicked(Kind::DropPanicked, client, &message);
                 }
             }
             Polled::Panicked(message) => self.panicked(id, &message),
@@ -117,38 +121,43 @@ impl<S: Served> Worker<S> {
     }
 
     fn failed(&mut self, id: SlotId, error: BoxError) {
-        self.shared.counters.handlers_failed.add(1);
+        let counters = &self.shared.counters;
+        match self.evicting {
+            true => &counters.handlers_evicted,
+            false => &counters.handlers_failed,
+        }
+        .add(1);
         let closing = self.is_closing() || self.shared.inject.is_handing_over();
-        let now = self.timers.now();
         let task = self.dispatch.task_mut(id);
         let client = task.run.remote;
         let report = &mut self.report;
         // Its text and its end are the user's, and the handler's.
         let dropped = task.in_context(|_| {
-            report.handler_failed(client, &error, closing, now);
+            report.handler_failed(client, &error, closing);
             panics::drop_caught(error)
         });
         if let Err(message) = dropped {
-            report::handler_panicked(client, &message);
+            self.report.panicked(Kind::DropPanicked, client, &message);
         }
     }
 
     fn panicked(&mut self, id: SlotId, message: &str) {
         self.shared.counters.handlers_panicked.add(1);
         let client = self.dispatch.task(id).run.remote;
-        report::handler_panicked(client, message);
+        self.report.panicked(Kind::Panicked, client, message);
     }
 
     /// A handler ended. Returns what follows, and whether the datagram that it was offered is
     /// discarded.
     fn ended(&mut self, id: SlotId, offered: bool) -> (Next, bool) {
         let task = self.dispatch.task_mut(id);
-        task.clear();
+        task.clear(&mut self.report);
         self.timers.disarm(id, &mut task.entry);
         self.beat.end();
         self.close_if_asked();
         if offered && self.dispatch.is_closing() {
-            self.count_drop(DropReason::Shutdown);
+            let client = self.dispatch.task(id).run.remote;
+            self.count_drop(DropReason::Shutdown, &client);
         }
         let offered = offered && !self.dispatch.is_closing();
         let ended = self.dispatch.end(id, offered, &self.shared.totals);

@@ -7,11 +7,14 @@
 //! | file | what |
 //! |---|---|
 //! | `receive.rs` | a batch in; coalesced datagrams are split; each goes to its client's handler |
+//! | `gate.rs` | the admission check in force: each datagram is asked about |
 //! | `lifecycle.rs` | a handler is polled, waits, ends; the next one begins |
+//! | `eviction.rs` | a handler that waits is ended for a newcomer |
 //! | `task.rs` | a handler's future, where its panics are caught |
 //! | `injected.rs` | what other threads want: wake-ups, deadlines, a shutdown |
 //! | `deadlines.rs`, `timers.rs` | which receives have timed out; the sorted deadlines behind it |
 //! | `send.rs` | the outbox leaves |
+//! | `losses.rs` | what was lost is told in the log, also what the worker did not see |
 //! | `drain.rs` | what has begun goes on, nothing new begins |
 //! | `shutdown.rs` | grace, cancellation, what was sent leaves |
 //! | `waker.rs`, `backoff.rs`, `served.rs` | wakers; pauses after errors; the handler's type |
@@ -19,8 +22,11 @@
 mod backoff;
 mod deadlines;
 mod drain;
+mod eviction;
+mod gate;
 mod injected;
 mod lifecycle;
+mod losses;
 mod receive;
 mod send;
 mod served;
@@ -36,24 +42,29 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use postbox_protocol::Protocol;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::coop;
 use tokio::time::{Instant, Sleep};
 
+use crate::admission::InForce;
 use crate::engine::current::{self, PollContext};
 use crate::engine::dispatch::{Dispatch, QueueLimits, SlotId};
 use crate::engine::flush::SendFailures;
 use crate::engine::inject_queue::Injected;
 use crate::engine::report::Report;
+use crate::engine::source_filter::SourceFilter;
 use crate::engine::watchdog::Heartbeat;
 use crate::engine::worker_shared::{Locals, WorkerShared};
+use crate::handler::Handler;
 use crate::handler::context::{Values, in_context};
-use crate::handler::{Admission, Handler};
 use crate::service::polling_handlers;
-use crate::transport::{RecvBatch, Transport};
+use crate::support::panics;
+use crate::transport::{Endpoint, RecvBatch, Transport};
 
 use backoff::Backoff;
 use drain::DrainPhase;
+use gate::Gate;
+use losses::Losses;
 use served::{Served, ServedBy};
 use shutdown::ShutdownPhase;
 use task::HandlerTask;
@@ -73,10 +84,13 @@ const GIVE_BACK: Duration = Duration::from_secs(1);
 /// What a worker is made of, besides its handler.
 pub(crate) struct Setup<P> {
     pub(crate) transport: Box<dyn Transport>,
+    /// What the transport was opened on.
+    pub(crate) endpoint: Arc<dyn Endpoint>,
     pub(crate) shared: Arc<WorkerShared<P>>,
     /// The address of the server's shared state.
     pub(crate) server: usize,
-    pub(crate) admission: Option<Arc<Admission>>,
+    pub(crate) admission: watch::Receiver<InForce>,
+    pub(crate) sources: SourceFilter,
     /// What `service_init` set.
     pub(crate) context: Values,
     pub(crate) beat: Arc<Heartbeat>,
@@ -106,6 +120,8 @@ struct Worker<S: Served> {
     server: usize,
     locals: Locals<S::Protocol>,
     dispatch: Dispatch<HandlerTask<S::Future, S::Protocol>>,
+    /// The handler that is polled has been evicted.
+    evicting: bool,
     /// What handlers are polled with.
     waker: TaskWaker,
     batch: RecvBatch,
@@ -127,12 +143,15 @@ struct Worker<S: Served> {
     phase: ShutdownPhase,
     /// When answers left last, or nothing waited to.
     last_left: Instant,
-    admission: Option<Arc<Admission>>,
+    gate: Gate,
+    sources: SourceFilter,
     /// The values of the context variables that handlers begin with.
     initial_context: Values,
     /// Those of what is called outside of handlers: the admission check, loggers, wakers.
     own_context: Values,
     report: Report,
+    /// Not seen by the worker.
+    losses: Losses,
     beat: Arc<Heartbeat>,
     started: Option<oneshot::Sender<()>>,
 }
@@ -153,7 +172,12 @@ impl<S: Served> Worker<S> {
             served,
             server: setup.server,
             locals: Locals::new(Arc::clone(&shared)),
-            dispatch: Dispatch::new(limits, HandlerTask::<S::Future, S::Protocol>::KEPT),
+            dispatch: Dispatch::new(
+                limits,
+                shared.limits.full_policy(),
+                HandlerTask::<S::Future, S::Protocol>::KEPT,
+            ),
+            evicting: false,
             waker: TaskWaker::new(&shared.inject),
             batch: RecvBatch::new(RECV_BATCH, shared.limits.max_receive_datagram()),
             poll_context: Some(Box::new(poll_context)),
@@ -168,10 +192,12 @@ impl<S: Served> Worker<S> {
             drained: Some(setup.drained),
             phase: ShutdownPhase::Serving,
             last_left: Instant::now(),
-            admission: setup.admission,
+            gate: Gate::new(setup.admission),
+            sources: setup.sources,
             initial_context: setup.context,
             own_context: Values::none(),
             report: setup.report,
+            losses: Losses::new(setup.endpoint, &shared.counters),
             beat: setup.beat,
             started: Some(setup.started),
             shared,
@@ -209,8 +235,23 @@ impl<S: Served> Worker<S> {
 
     /// One turn. Returns whether anything was done.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+        self.collecting_wakers(|worker| worker.steps(cx))
+    }
+
+    /// Does what may wake others, whose wakers may panic: that is told with a limit.
+    fn collecting_wakers<T>(&mut self, code: impl FnOnce(&mut Self) -> T) -> T {
+        let (result, panics) = panics::collecting_wakers(|| code(self));
+        if let Some(panics) = panics {
+            self.report.wakers_panicked(&panics);
+        }
+        result
+    }
+
+    /// The steps of a turn.
+    fn steps(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progressed = self.take_injected();
         self.timers.read_clock(); // after that, so that no deadline comes early
+        self.report.begin_turn(self.timers.now());
         let answers_first = self.outbox_is_full();
         let entered = current::enter(self.poll_context.take());
         self.follow_injected();
@@ -224,6 +265,7 @@ impl<S: Served> Worker<S> {
         self.arm_deadlines();
         progressed |= self.step_phase();
         self.tell_drained();
+        self.tell_losses();
         progressed
     }
 
@@ -234,6 +276,8 @@ impl<S: Served> Worker<S> {
             self.backoff.until(self.timers.now()),
             self.give_back,
             self.phase_deadline(),
+            self.losses.next_look(),
+            self.report.due(),
         ];
         if let Some(alarm) = alarm.into_iter().flatten().min() {
             if self.sleep.deadline() != alarm {

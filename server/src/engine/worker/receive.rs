@@ -1,16 +1,19 @@
 //! Datagrams in: a batch is received, and each datagram goes to its client's handler.
 
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use super::Worker;
 use super::drain::DrainPhase;
+use super::gate;
 use super::served::Served;
 use super::task::HandlerTask;
+use super::{RECV_BATCH, Worker};
+use crate::admission::Incoming;
 use crate::engine::current;
 use crate::engine::delivery::{BufferSlice, Segments};
 use crate::engine::dispatch::{Arrival, DropReason, SlotId};
-use crate::engine::source_filter::is_answerable;
-use crate::handler::{ClientKey, Incoming};
+use crate::engine::report::Kind;
+use crate::handler::ClientKey;
 use crate::support::panics;
 
 impl<S: Served> Worker<S> {
@@ -23,11 +26,14 @@ impl<S: Served> Worker<S> {
         }
         match self.transport.poll_recv(cx, &mut self.batch) {
             Poll::Pending => {
+                self.backoff.succeeded(); // there is nothing, and it tells of what comes
                 self.drained_by(0);
                 return false;
             }
             Poll::Ready(Ok(())) => {
                 self.backoff.succeeded();
+                self.losses.received(now, self.batch.len() == RECV_BATCH);
+                self.gate.refresh();
                 self.swap_buffers();
                 let received = self.batch.len();
                 for index in 0..received {
@@ -38,7 +44,7 @@ impl<S: Served> Worker<S> {
             }
             Poll::Ready(Err(error)) => {
                 self.shared.counters.receive_errors.add(1);
-                self.report.receive_failed(self.shared.bound, &error, now);
+                self.report.receive_failed(&error);
                 self.backoff.failed(now);
             }
         }
@@ -63,9 +69,14 @@ impl<S: Served> Worker<S> {
         self.shared.counters.received.add(count);
         if meta.truncated {
             self.shared.counters.truncated.add(1);
+            self.report.lost(Kind::Truncated, Some(&client.remote), 1);
         }
-        if !is_answerable(&client.remote) {
+        if !self
+            .sources
+            .is_answerable(&client.remote, self.timers.now())
+        {
             self.shared.counters.dropped_source.add(count);
+            self.report.lost(Kind::Source, Some(&client.remote), count);
             return;
         }
         if meta.is_coalesced() {
@@ -75,11 +86,21 @@ impl<S: Served> Worker<S> {
         }
     }
 
-    /// Several datagrams have arrived as one. A handler may receive several of them in one poll.
+    /// Several datagrams have arrived as one. A handler may receive several of them in one poll,
+    /// unless each of them has to be admitted first.
     #[inline(never)]
-    fn arrive_all(&mut self, client: &ClientKey, segments: Segments) {
-        current::with(|context| context.delivery.behind = segments);
-        while let Some(slice) = current::with(|context| context.delivery.behind.next()).flatten() {
+    fn arrive_all(&mut self, client: &ClientKey, mut segments: Segments) {
+        let asks = self.gate.check().is_some();
+        if !asks {
+            let all = std::mem::take(&mut segments);
+            current::with(|context| context.delivery.behind = all);
+        }
+        loop {
+            let next = match asks {
+                true => segments.next(),
+                false => current::with(|context| context.delivery.behind.next()).flatten(),
+            };
+            let Some(slice) = next else { break };
             self.arrive(client, slice);
         }
     }
@@ -88,25 +109,24 @@ impl<S: Served> Worker<S> {
     #[inline]
     fn arrive(&mut self, client: &ClientKey, slice: BufferSlice) {
         self.close_if_asked();
-        let Self {
-            admission,
-            report,
-            shared,
-            ..
-        } = self;
-        let now = self.timers.now();
-        let admit = || {
-            let Some(admission) = admission else {
+        let (gate, report) = (&self.gate, &mut self.report);
+        let (shared, timers) = (&self.shared, &self.timers);
+        let admit = |has_handler| {
+            let Some(check) = gate.check() else {
                 return true;
             };
-            let incoming = Incoming::new(client, &shared.bound, slice.len());
-            panics::catch(|| admission(&incoming)).unwrap_or_else(|message| {
-                report.admission_panicked(client.remote, &message, now);
-                false
-            })
+            let incoming = Incoming {
+                remote: &client.remote,
+                local: &client.local,
+                bound: &shared.bound,
+                len: slice.len(),
+                has_handler,
+                now: timers.now(),
+            };
+            gate::ask(&**check, &incoming, &shared.counters.refusals, report)
         };
         match self.dispatch.arrive(client, &shared.totals, admit) {
-            Arrival::Drop(reason) => self.count_drop(reason),
+            Arrival::Drop(reason) => self.count_drop(reason, &client.remote),
             arrival => self.deliver(client, slice, arrival),
         }
     }
@@ -124,11 +144,16 @@ impl<S: Served> Worker<S> {
             }
             Arrival::Deliver(id) => self.drive(id, false, Some(slice)),
             Arrival::Queue(id) => return self.queue(id, slice),
-            Arrival::Drop(reason) => return self.count_drop(reason),
+            Arrival::Evict(id) => {
+                self.evict(id);
+                let arrival = self.dispatch.after_eviction(&self.shared.totals);
+                return self.deliver(client, slice, arrival);
+            }
+            Arrival::Drop(reason) => return self.count_drop(reason, &client.remote),
         };
         if again {
             // It was admitted, and the next handler, which has received nothing, takes or discards it.
-            let arrival = self.dispatch.arrive(client, &self.shared.totals, || true);
+            let arrival = self.dispatch.arrive(client, &self.shared.totals, |_| true);
             self.deliver(client, slice, arrival);
         }
     }
@@ -140,19 +165,25 @@ impl<S: Served> Worker<S> {
         };
         match self.dispatch.queue(id, datagram, &self.shared.totals) {
             Ok(waker) => waker.into_iter().for_each(panics::wake),
-            Err(reason) => self.count_drop(reason),
+            Err(reason) => {
+                let client = self.dispatch.task(id).run.remote;
+                self.count_drop(reason, &client);
+            }
         }
     }
 
-    pub(super) fn count_drop(&self, reason: DropReason) {
+    /// A datagram of this client is dropped.
+    pub(super) fn count_drop(&mut self, reason: DropReason, client: &SocketAddr) {
         let counters = &self.shared.counters;
-        match reason {
-            DropReason::ClientBound => &counters.dropped_client_bound,
-            DropReason::TotalBound => &counters.dropped_total_bound,
-            DropReason::Clients => &counters.dropped_clients_bound,
-            DropReason::Refused => &counters.dropped_refused,
-            DropReason::Shutdown => &counters.dropped_shutdown,
-        }
-        .add(1);
+        let (counter, kind) = match reason {
+            DropReason::ClientBound => (&counters.dropped_client_bound, Kind::ClientBound),
+            DropReason::TotalBound => (&counters.dropped_total_bound, Kind::TotalBound),
+            DropReason::Clients => (&counters.dropped_clients_bound, Kind::ClientsBound),
+            DropReason::Prefix => (&counters.dropped_prefix_bound, Kind::PrefixBound),
+            DropReason::Refused => (&counters.dropped_refused, Kind::Refused),
+            DropReason::Shutdown => (&counters.dropped_shutdown, Kind::Shutdown),
+        };
+        counter.add(1);
+        self.report.lost(kind, Some(client), 1);
     }
 }

@@ -1,5 +1,7 @@
 //! Datagrams out: the outbox leaves, in batches.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -7,9 +9,12 @@ use super::served::Served;
 use super::{GIVE_BACK, Worker};
 use crate::config::MIN_OUTBOX;
 use crate::engine::current::PollContext;
+use crate::engine::dispatch::{Listener, Told};
 use crate::engine::flush::Flush;
+use crate::engine::report::Kind;
 use crate::error::FlushError;
 use crate::handler::ClientKey;
+use crate::support::panics;
 use crate::transport::Sent;
 
 impl<S: Served> Worker<S> {
@@ -55,12 +60,16 @@ impl<S: Served> Worker<S> {
                 }
                 Poll::Ready(Sent::Failed(error)) => {
                     self.shared.counters.send_errors.add(1);
-                    self.report
-                        .send_failed(first.remote, &error, self.timers.now());
+                    self.report.failed(Kind::Send, first.remote, &error);
                     let client = ClientKey {
                         remote: first.remote,
                         local: first.local,
                     };
+                    if self.transport.hears_icmp()
+                        && let Some(code) = no_way(&error)
+                    {
+                        self.tell_unreachable(&client, code);
+                    }
                     self.send_failures.keep(client, error);
                     1
                 }
@@ -102,8 +111,42 @@ impl<S: Served> Worker<S> {
         }
         for (remote, error) in refused {
             self.shared.counters.send_errors.add(1);
-            self.report.send_failed(remote, &error, self.timers.now());
+            self.report.failed(Kind::Send, remote, &error);
+            // *Message too long* says that less would reach it.
+            if let Some(code) = error.raw_os_error().filter(|code| *code != libc::EMSGSIZE) {
+                self.tell_all_unreachable(remote, code);
+            }
             self.send_failures.keep_icmp(remote, error);
+        }
+    }
+
+    /// Tells the receives that wait for datagrams from this address. There may be one for each
+    /// address of the server that was asked, which ICMP does not tell: those that were asked last
+    /// are tried.
+    fn tell_all_unreachable(&self, remote: SocketAddr, code: i32) {
+        for local in self.locals.addrs() {
+            self.tell_unreachable(&ClientKey { remote, local }, code);
+        }
+    }
+
+    /// Tells the receive that waits for this client's datagrams that it cannot be reached.
+    fn tell_unreachable(&self, client: &ClientKey, code: i32) {
+        let Some(id) = self.dispatch.find(client) else {
+            return;
+        };
+        match self
+            .dispatch
+            .task(id)
+            .run
+            .queue
+            .tell(Told::Unreachable(code))
+        {
+            // In the next turn: in this one no handler is polled any more.
+            Some(Listener::Worker) => {
+                let _ = self.shared.inject.push(|injected| injected.ready.push(id));
+            }
+            Some(Listener::Task(waker)) => panics::wake(waker),
+            None => {}
         }
     }
 
@@ -122,8 +165,17 @@ impl<S: Served> Worker<S> {
     }
 }
 
+/// The number of an error of this very system that says that nothing leaves it for the client.
+fn no_way(error: &io::Error) -> Option<i32> {
+    use io::ErrorKind::{HostUnreachable, NetworkUnreachable, PermissionDenied};
+    let kinds = [HostUnreachable, NetworkUnreachable, PermissionDenied];
+    error
+        .raw_os_error()
+        .filter(|_| kinds.contains(&error.kind()))
+}
+
 /// The flushes that are over. They learn it at the end, when their room is given back; also where a
-/// logger panics.
+/// transport panics.
 #[derive(Default)]
 struct Completed(Vec<(Arc<Flush>, Result<(), FlushError>)>);
 

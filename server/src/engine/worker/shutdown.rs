@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use super::Worker;
 use super::served::Served;
 use crate::engine::current;
-use crate::engine::dispatch::Next;
+use crate::engine::dispatch::{Next, SlotId};
+use crate::engine::report::Kind;
 use crate::support::{clock, panics};
 
 /// Where a worker is in its life.
@@ -115,6 +116,9 @@ impl<S: Served> Worker<S> {
     fn close_queues(&mut self) {
         let (dropped, wake) = self.dispatch.close(&self.shared.totals);
         self.shared.counters.dropped_shutdown.add(dropped as u64);
+        if dropped > 0 {
+            self.report.lost(Kind::Shutdown, None, dropped as u64);
+        }
         wake.into_iter().for_each(panics::wake);
     }
 
@@ -122,21 +126,31 @@ impl<S: Served> Worker<S> {
     fn cancel_handlers(&mut self) {
         let entered = current::enter(self.poll_context.take());
         for id in self.dispatch.running().collect::<Vec<_>>() {
-            let task = self.dispatch.task_mut(id);
             self.shared.counters.handlers_cancelled.add(1);
-            self.beat.begin(task.run.remote);
-            task.clear();
-            self.timers.disarm(id, &mut task.entry);
-            self.beat.end();
-            let ended = self.dispatch.end(id, false, &self.shared.totals);
-            ended.wake.into_iter().for_each(panics::wake);
-            debug_assert_eq!(ended.next, Next::Forgotten, "closed queues are empty");
+            self.cancel(id);
         }
         self.poll_context = entered.end();
     }
 
+    /// Drops a handler for which nothing is queued.
+    pub(super) fn cancel(&mut self, id: SlotId) {
+        let task = self.dispatch.task_mut(id);
+        self.beat.begin(task.run.remote);
+        task.clear(&mut self.report);
+        self.timers.disarm(id, &mut task.entry);
+        self.beat.end();
+        let ended = self.dispatch.end(id, false, &self.shared.totals);
+        ended.wake.into_iter().for_each(panics::wake);
+        debug_assert_eq!(ended.next, Next::Forgotten, "nothing is queued");
+    }
+
     /// Ends the worker, whatever its phase: nothing leaves, nobody is answered any more.
     pub(super) fn abandon(&mut self) {
+        self.collecting_wakers(Self::abandon_all);
+        self.tell_all_losses();
+    }
+
+    fn abandon_all(&mut self) {
         // First, so that a destructor which sends is told that it is too late.
         self.shared.inject.close().outbox.abandon();
         self.close_queues();

@@ -11,7 +11,7 @@ use postbox_protocol::{BoxError, Protocol};
 use super::timers::{NEVER, Tick};
 use super::waker::TaskWaker;
 use crate::engine::dispatch::{RunQueue, SlotId, Task};
-use crate::engine::report;
+use crate::engine::report::{Kind, Report};
 use crate::engine::run::Run;
 use crate::engine::worker_shared::Local;
 use crate::handler::ClientKey;
@@ -206,23 +206,26 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> HandlerTask<Fut, P
 
     /// Drops the handler, then its context. Both are the user's, and may panic.
     #[inline]
-    pub(super) fn clear(&mut self) {
+    pub(super) fn clear(&mut self, report: &mut Report) {
         self.deadline = NEVER;
         // One that has returned is gone already, and most have no context.
         if self.future.is_some() || self.extras.is_some() {
-            self.clear_all();
+            self.clear_all(report);
         }
     }
 
     #[cold]
-    fn clear_all(&mut self) {
+    fn clear_all(&mut self, report: &mut Report) {
         let client = self.run.remote;
-        let panicked = |message: String| report::handler_panicked(client, &message);
         let dropped = self.in_context(|task| panics::catch(|| task.future.set(None)));
-        dropped.err().into_iter().for_each(panicked);
+        if let Err(message) = dropped {
+            report.panicked(Kind::DropPanicked, client, &message);
+        }
         if let Some(extras) = &mut self.extras {
             let context = std::mem::take(&mut extras.context);
-            context.into_dropped().for_each(panicked);
+            for message in context.into_dropped() {
+                report.panicked(Kind::VariablePanicked, client, &message);
+            }
         }
     }
 }

@@ -36,7 +36,10 @@ impl Endpoint for Arc<MemoryEndpoint> {
     }
 
     fn open(&self) -> io::Result<Box<dyn Transport>> {
-        Ok(Box::new(MemoryTransport::new(Self::clone(self))))
+        match self.network.lock().faults.take_open(self.addr) {
+            Some(error) => Err(error),
+            None => Ok(Box::new(MemoryTransport::new(Self::clone(self)))),
+        }
     }
 
     fn capabilities(&self) -> Capabilities {

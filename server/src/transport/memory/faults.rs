@@ -12,6 +12,7 @@ type MakeError = fn() -> io::Error;
 /// What is to go wrong.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
+    opens: HashMap<SocketAddr, (usize, MakeError)>,
     receives: HashMap<SocketAddr, (usize, MakeError)>,
     panics: HashSet<SocketAddr>,
     sends: HashMap<SocketAddr, MakeError>,
@@ -19,6 +20,13 @@ pub(super) struct Faults {
 }
 
 impl Faults {
+    /// Takes one of the errors that opening a transport at `addr` is to end with.
+    pub(super) fn take_open(&mut self, addr: SocketAddr) -> Option<io::Error> {
+        let (times, error) = self.opens.get_mut(&addr)?;
+        *times = times.checked_sub(1)?;
+        Some(error())
+    }
+
     /// Takes one of the errors that receiving at `addr` is to end with.
     pub(super) fn take_receive(&mut self, addr: SocketAddr) -> Option<io::Error> {
         let (times, error) = self.receives.get_mut(&addr)?;
@@ -45,6 +53,12 @@ impl Faults {
 /// What a network can be made to do to the server that is bound at `addr`: for tests of what a handler
 /// and a server make of it.
 impl MemoryNetwork {
+    /// Makes the next servings at `addr` fail before they begin.
+    pub fn fail_opens(&self, addr: SocketAddr, times: usize, error: fn() -> io::Error) {
+        let mut state = self.lock();
+        state.faults.opens.insert(addr, (times, error));
+    }
+
     /// Makes the next receives at `addr` fail.
     pub fn fail_receives(&self, addr: SocketAddr, times: usize, error: fn() -> io::Error) {
         self.change(addr, |state| {

@@ -1,24 +1,26 @@
-//! The network itself: who uses which address, and where a datagram goes.
+//! The network as its users have it.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use super::faults::Faults;
-use super::{Datagram, MemoryEndpoint, MemorySocket, QUEUE_LEN};
+use super::state::State;
+use super::{MemoryEndpoint, MemorySocket};
 use crate::transport::{MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
-
-/// The first port that is handed out where the user asks for port 0: the first of the range that
-/// systems use for it.
-const FIRST_PORT: u16 = 49_152;
 
 /// A network in memory: servers and clients on it reach each other, and nobody else.
 ///
-/// Clones are the same network. No clock, no threads and no async runtime are involved, so a
-/// handler's test sees the same order of events each time it runs.
+/// Clones are the same network. Unless [`Conditions`](crate::Conditions) are set it is perfect: no
+/// clock, no threads and no async runtime are involved, and a handler's test sees the same order of
+/// events each time it runs.
+///
+/// With conditions it loses, delays, reorders, duplicates, corrupts and truncates datagrams, and
+/// addresses can be [cut off](Self::partition) from each other. All that follows from one
+/// [seed](Self::seeded), so that a failing test fails again: on a current-thread runtime, with
+/// tokio's clock paused from the start, everything that the network and the server choose is the
+/// same each time. What your own code leaves to chance is not: a `select!` that is not `biased`
+/// picks a branch at random, and a `HashMap` is gone through in another order each time.
 ///
 /// Its sockets carry bytes: there is no typed client for it. A test makes the bytes of a request,
 /// and reads an answer's, with the other side of the server's protocol object: `make_datagram` and
@@ -62,9 +64,21 @@ pub struct MemoryNetwork {
 }
 
 impl MemoryNetwork {
-    /// Makes an empty network.
+    /// Makes an empty network: that of seed 0.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Makes an empty network on which everything that is left to chance is drawn from `seed`. Only
+    /// [`Conditions`] leave anything to chance.
+    ///
+    /// The same seed does the same to the same datagrams, sent in the same order, with the same
+    /// version of this crate and of what it depends on.
+    ///
+    /// [`Conditions`]: crate::Conditions
+    pub fn seeded(seed: u64) -> Self {
+        let state = Arc::new(Mutex::new(State::seeded(seed)));
+        Self { state }
     }
 
     /// Opens a client's socket at `addr`.
@@ -128,7 +142,7 @@ impl MemoryNetwork {
         Ok((0..group).map(endpoint).collect())
     }
 
-    /// Hands a datagram to whoever is there, and wakes it once nothing is locked.
+    /// Sends a datagram on its way, and wakes who waits for it once nothing is locked.
     pub(super) fn deliver(
         &self,
         source: SocketAddr,
@@ -136,18 +150,7 @@ impl MemoryNetwork {
         segment: usize,
         destination: SocketAddr,
     ) {
-        let mut state = self.lock();
-        let Some(queue) = state.find(source, destination) else {
-            return;
-        };
-        queue.push(Datagram {
-            source,
-            destination,
-            payload: payload.to_vec(),
-            segment,
-        });
-        let wakers = std::mem::take(&mut queue.wakers);
-        drop(state);
+        let wakers = self.lock().send(source, payload, segment, destination);
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -156,10 +159,9 @@ impl MemoryNetwork {
         let mut state = self.lock();
         change(&mut state);
         let wakers: Vec<Waker> = state
-            .bound
-            .get_mut(&addr)
-            .into_iter()
-            .flatten()
+            .addresses
+            .group(addr)
+            .iter_mut()
             .flat_map(|queue| {
                 std::mem::take(&mut queue.wakers)
                     .into_iter()
@@ -173,115 +175,6 @@ impl MemoryNetwork {
     /// Locks the state. No user code runs under the lock, so a panic elsewhere harms nothing.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Everything that the network knows.
-#[derive(Debug, Default)]
-pub(super) struct State {
-    /// By address: one queue for a client, one for each member of a server's group.
-    bound: HashMap<SocketAddr, Vec<RecvQueue>, ahash::RandomState>,
-    pub(super) faults: Faults,
-    last_port: Option<u16>,
-}
-
-/// One member's end of the network.
-#[derive(Debug, Default)]
-pub(super) struct RecvQueue {
-    pub(super) datagrams: VecDeque<Datagram>,
-    /// How many were lost for want of room.
-    pub(super) lost: u64,
-    /// Those who wait for a datagram.
-    pub(super) wakers: Vec<Waker>,
-    /// Who waits until he may send.
-    pub(super) blocked: Option<Waker>,
-    /// The member has gone, others of its group have not.
-    closed: bool,
-}
-
-impl RecvQueue {
-    fn push(&mut self, datagram: Datagram) {
-        if self.datagrams.len() < QUEUE_LEN {
-            self.datagrams.push_back(datagram);
-        } else {
-            self.lost += 1;
-        }
-    }
-}
-
-impl State {
-    /// Takes an address for `members` to share.
-    fn claim(&mut self, addr: SocketAddr, members: usize) -> io::Result<SocketAddr> {
-        let addr = if addr.port() == 0 {
-            SocketAddr::new(addr.ip(), self.free_port(addr.ip())?)
-        } else if self.is_taken(addr) {
-            return Err(io::ErrorKind::AddrInUse.into());
-        } else {
-            addr
-        };
-        let queues = std::iter::repeat_with(RecvQueue::default).take(members);
-        self.bound.insert(addr, queues.collect());
-        Ok(addr)
-    }
-
-    /// Picks the next free port, in order, so that a port is not soon used again.
-    fn free_port(&mut self, ip: IpAddr) -> io::Result<u16> {
-        for _ in FIRST_PORT..=u16::MAX {
-            let next = self.last_port.and_then(|port| port.checked_add(1));
-            let port = next.unwrap_or(FIRST_PORT);
-            self.last_port = Some(port);
-            if !self.is_taken(SocketAddr::new(ip, port)) {
-                return Ok(port);
-            }
-        }
-        Err(io::ErrorKind::AddrNotAvailable.into())
-    }
-
-    /// A wildcard address and any other with the same port exclude each other.
-    fn is_taken(&self, addr: SocketAddr) -> bool {
-        let wildcard = SocketAddr::new(unspecified(addr.is_ipv4()), addr.port());
-        let same_port =
-            |taken: &SocketAddr| taken.port() == addr.port() && taken.is_ipv4() == addr.is_ipv4();
-        self.bound.contains_key(&addr)
-            || self.bound.contains_key(&wildcard)
-            || (addr == wildcard && self.bound.keys().any(same_port))
-    }
-
-    /// Finds the queue for a datagram: at its very address, or at the wildcard of its port.
-    fn find(&mut self, source: SocketAddr, destination: SocketAddr) -> Option<&mut RecvQueue> {
-        let place = if self.bound.contains_key(&destination) {
-            destination
-        } else {
-            SocketAddr::new(unspecified(destination.is_ipv4()), destination.port())
-        };
-        let members = self.bound.get_mut(&place)?;
-        let mut hasher = DefaultHasher::new(); // not seeded: the same member in every run
-        source.hash(&mut hasher);
-        let member = hasher.finish() % members.len() as u64;
-        // The remainder is below the number of members, a usize.
-        members
-            .get_mut(member as usize)
-            .filter(|queue| !queue.closed)
-    }
-
-    /// Returns a member's queue, which exists until the member lets go of it.
-    pub(super) fn queue(&mut self, addr: SocketAddr, member: usize) -> Option<&mut RecvQueue> {
-        self.bound.get_mut(&addr)?.get_mut(member)
-    }
-
-    /// Lets go of a queue, and of the address with the last of its group. What waited there is
-    /// handed back, to be dropped once nothing is locked.
-    pub(super) fn release(&mut self, addr: SocketAddr, member: usize) -> Option<RecvQueue> {
-        let members = self.bound.get_mut(&addr)?;
-        let closed = RecvQueue {
-            closed: true,
-            ..RecvQueue::default()
-        };
-        let queue = std::mem::replace(members.get_mut(member)?, closed);
-        if members.iter().all(|queue| queue.closed) {
-            self.bound.remove(&addr);
-        }
-        Some(queue)
     }
 }
 
@@ -308,7 +201,8 @@ pub(super) fn loopback(v4: bool) -> IpAddr {
     }
 }
 
-fn unspecified(v4: bool) -> IpAddr {
+/// Returns the wildcard address of a family.
+pub(super) fn unspecified(v4: bool) -> IpAddr {
     if v4 {
         Ipv4Addr::UNSPECIFIED.into()
     } else {

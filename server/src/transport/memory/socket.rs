@@ -3,14 +3,16 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use super::MemoryNetwork;
+use super::flight::ArrivalTimer;
 use super::network::check_len;
 
 /// A client's socket on a [`MemoryNetwork`].
 ///
-/// It can be used from several tasks at once, on any async runtime or on none.
+/// It can be used from several tasks at once, on any async runtime or on none. Where datagrams are
+/// [delayed](crate::Conditions::delay) it receives in a tokio runtime.
 #[derive(Debug)]
 pub struct MemorySocket {
     network: MemoryNetwork,
@@ -46,25 +48,35 @@ impl MemorySocket {
     ///
     /// None today.
     ///
+    /// # Panics
+    ///
+    /// If it has to wait for a datagram that is [delayed](crate::Conditions::delay), outside of a
+    /// tokio runtime, or in one without its time enabled.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future before it is ready loses no datagram.
     pub async fn recv_from(&self) -> io::Result<(Vec<u8>, SocketAddr)> {
+        let mut timer = ArrivalTimer::default();
         poll_fn(|cx| {
-            let waker = cx.waker().clone(); // foreign code: not under the lock
-            let mut state = self.network.lock();
-            let Some(queue) = state.queue(self.addr, 0) else {
-                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-            };
-            if let Some(datagram) = queue.datagrams.pop_front() {
-                return Poll::Ready(Ok((datagram.payload, datagram.source)));
+            loop {
+                let waker = cx.waker().clone(); // foreign code: not under the lock
+                let mut state = self.network.lock();
+                let Some(queue) = state.queue(self.addr, 0) else {
+                    return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+                };
+                if let Some(datagram) = queue.datagrams.pop_front() {
+                    return Poll::Ready(Ok((datagram.payload, datagram.source)));
+                }
+                // All who wait are woken by each datagram: should one of them have lost interest,
+                // another gets it.
+                if !queue.wakers.iter().any(|known| known.will_wake(&waker)) {
+                    queue.wakers.push(waker);
+                }
+                let due = queue.flight.next();
+                drop(state);
+                ready!(timer.poll(due, cx));
             }
-            // All who wait are woken by each datagram: should one of them have lost interest,
-            // another gets it.
-            if !queue.wakers.iter().any(|known| known.will_wake(&waker)) {
-                queue.wakers.push(waker);
-            }
-            Poll::Pending
         })
         .await
     }

@@ -3,8 +3,9 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use super::flight::ArrivalTimer;
 use super::network::{check_len, loopback};
 use super::{Datagram, MemoryEndpoint, QUEUE_LEN};
 use crate::transport::{LocalAddr, Meta, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
@@ -13,12 +14,17 @@ use crate::transport::{LocalAddr, Meta, Outgoing, RecvBatch, SEND_BATCH, Sent, T
 #[derive(Debug)]
 pub(in crate::transport) struct MemoryTransport {
     endpoint: Arc<MemoryEndpoint>,
+    /// For what is on its way.
+    timer: ArrivalTimer,
 }
 
 impl MemoryTransport {
     /// Serves `endpoint`, which may have been served before.
     pub(in crate::transport) fn new(endpoint: Arc<MemoryEndpoint>) -> Self {
-        Self { endpoint }
+        Self {
+            endpoint,
+            timer: ArrivalTimer::default(),
+        }
     }
 
     /// Returns where an answer leaves from.
@@ -41,33 +47,36 @@ impl Transport for MemoryTransport {
             addr,
             member,
         } = &*self.endpoint;
-        let waker = cx.waker().clone();
         let (buffers, metas) = batch.refill();
-        let mut state = network.lock();
-        if state.faults.take_panic(*addr) {
-            drop(state);
-            panic!("receiving was told to panic");
-        }
-        if let Some(error) = state.faults.take_receive(*addr) {
-            return Poll::Ready(Err(error));
-        }
-        let Some(queue) = state.queue(*addr, *member) else {
-            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-        };
-        let count = queue.datagrams.len().min(buffers.len());
-        if count == 0 {
+        let count = loop {
+            let waker = cx.waker().clone();
+            let mut state = network.lock();
+            if state.faults.take_panic(*addr) {
+                drop(state);
+                panic!("receiving was told to panic");
+            }
+            if let Some(error) = state.faults.take_receive(*addr) {
+                return Poll::Ready(Err(error));
+            }
+            let Some(queue) = state.queue(*addr, *member) else {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            };
+            let count = queue.datagrams.len().min(buffers.len());
+            if count > 0 {
+                let wildcard = addr.ip().is_unspecified();
+                let slots = buffers.iter_mut().zip(metas);
+                for (datagram, (buffer, meta)) in queue.datagrams.drain(..count).zip(slots) {
+                    *meta = fill(&datagram, buffer, wildcard);
+                }
+                break count;
+            }
             // One task receives: only its latest waker counts.
             let old = std::mem::replace(&mut queue.wakers, vec![waker]);
+            let due = queue.flight.next();
             drop(state);
             drop(old); // foreign code, like all of a waker: not under the lock
-            return Poll::Pending;
-        }
-        let wildcard = addr.ip().is_unspecified();
-        let slots = buffers.iter_mut().zip(metas);
-        for (datagram, (buffer, meta)) in queue.datagrams.drain(..count).zip(slots) {
-            *meta = fill(&datagram, buffer, wildcard);
-        }
-        drop(state);
+            ready!(self.timer.poll(due, cx));
+        };
         batch.set_len(count);
         Poll::Ready(Ok(()))
     }
@@ -126,8 +135,8 @@ fn fill(datagram: &Datagram, buffer: &mut [u8], wildcard: bool) -> Meta {
         remote: datagram.source,
         local: wildcard.then(|| local(datagram.destination.ip())),
         len,
-        segment: datagram.segment.min(len),
-        truncated: len < datagram.payload.len(),
+        segment: len.min(datagram.segment as usize),
+        truncated: datagram.cut || len < datagram.payload.len(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Opens UDP sockets: one for each worker, on one address.
 
 mod options;
+mod server_socket;
 #[cfg(all(target_os = "linux", not(postbox_plain)))] // elsewhere there are no groups
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::os::fd::AsFd;
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use options::SocketOptions;
+pub(crate) use server_socket::ServerSocket;
 
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 use crate::transport::sys;
@@ -52,6 +54,13 @@ pub(crate) enum MulticastGroup {
     },
     /// An interface is named by its index; 0 lets the system choose.
     V6 { group: Ipv6Addr, interface: u32 },
+}
+
+impl SocketConfig {
+    /// Whether others on this host may use the same address, as the user wanted.
+    pub(crate) fn may_meet_own_address(&self) -> bool {
+        self.reuse_port || !self.multicast.is_empty()
+    }
 }
 
 impl Default for SocketConfig {
@@ -131,6 +140,27 @@ pub(crate) fn kernel_drops(socket: &Socket) -> Option<u64> {
 pub(super) fn capacity(socket: &Socket) -> usize {
     const SMALLEST: usize = 512;
     socket.recv_buffer_size().unwrap_or(0) / SMALLEST + 1
+}
+
+/// Whether a socket lets others share its port (`SO_REUSEPORT`), where there is that.
+pub(crate) fn shares_port(socket: &Socket) -> bool {
+    #[cfg(all(
+        unix,
+        not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+    ))]
+    {
+        socket.reuse_port().unwrap_or(false)
+    }
+    #[cfg(any(
+        not(unix),
+        target_os = "solaris",
+        target_os = "illumos",
+        target_os = "cygwin"
+    ))]
+    {
+        let _ = socket;
+        false
+    }
 }
 
 /// Makes a socket with its options, not yet bound.

@@ -6,6 +6,8 @@ use std::sync::{Arc, Weak};
 
 use socket2::Socket;
 
+use super::ServerSocket;
+
 /// The options of a server's socket.
 ///
 /// It neither reads nor closes the socket, nor keeps it open. What can be set takes effect at
@@ -17,12 +19,12 @@ use socket2::Socket;
 /// closed, and else as the system does.
 #[derive(Clone, Debug)]
 pub struct SocketOptions {
-    socket: Weak<Socket>,
+    socket: Weak<ServerSocket>,
 }
 
 impl SocketOptions {
     /// Gives access to the options of `socket` for as long as that lives.
-    pub(crate) fn new(socket: &Arc<Socket>) -> Self {
+    pub(crate) fn new(socket: &Arc<ServerSocket>) -> Self {
         Self {
             socket: Arc::downgrade(socket),
         }

@@ -9,7 +9,7 @@ use std::thread;
 
 use socket2::Socket;
 
-use super::{SocketConfig, SocketOptions, kernel_drops, local_addr, open_group};
+use super::{ServerSocket, SocketConfig, SocketOptions, kernel_drops, local_addr, open_group};
 
 fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -208,11 +208,11 @@ fn sockets_are_opened_as_configured() {
     for ip in ["127.0.0.1", "::1"] {
         let group = open_group(SocketAddr::new(ip.parse().unwrap(), 0), 2, &config).unwrap();
         for socket in group {
-            let options = SocketOptions::new(&Arc::new(socket));
+            let options = SocketOptions::new(&Arc::new(ServerSocket::opened(socket)));
             assert!(options.tos().is_err(), "nothing keeps the socket open");
         }
         let group = open_group(SocketAddr::new(ip.parse().unwrap(), 0), 1, &config).unwrap();
-        let socket = Arc::new(group.into_iter().next().unwrap());
+        let socket = Arc::new(ServerSocket::opened(group.into_iter().next().unwrap()));
         let options = SocketOptions::new(&socket);
         assert_eq!(options.tos().unwrap(), 0x10);
         assert_eq!(options.ttl().unwrap(), 9);
@@ -249,7 +249,7 @@ fn options_out_of_range_are_errors_and_not_something_else() {
 fn h13_options_can_be_reached_until_the_socket_is_closed() {
     for ip in ["127.77.0.5", "::1"] {
         let (group, addr) = open(ip, 1);
-        let socket = Arc::new(group.into_iter().next().unwrap());
+        let socket = Arc::new(ServerSocket::opened(group.into_iter().next().unwrap()));
         let options = SocketOptions::new(&socket);
         assert_eq!(options.local_addr().unwrap(), addr);
 
@@ -284,7 +284,7 @@ fn h13_options_can_be_reached_until_the_socket_is_closed() {
 #[test]
 fn h13_groups_can_be_joined_and_left() {
     let (group, _) = open("0.0.0.0", 1);
-    let socket = Arc::new(group.into_iter().next().unwrap());
+    let socket = Arc::new(ServerSocket::opened(group.into_iter().next().unwrap()));
     let options = SocketOptions::new(&socket);
     let (multicast, interface) = ("239.1.2.3".parse().unwrap(), "127.0.0.1".parse().unwrap());
     options.join_multicast_v4(multicast, interface).unwrap();

@@ -24,12 +24,13 @@ mod send;
 use std::io;
 
 pub(crate) use icmp::next_error;
-#[cfg(test)]
-pub(crate) use options::disable_checksums;
 pub(crate) use options::{
-    force_recv_buffer, kernel_drops, set_dont_fragment, set_gro, set_pktinfo, set_recv_errors,
-    tells_errors, unset_recv_errors, uses_gro,
+    SavedOptions, force_recv_buffer, kernel_drops, set_dont_fragment, set_gro, set_pktinfo,
+    set_recv_errors, tells_errors, unset_foreign, unset_gro, unset_recv_errors, uses_gro,
+    wake_for_errors,
 };
+#[cfg(test)]
+pub(crate) use options::{disable_checksums, raw};
 pub(crate) use recv::{Receiver, RecvFields};
 pub(crate) use send::{BatchSendError, Sender};
 

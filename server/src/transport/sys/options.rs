@@ -16,6 +16,64 @@ const SO_MEMINFO: c_int = if cfg!(any(target_arch = "sparc", target_arch = "spar
     55
 };
 
+/// Keeps what is sent until it is switched off, and sends it as one datagram. Not in libc.
+const UDP_CORK: c_int = 1;
+
+/// What a socket that its user made is given back with: every option that a transport changes.
+pub(crate) struct SavedOptions(Vec<(c_int, c_int, c_int)>);
+
+impl SavedOptions {
+    const ALL: [(c_int, c_int); 9] = [
+        (libc::SOL_SOCKET, libc::SO_SELECT_ERR_QUEUE),
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMPING),
+        (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+        (libc::IPPROTO_IP, libc::IP_RECVERR),
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+        (libc::SOL_UDP, libc::UDP_GRO),
+        (libc::SOL_UDP, libc::UDP_SEGMENT),
+        (libc::SOL_UDP, UDP_CORK),
+    ];
+
+    /// Reads those that the socket has.
+    pub(crate) fn of(socket: BorrowedFd<'_>) -> Self {
+        let saved = |(level, name)| Some((level, name, int(socket, level, name).ok()?));
+        Self(Self::ALL.into_iter().filter_map(saved).collect())
+    }
+
+    /// Sets those that are not as they were.
+    pub(crate) fn restore(&self, socket: BorrowedFd<'_>) {
+        for (level, name, value) in &self.0 {
+            if int(socket, *level, *name).is_ok_and(|now| now != *value) {
+                let _ = set(socket, *level, *name, *value);
+            }
+        }
+    }
+}
+
+/// Switches off what would make one datagram of several, or several of one, and what fills the
+/// queue of errors with anything but errors.
+pub(crate) fn unset_foreign(socket: BorrowedFd<'_>) -> io::Result<()> {
+    for (level, name) in [
+        (libc::SOL_UDP, UDP_CORK),
+        (libc::SOL_UDP, libc::UDP_SEGMENT),
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMPING),
+    ] {
+        unset(socket, level, name)?;
+    }
+    Ok(())
+}
+
+/// Lets the kernel hand over datagrams one by one.
+pub(crate) fn unset_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
+    unset(socket, libc::SOL_UDP, libc::UDP_GRO)
+}
+
+/// Makes errors in the queue urgent data, which wakes who waits for datagrams.
+pub(crate) fn wake_for_errors(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(socket, libc::SOL_SOCKET, libc::SO_SELECT_ERR_QUEUE, 1)
+}
+
 /// Asks for the address that each datagram was sent to.
 ///
 /// An IPv6 socket that also takes IPv4 has to ask for both forms: only IPv4's own tells the
@@ -51,19 +109,15 @@ pub(crate) fn set_recv_errors(socket: BorrowedFd<'_>, v4: bool, v6: bool) -> io:
     Ok(())
 }
 
-/// Tells whether the socket asks for ICMP errors.
-pub(crate) fn tells_errors(socket: BorrowedFd<'_>) -> bool {
-    RECV_ERRORS
-        .iter()
-        .any(|(level, name)| int(socket, *level, *name).is_ok_and(|on| on != 0))
+/// Tells whether the socket asks for ICMP errors, of IPv4 and of IPv6.
+pub(crate) fn tells_errors(socket: BorrowedFd<'_>) -> [bool; 2] {
+    RECV_ERRORS.map(|(level, name)| int(socket, level, name).is_ok_and(|on| on != 0))
 }
 
 /// Asks for no ICMP errors, and drops those that wait to be told.
 pub(crate) fn unset_recv_errors(socket: BorrowedFd<'_>) -> io::Result<()> {
     for (level, name) in RECV_ERRORS {
-        if int(socket, level, name).is_ok_and(|on| on != 0) {
-            set(socket, level, name, 0)?;
-        }
+        unset(socket, level, name)?;
     }
     Ok(())
 }
@@ -119,6 +173,14 @@ pub(crate) fn disable_checksums(socket: &impl std::os::fd::AsFd) -> io::Result<(
     set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, 1)
 }
 
+/// Switches an option off, if the socket has it and it is on.
+fn unset(socket: BorrowedFd<'_>, level: c_int, name: c_int) -> io::Result<()> {
+    if int(socket, level, name).is_ok_and(|on| on != 0) {
+        set(socket, level, name, 0)?;
+    }
+    Ok(())
+}
+
 fn set(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
     // SAFETY: the kernel reads one c_int from `value`.
     check(unsafe {
@@ -147,4 +209,21 @@ fn int(socket: BorrowedFd<'_>, level: c_int, name: c_int) -> io::Result<c_int> {
         )
     })?;
     Ok(value)
+}
+
+/// For tests of options: sets one, or reads it.
+#[cfg(test)]
+pub(crate) mod raw {
+    use super::*;
+
+    pub(crate) fn set(socket: &impl std::os::fd::AsFd, option: (c_int, c_int), value: c_int) {
+        super::set(socket.as_fd(), option.0, option.1, value).unwrap();
+    }
+
+    /// All options that a transport may change, as they are now.
+    pub(crate) fn all(socket: &impl std::os::fd::AsFd) -> Vec<(c_int, c_int, c_int)> {
+        SavedOptions::of(socket.as_fd()).0
+    }
+
+    pub(crate) const CORK: (c_int, c_int) = (libc::SOL_UDP, UDP_CORK);
 }

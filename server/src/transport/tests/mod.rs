@@ -1,6 +1,10 @@
 //! Tests of the transports: on loopback addresses and free ports, without sleeping.
 
 mod common;
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
+mod given;
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
+mod icmp;
 mod memory;
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 mod offload;
@@ -19,17 +23,15 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::Socket;
-
 use super::{LocalAddr, Meta, Outgoing, RecvBatch, Sent, Transport};
-use crate::transport::socket::{SocketConfig, open_group};
+use crate::transport::socket::{ServerSocket, SocketConfig, open_group};
 
 /// How long a test waits before it calls a datagram lost. Nothing waits for it to pass.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A transport of Linux on this socket.
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
-fn udp(socket: Arc<Socket>, offloads: bool) -> io::Result<super::udp::UdpTransport> {
+fn udp(socket: Arc<ServerSocket>, offloads: bool) -> io::Result<super::udp::UdpTransport> {
     super::udp::UdpTransport::new(socket, Arc::new(offloads.into()))
 }
 
@@ -47,12 +49,16 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// Opens a server's socket.
-fn open(addr: &str) -> Arc<Socket> {
-    let mut group = open_group(addr.parse().unwrap(), 1, &SocketConfig::default()).unwrap();
-    Arc::new(group.remove(0))
+fn open(addr: &str) -> Arc<ServerSocket> {
+    open_with(addr, &SocketConfig::default())
 }
 
-fn addr_of(socket: &Socket) -> SocketAddr {
+fn open_with(addr: &str, config: &SocketConfig) -> Arc<ServerSocket> {
+    let mut group = open_group(addr.parse().unwrap(), 1, config).unwrap();
+    Arc::new(ServerSocket::opened(group.remove(0)))
+}
+
+fn addr_of(socket: &socket2::Socket) -> SocketAddr {
     socket.local_addr().unwrap().as_socket().unwrap()
 }
 

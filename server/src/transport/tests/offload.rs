@@ -4,7 +4,7 @@ use super::*;
 use crate::transport::sys::disable_checksums;
 
 /// Two servers' sockets that talk to each other, both with offloads.
-fn pair(addr: &str) -> (Arc<Socket>, Arc<Socket>) {
+fn pair(addr: &str) -> (Arc<ServerSocket>, Arc<ServerSocket>) {
     (open(addr), open(addr))
 }
 

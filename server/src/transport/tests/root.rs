@@ -3,6 +3,7 @@
 //! With `POSTBOX_ROOT_TESTS=1` these tests run, as root, each in a network namespace of its own
 //! that `unshare` and `ip` prepare. Otherwise they say that they did nothing.
 
+mod forged;
 mod full;
 
 use std::env;
@@ -270,7 +271,7 @@ fn root_without_fragments_what_is_longer_than_the_device_takes_is_refused() {
                     dont_fragment,
                     ..SocketConfig::default()
                 };
-                let socket = Arc::new(open_group(addr, 1, &config).unwrap().remove(0));
+                let socket = open_with(&addr.to_string(), &config);
                 let client = client(ip);
                 let to = client.local_addr().unwrap();
                 run(async {

@@ -1,10 +1,7 @@
 //! The batched transport: truncation, errors of others, runtimes that come and go.
 
-use std::os::fd::AsFd;
 use std::pin::pin;
 use std::task::Poll;
-
-use socket2::{Domain, Type};
 
 use super::*;
 use crate::transport::plain::PlainTransport;
@@ -43,138 +40,6 @@ fn l4_truncation_on_a_wildcard_bind_is_seen() {
         assert!(all[0].0.truncated);
         assert!(all[0].0.local.is_some());
     });
-}
-
-/// A port that refuses what is sent to it, as one that nobody uses. But its socket, connected
-/// elsewhere, is kept: another test might be given the port.
-fn closed_port(ip: &str) -> SocketAddr {
-    let socket = client(ip);
-    let addr = socket.local_addr().unwrap();
-    socket.connect((ip, 9)).unwrap();
-    std::mem::forget(socket);
-    addr
-}
-
-#[test]
-fn v7_icmp_errors_are_off_unless_asked_for() {
-    let socket = open("127.0.0.1:0");
-    let addr = addr_of(&socket);
-    run(async {
-        let mut transport = udp(socket, false).unwrap();
-        let client = client("127.0.0.1");
-        let closed = closed_port("127.0.0.1");
-        for _ in 0..3 {
-            answer(&mut transport, closed, None, b"to nobody").await;
-            answer(&mut transport, client.local_addr().unwrap(), None, b"x").await;
-            assert_eq!(hear(&client).0, b"x");
-        }
-        client.send_to(b"y", addr).unwrap();
-        recv(&mut transport, &mut RecvBatch::new(4, 10))
-            .await
-            .unwrap();
-    });
-}
-
-fn open_with_errors(addr: &str) -> Arc<Socket> {
-    let config = SocketConfig {
-        icmp_errors: true,
-        recv_buffer: Some(64 << 10),
-        ..SocketConfig::default()
-    };
-    Arc::new(
-        open_group(addr.parse().unwrap(), 1, &config)
-            .unwrap()
-            .remove(0),
-    )
-}
-
-#[test]
-fn v7_an_error_of_one_client_fails_no_send_to_another() {
-    run(async {
-        let mut transport = udp(open_with_errors("127.0.0.1:0"), false).unwrap();
-        let client = client("127.0.0.1");
-        let to = client.local_addr().unwrap();
-        // The system reports the closed port in place of the next send.
-        for _ in 0..3 {
-            answer(&mut transport, closed_port("127.0.0.1"), None, b"to nobody").await;
-            answer(&mut transport, to, None, b"a").await;
-            assert_eq!(hear(&client).0, b"a");
-        }
-        // Or in the middle of a batch.
-        let (bytes, mut datagrams) = outgoing(to, None, &[b"a", b"b", b"c", b"d", b"e"]);
-        for at in [0, 2, 3] {
-            datagrams[at].remote = closed_port("127.0.0.1");
-        }
-        let failed = send_all(&mut transport, &bytes, &datagrams).await;
-        assert!(failed.is_empty(), "{failed:?}");
-        assert_eq!(hear(&client).0, b"b");
-        assert_eq!(hear(&client).0, b"e");
-    });
-}
-
-#[test]
-fn v7_icmp_errors_are_told_apart_and_leave_room_for_datagrams() {
-    for ip in ["127.0.0.1", "::1"] {
-        let own = SocketAddr::new(ip.parse().unwrap(), 0);
-        let socket = open_with_errors(&own.to_string());
-        let addr = addr_of(&socket);
-        run(async {
-            let mut transport = udp(socket, false).unwrap();
-            let sender = client(ip);
-            let closed = closed_port(ip);
-            let mut batch = RecvBatch::new(4, 10);
-            let mut told = 0;
-            // Their queue counts against the receive buffer: if nobody emptied it, the socket would
-            // be deaf after about 80.
-            for _ in 0..500 {
-                answer(&mut transport, closed, None, b"to nobody").await;
-                sender.send_to(b"y", addr).unwrap();
-                recv(&mut transport, &mut batch).await.unwrap();
-                assert_eq!(batch.len(), 1);
-                for (remote, error) in transport.take_icmp_errors(false) {
-                    assert_eq!(remote, closed);
-                    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-                    told += 1;
-                }
-            }
-            assert_eq!(told, 500);
-            answer(&mut transport, closed, None, b"to nobody").await;
-            assert!(
-                transport.take_icmp_errors(false).is_empty(),
-                "nobody has looked"
-            );
-            assert_eq!(transport.take_icmp_errors(true).len(), 1);
-        });
-    }
-}
-
-#[test]
-fn v7_the_plain_transport_is_told_no_icmp_errors_and_does_not_go_deaf() {
-    for ip in ["127.0.0.1", "::1"] {
-        let socket = open_with_errors(&SocketAddr::new(ip.parse().unwrap(), 0).to_string());
-        run(async {
-            let mut transport = PlainTransport::new(&socket).unwrap();
-            let (sender, closed) = (client(ip), closed_port(ip));
-            let mut batch = RecvBatch::new(4, 10);
-            // It does not empty their queue, which counts against the receive buffer.
-            for _ in 0..500 {
-                answer(&mut transport, closed, None, b"to nobody").await;
-                sender.send_to(b"y", addr_of(&socket)).unwrap();
-                recv(&mut transport, &mut batch).await.unwrap();
-                assert_eq!(batch.len(), 1);
-            }
-        });
-    }
-    // One of the user's, for both families.
-    let both = Socket::new(Domain::IPV6, Type::DGRAM, None).unwrap();
-    both.set_only_v6(false).unwrap();
-    both.bind(&"[::]:0".parse::<SocketAddr>().unwrap().into())
-        .unwrap();
-    sys::set_recv_errors(both.as_fd(), true, true).unwrap();
-    assert!(sys::tells_errors(both.as_fd()));
-    let plain = run(async { PlainTransport::new(&both).unwrap() });
-    assert!(!sys::tells_errors(both.as_fd()));
-    drop(plain);
 }
 
 #[test]
@@ -316,15 +181,12 @@ fn l7_kernel_drops_are_told() {
         recv_buffer: Some(4096),
         ..SocketConfig::default()
     };
-    let socket = open_group("127.0.0.1:0".parse().unwrap(), 1, &config)
-        .unwrap()
-        .remove(0);
+    let socket = open_with("127.0.0.1:0", &config);
     assert_eq!(kernel_drops(&socket), Some(0));
     let client = client("127.0.0.1");
     for _ in 0..100 {
         client.send_to(&[0; 1000], addr_of(&socket)).unwrap();
     }
-    let socket = Arc::new(socket);
     let kept = run(async {
         let mut transport = udp(Arc::clone(&socket), false).unwrap();
         let mut batch = RecvBatch::new(100, 2000);

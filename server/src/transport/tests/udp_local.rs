@@ -82,14 +82,14 @@ fn h13_on_a_specific_address_nothing_need_be_told() {
 }
 
 /// A dual-stack socket, as a user may make one.
-fn dual_stack() -> Arc<Socket> {
-    let socket = Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None).unwrap();
+fn dual_stack() -> Arc<ServerSocket> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None).unwrap();
     socket.set_nonblocking(true).unwrap();
     socket.set_only_v6(false).unwrap();
     socket
         .bind(&"[::]:0".parse::<SocketAddr>().unwrap().into())
         .unwrap();
-    Arc::new(socket)
+    Arc::new(ServerSocket::opened(socket))
 }
 
 #[test]

@@ -161,7 +161,7 @@ impl World {
             addr: addr(7),
             socket: self.folder.bind(addr(7)),
         };
-        builder.build(vec![Arc::new(endpoint)]).unwrap()
+        builder.build(|_| Ok(vec![Arc::new(endpoint)])).unwrap()
     }
 
     fn peer(&self, port: u16) -> Peer {

@@ -88,7 +88,7 @@ fn l1_all_queues_together_are_bounded_in_bytes_over_all_workers() {
         datagrams: 100,
         bytes: 100_000,
     };
-    let (mut one, mut two) = (Dispatch::new(limits, KEPT), Dispatch::new(limits, KEPT));
+    let [mut one, mut two] = [(); 2].map(|()| Dispatch::new(limits, WhenFull::Refuse, KEPT));
     for dispatch in [&mut one, &mut two] {
         let id = dispatch.start(|_| Shared::new('a'), |_| {});
         dispatch.mark_pending(id, &totals);
@@ -113,10 +113,10 @@ fn l1_waiting_clients_are_bounded_over_all_workers() {
         datagrams: 100,
         bytes: 100_000,
     };
-    let (mut one, mut two) = (Dispatch::new(limits, KEPT), Dispatch::new(limits, KEPT));
+    let [mut one, mut two] = [(); 2].map(|()| Dispatch::new(limits, WhenFull::Refuse, KEPT));
     for (dispatch, client) in [(&mut one, 'a'), (&mut two, 'b')] {
         assert_eq!(
-            dispatch.arrive(&client, &totals, || true),
+            dispatch.arrive(&client, &totals, |_| true),
             Arrival::Start,
             "one that answers at once is not counted"
         );
@@ -124,11 +124,11 @@ fn l1_waiting_clients_are_bounded_over_all_workers() {
         dispatch.mark_pending(id, &totals);
     }
     let full = Arrival::Drop(DropReason::Clients);
-    assert_eq!(one.arrive(&'c', &totals, || true), full);
-    assert_eq!(two.arrive(&'c', &totals, || true), full);
-    assert_eq!(one.arrive(&'a', &totals, || true), Arrival::Queue(0));
+    assert_eq!(one.arrive(&'c', &totals, |_| true), full);
+    assert_eq!(two.arrive(&'c', &totals, |_| true), full);
+    assert_eq!(one.arrive(&'a', &totals, |_| true), Arrival::Queue(0));
     let _ = two.end(0, false, &totals);
-    assert_eq!(one.arrive(&'c', &totals, || true), Arrival::Start);
+    assert_eq!(one.arrive(&'c', &totals, |_| true), Arrival::Start);
 }
 
 #[test]
@@ -143,31 +143,71 @@ fn l3_a_queued_datagram_costs_its_own_length_and_a_small_constant() {
 }
 
 #[test]
-fn l6_admission_is_asked_for_each_datagram_of_a_client_without_a_handler_and_no_other() {
+fn l6_admission_is_asked_for_each_datagram_and_told_whether_its_client_has_a_handler() {
     let mut bench = Bench::bounded(100, 100_000, Totals::new(1, 100_000));
-    let ask = |bench: &Bench, client: Name, admitted: bool| {
-        let mut asked = 0;
-        let arrival = bench.dispatch.arrive(&client, &bench.totals, || {
-            asked += 1;
+    let ask = |bench: &mut Bench, client: Name, admitted: bool| {
+        let mut asked = Vec::new();
+        let admit = |has_handler| {
+            asked.push(has_handler);
             admitted
-        });
+        };
+        let arrival = bench.dispatch.arrive(&client, &bench.totals, admit);
         (arrival, asked)
     };
     let refused = Arrival::Drop(DropReason::Refused);
     for _ in 0..2 {
-        assert_eq!(ask(&bench, 'a', false), (refused, 1));
+        assert_eq!(ask(&mut bench, 'a', false), (refused, vec![false]));
         bench.assert_empty();
     }
-    assert_eq!(ask(&bench, 'a', true), (Arrival::Start, 1));
+    assert_eq!(ask(&mut bench, 'a', true), (Arrival::Start, vec![false]));
     let a = bench.start_parked('a');
-    assert_eq!(ask(&bench, 'a', false), (Arrival::Deliver(a), 0));
+    assert_eq!(
+        ask(&mut bench, 'a', true),
+        (Arrival::Deliver(a), vec![true])
+    );
+    assert_eq!(ask(&mut bench, 'a', false), (refused, vec![true]));
     bench.waits(a, false);
-    assert_eq!(ask(&bench, 'a', false), (Arrival::Queue(a), 0));
+    assert_eq!(ask(&mut bench, 'a', true), (Arrival::Queue(a), vec![true]));
+    assert_eq!(ask(&mut bench, 'a', false), (refused, vec![true]));
     // A refusal is a refusal also where there would be no room.
-    assert_eq!(ask(&bench, 'b', false), (refused, 1));
+    assert_eq!(ask(&mut bench, 'b', false), (refused, vec![false]));
     let full = Arrival::Drop(DropReason::Clients);
-    assert_eq!(ask(&bench, 'b', true), (full, 1));
+    assert_eq!(ask(&mut bench, 'b', true), (full, vec![false]));
     bench.dispatch.close(&bench.totals);
     let closed = Arrival::Drop(DropReason::Shutdown);
-    assert_eq!(ask(&bench, 'c', true), (closed, 0));
+    assert_eq!(ask(&mut bench, 'c', true), (closed, vec![]));
+}
+
+#[test]
+fn l1_waiting_clients_of_one_prefix_are_bounded_over_all_workers() {
+    let totals = Totals::new(2, 100_000).clients_per_prefix(Some(1));
+    let limits = QueueLimits {
+        datagrams: 100,
+        bytes: 100_000,
+    };
+    let [mut one, mut two] = [(); 2].map(|()| Dispatch::new(limits, WhenFull::Refuse, KEPT));
+    let mut ids = Vec::new();
+    for (dispatch, client) in [(&mut one, 'a'), (&mut two, 'b')] {
+        assert_eq!(
+            dispatch.arrive(&client, &totals, |_| true),
+            Arrival::Start,
+            "one that answers at once is not counted"
+        );
+        let id = dispatch.start(|_| Shared::new(client), |_| {});
+        for _ in 0..2 {
+            dispatch.mark_pending(id, &totals); // and who waits again is not counted twice
+        }
+        ids.push(id);
+    }
+    let full = Arrival::Drop(DropReason::Prefix);
+    for dispatch in [&mut one, &mut two] {
+        assert_eq!(dispatch.arrive(&'A', &totals, |_| true), full);
+        assert_eq!(dispatch.arrive(&'B', &totals, |_| true), full);
+        let no_room = Arrival::Drop(DropReason::Clients);
+        assert_eq!(dispatch.arrive(&'c', &totals, |_| true), no_room);
+    }
+    assert_eq!(one.arrive(&'a', &totals, |_| true), Arrival::Queue(ids[0]));
+    let _ = one.end(ids[0], false, &totals);
+    assert_eq!(two.arrive(&'A', &totals, |_| true), Arrival::Start);
+    assert_eq!(one.arrive(&'B', &totals, |_| true), full);
 }

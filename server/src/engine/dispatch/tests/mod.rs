@@ -1,6 +1,7 @@
 //! Tests of the rules about clients: each row of the table, then random scripts against a model.
 
 mod bounds;
+mod clock;
 mod model;
 mod queue;
 mod rules;
@@ -9,11 +10,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
-use super::queue::DATAGRAM_OVERHEAD;
 use super::*;
+use crate::config::DATAGRAM_OVERHEAD;
 
 /// A client's address, as good as any.
 type Name = char;
+
+/// Capital and small letter are of one prefix, as far as prefixes are bounded.
+impl Source for Name {
+    fn address(&self) -> u128 {
+        u128::from(u32::from(self.to_ascii_lowercase())) << 64
+    }
+}
 
 /// One run of a handler, as its dispatcher, its client object and its requests share it.
 #[derive(Debug)]
@@ -142,13 +150,22 @@ impl Bench {
 
     fn bounded(datagrams: usize, bytes: usize, totals: Totals) -> Self {
         Self {
-            dispatch: Dispatch::new(QueueLimits { datagrams, bytes }, KEPT),
+            dispatch: Dispatch::new(QueueLimits { datagrams, bytes }, WhenFull::Refuse, KEPT),
             totals,
         }
     }
 
-    fn arrive(&self, client: Name) -> Arrival {
-        self.dispatch.arrive(&client, &self.totals, || true)
+    /// One that evicts, with bounds of the queues that nothing reaches.
+    fn evicting(totals: Totals) -> Self {
+        let (datagrams, bytes) = (100, 100_000);
+        Self {
+            dispatch: Dispatch::new(QueueLimits { datagrams, bytes }, WhenFull::Evict, KEPT),
+            totals,
+        }
+    }
+
+    fn arrive(&mut self, client: Name) -> Arrival {
+        self.dispatch.arrive(&client, &self.totals, |_| true)
     }
 
     fn start(&mut self, client: Name) -> SlotId {
@@ -161,13 +178,11 @@ impl Bench {
     /// with something else.
     fn waits(&mut self, id: SlotId, parked: bool) {
         let queue = &self.dispatch.task(id).queue;
-        queue.set_waiting(if parked {
-            Waiting::OnWorker
-        } else {
-            Waiting::No
-        });
         if parked {
+            queue.set_on_worker();
             queue.set_empty();
+        } else {
+            queue.set_not_waiting();
         }
         self.dispatch.mark_pending(id, &self.totals);
     }

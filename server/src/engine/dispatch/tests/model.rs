@@ -6,6 +6,7 @@
 //! the seed of its script: with that and `POSTBOX_SCRIPTS=1` it happens again, each step told.
 
 mod elsewhere;
+mod eviction;
 mod handler;
 mod script;
 
@@ -89,6 +90,8 @@ struct Model {
     parked: bool,
     /// It has received.
     received: bool,
+    /// Its client has sent more than its first datagram since the hand came by.
+    marked: bool,
 }
 
 impl Model {

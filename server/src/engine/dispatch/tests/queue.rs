@@ -19,11 +19,24 @@ fn push(queue: &RunQueue, text: &str, totals: &Totals) -> Option<Waker> {
     queue.push(datagram(text), LIMITS, totals).unwrap()
 }
 
+/// The deadline passes of a receive in another task, which has to be woken.
+fn time_out_in_task(queue: &RunQueue) -> Option<Waker> {
+    match queue.tell(Told::TimedOut)? {
+        Listener::Task(waker) => Some(waker),
+        Listener::Worker => panic!("it waits on its worker"),
+    }
+}
+
+/// The deadline passes of the handler's own receive.
+fn time_out_on_worker(queue: &RunQueue) -> bool {
+    matches!(queue.tell(Told::TimedOut), Some(Listener::Worker))
+}
+
 /// A receive in another task begins to wait, for a limited time. Returns its number.
 fn wait(queue: &RunQueue, waker: Waker) -> u32 {
     let mut locked = queue.lock();
     let receive = locked.begin_receive();
-    queue.set_waiting(Waiting::InTask);
+    queue.set_in_task();
     locked.set_waker(waker);
     assert!(locked.arm(receive));
     receive
@@ -34,10 +47,13 @@ fn h7_a_deadline_that_passes_ends_the_receive_that_waits_for_it() {
     let queue = RunQueue::default();
     let (bell, waker) = Bell::new();
     wait(&queue, waker);
-    queue.time_out_in_task().unwrap().wake();
+    time_out_in_task(&queue).unwrap().wake();
     assert_eq!(bell.rings(), 1);
-    assert_eq!(queue.waiting(), Waiting::TimedOut);
-    assert!(queue.time_out_in_task().is_none(), "told once");
+    assert_eq!(
+        (queue.waiting(), queue.told()),
+        (Waiting::Told, Told::TimedOut)
+    );
+    assert!(time_out_in_task(&queue).is_none(), "told once");
 }
 
 #[test]
@@ -49,13 +65,13 @@ fn h7_the_deadline_of_an_earlier_receive_says_nothing_to_a_later_one() {
     let second = queue.lock().begin_receive();
     queue.lock().set_waker(waker);
     assert_ne!(first, second);
-    assert!(queue.time_out_in_task().is_none(), "its waker stays");
+    assert!(time_out_in_task(&queue).is_none(), "its waker stays");
     assert_eq!(queue.waiting(), Waiting::InTask);
     // What the worker is told of the first one comes too late.
     assert!(!queue.lock().arm(first));
-    assert!(queue.time_out_in_task().is_none());
+    assert!(time_out_in_task(&queue).is_none());
     assert!(queue.lock().arm(second));
-    assert!(queue.time_out_in_task().is_some());
+    assert!(time_out_in_task(&queue).is_some());
 }
 
 #[test]
@@ -63,23 +79,83 @@ fn h7_a_receive_that_is_over_has_no_deadline_any_more() {
     let queue = RunQueue::default();
     let (_, waker) = Bell::new();
     wait(&queue, waker);
-    queue.set_waiting(Waiting::No);
+    queue.set_not_waiting();
     assert!(queue.lock().end_receive().is_some());
-    assert!(queue.time_out_in_task().is_none());
-    queue.set_waiting(Waiting::InTask); // another one waits, without limit
+    assert!(time_out_in_task(&queue).is_none());
+    queue.set_in_task(); // another one waits, without limit
     queue.lock().set_waker(Waker::noop().clone());
-    assert!(queue.time_out_in_task().is_none());
+    assert!(time_out_in_task(&queue).is_none());
 }
 
 #[test]
 fn h7_the_handlers_own_receive_is_timed_out_unless_another_task_has_taken_it_over() {
     let queue = RunQueue::default();
-    assert!(!queue.time_out_on_worker(), "none waits");
-    queue.set_waiting(Waiting::OnWorker);
-    assert!(queue.time_out_on_worker());
-    assert_eq!(queue.waiting(), Waiting::TimedOut);
-    queue.set_waiting(Waiting::InTask);
-    assert!(!queue.time_out_on_worker());
+    assert!(!time_out_on_worker(&queue), "none waits");
+    queue.set_on_worker();
+    assert!(time_out_on_worker(&queue));
+    assert_eq!(
+        (queue.waiting(), queue.told()),
+        (Waiting::Told, Told::TimedOut)
+    );
+    queue.set_in_task();
+    assert!(!time_out_on_worker(&queue));
+    assert_eq!(queue.waiting(), Waiting::InTask);
+}
+
+#[test]
+fn v7_a_receive_that_waits_wherever_is_told_once_that_its_client_is_unreachable() {
+    let (queue, told) = (RunQueue::default(), Told::Unreachable(111));
+    assert!(queue.tell(told).is_none(), "none waits");
+    assert_eq!(queue.waiting(), Waiting::No);
+    queue.set_on_worker();
+    assert!(matches!(queue.tell(told), Some(Listener::Worker)));
+    assert_eq!((queue.waiting(), queue.told()), (Waiting::Told, told));
+    assert!(queue.tell(Told::Unreachable(1)).is_none(), "told already");
+
+    // Elsewhere too, and also one that has no deadline.
+    let (bell, waker) = Bell::new();
+    queue.lock().begin_receive();
+    queue.set_in_task();
+    queue.lock().set_waker(waker);
+    match queue.tell(Told::Unreachable(113)) {
+        Some(Listener::Task(waker)) => waker.wake(),
+        told => panic!("{told:?}"),
+    }
+    assert_eq!(bell.rings(), 1);
+    assert_eq!(
+        (queue.waiting(), queue.told()),
+        (Waiting::Told, Told::Unreachable(113))
+    );
+    assert!(queue.tell(told).is_none(), "told already");
+}
+
+#[test]
+fn v7_a_receive_that_a_datagram_or_the_end_has_woken_is_told_nothing_else() {
+    let (queue, totals) = (RunQueue::default(), totals());
+    let told = Told::Unreachable(111);
+    wait(&queue, Waker::noop().clone());
+    push(&queue, "x", &totals).unwrap();
+    assert!(queue.tell(told).is_none());
+    assert_eq!(queue.waiting(), Waiting::InTask);
+    queue.close(&totals);
+    wait(&queue, Waker::noop().clone());
+    assert!(queue.tell(told).is_none());
+    assert_eq!(queue.waiting(), Waiting::InTask);
+}
+
+#[test]
+fn l9_only_the_handlers_own_receive_is_evicted() {
+    let queue = RunQueue::default();
+    assert!(!queue.evict(), "none waits");
+    queue.set_on_worker();
+    assert!(queue.evict());
+    assert_eq!(
+        (queue.waiting(), queue.told()),
+        (Waiting::Told, Told::Evicted)
+    );
+    assert!(!queue.evict(), "told already");
+    wait(&queue, Waker::noop().clone());
+    assert!(!queue.evict());
     assert_eq!(queue.waiting(), Waiting::InTask);
 }
 
@@ -121,7 +197,7 @@ fn v4_a_closed_queue_answers_closed_whatever_it_held() {
     assert_eq!((totals.datagrams(), totals.bytes()), (0, 0));
     assert_eq!(queue.lock().take(&totals), Taken::Closed);
     wait(&queue, waker);
-    assert!(queue.time_out_in_task().is_none(), "no deadline any more");
+    assert!(time_out_in_task(&queue).is_none(), "no deadline any more");
     let late = queue.push(datagram("late"), LIMITS, &totals);
     assert_eq!(late.err(), Some(DropReason::Shutdown));
 }
@@ -143,7 +219,8 @@ fn l2_a_queue_that_is_not_used_costs_nothing_and_is_made_anew_for_the_next_run()
     assert!(!queue.is_used() && !queue.is_filled());
     push(&queue, "x", &totals);
     queue.set_received();
-    queue.set_waiting(Waiting::TimedOut);
+    queue.set_on_worker();
+    assert!(queue.tell(Told::TimedOut).is_some());
     assert!(queue.is_used() && queue.is_filled());
     queue.reset();
     assert!(!queue.is_used() && !queue.is_filled() && !queue.has_received());

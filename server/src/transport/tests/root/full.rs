@@ -142,3 +142,100 @@ fn v7_root_sending_waits_for_room_and_goes_on() {
         },
     );
 }
+
+/// An interface beside loopback, to a machine whose link address is known.
+const NEIGHBOUR: &str = "ip link add va type veth peer name vb
+    ip addr add 10.8.0.1/24 dev va
+    ip link set va up
+    ip link set vb up
+    ip neigh replace 10.8.0.2 lladdr 02:00:00:00:00:02 dev va nud permanent";
+
+fn command(line: &str) {
+    let (name, args) = line.split_once(' ').unwrap();
+    assert!(
+        Command::new(name)
+            .args(args.split(' '))
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+/// Sends several datagrams there and one elsewhere, which has to arrive. Returns what failed.
+async fn send_both(transport: &mut impl Transport, elsewhere: &UdpSocket) -> Vec<io::Error> {
+    let (bytes, mut datagrams) =
+        outgoing("10.8.0.2:9".parse().unwrap(), None, &[&[0; 500][..]; 20]);
+    datagrams[10].remote = elsewhere.local_addr().unwrap();
+    let failed = send_all(transport, &bytes, &datagrams).await;
+    assert!(failed.iter().all(|(at, _)| *at != 10));
+    assert_eq!(hear(elsewhere).0.len(), 500);
+    failed.into_iter().map(|(_, error)| error).collect()
+}
+
+#[test]
+fn v7_root_a_full_device_fails_what_it_drops_and_nothing_else() {
+    let test = "full::v7_root_a_full_device_fails_what_it_drops_and_nothing_else";
+    in_namespace(test, NEIGHBOUR, || {
+        for asked in [true, false] {
+            let config = SocketConfig {
+                icmp_errors: asked,
+                ..SocketConfig::default()
+            };
+            let socket = open_with("0.0.0.0:0", &config);
+            run(async {
+                let mut transport = udp(socket, false).unwrap();
+                let client = client("127.0.0.1");
+                command("tc qdisc replace dev va root tbf rate 1kbit burst 1600 limit 2000");
+                let failed = send_both(&mut transport, &client).await;
+                // The kernel tells of it only where errors were asked for.
+                let is_full = |error: &io::Error| error.raw_os_error() == Some(libc::ENOBUFS);
+                assert!(failed.iter().all(is_full), "{failed:?}");
+                assert_eq!(failed.len() > 10, asked, "{failed:?}");
+                command("tc qdisc del dev va root");
+                assert!(send_both(&mut transport, &client).await.is_empty());
+            });
+        }
+    });
+}
+
+#[test]
+fn v7_root_a_network_that_goes_down_comes_back() {
+    let test = "full::v7_root_a_network_that_goes_down_comes_back";
+    in_namespace(test, NEIGHBOUR, || {
+        let socket = open("0.0.0.0:0");
+        let port = addr_of(&socket).port();
+        run(async {
+            let mut transport = udp(socket, false).unwrap();
+            let client = client("127.0.0.1");
+            let mut batch = RecvBatch::new(4, 10);
+            for _ in 0..3 {
+                command("ip link set va down");
+                let failed = send_both(&mut transport, &client).await;
+                assert_eq!(failed.len(), 19, "{failed:?}");
+                let is_down = |error: &io::Error| {
+                    let down = [
+                        io::ErrorKind::NetworkUnreachable,
+                        io::ErrorKind::NetworkDown,
+                    ];
+                    down.contains(&error.kind())
+                };
+                assert!(failed.iter().all(is_down), "{failed:?}");
+                command("ip link set va up");
+                let known =
+                    "ip neigh replace 10.8.0.2 lladdr 02:00:00:00:00:02 dev va nud permanent";
+                command(known);
+                assert!(send_both(&mut transport, &client).await.is_empty());
+
+                // Nothing comes meanwhile, and nothing fails for it.
+                command("ip link set lo down");
+                let _ = client.send_to(b"lost", ("127.0.0.1", port));
+                let poll = poll_fn(|cx| Poll::Ready(transport.poll_recv(cx, &mut batch)));
+                assert!(poll.await.is_pending());
+                command("ip link set lo up");
+                client.send_to(b"heard", ("127.0.0.1", port)).unwrap();
+                recv(&mut transport, &mut batch).await.unwrap();
+                assert_eq!((batch.len(), batch.meta(0).len), (1, 5));
+            }
+        });
+    });
+}

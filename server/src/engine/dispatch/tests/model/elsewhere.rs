@@ -34,7 +34,7 @@ impl Elsewhere {
             let waiting = queue.end_receive().is_some();
             assert_eq!(waiting, self.waiting);
         }
-        self.run.queue.set_waiting(Waiting::No);
+        self.run.queue.set_not_waiting();
         (self.receive, self.waiting, self.expired) = (0, false, false);
     }
 
@@ -45,7 +45,7 @@ impl Elsewhere {
             assert!(self.receive > self.last);
             self.last = self.receive;
         }
-        self.run.queue.set_waiting(Waiting::InTask);
+        self.run.queue.set_in_task();
         let replaced = queue.set_waker(Waker::noop().clone()).is_some();
         assert_eq!(replaced, self.waiting);
         self.waiting = true;
@@ -55,7 +55,7 @@ impl Elsewhere {
     fn expire(&mut self) {
         self.run.queue.lock().arm(self.last);
         let told = self.receive != 0 && self.waiting;
-        let woken = self.run.queue.time_out_in_task().is_some();
+        let woken = self.run.queue.tell(Told::TimedOut).is_some();
         assert_eq!(woken, told);
         if woken {
             (self.waiting, self.expired) = (false, true);
@@ -104,7 +104,7 @@ impl Script {
                 task.stop();
                 self.deliver(client, &datagram);
             }
-            (Taken::Empty, None) if task.run.queue.waiting() == Waiting::TimedOut => {
+            (Taken::Empty, None) if task.run.queue.waiting() == Waiting::Told => {
                 assert!(task.expired);
                 seen.add("elsewhere: timed out");
                 task.stop();

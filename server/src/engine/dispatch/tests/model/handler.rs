@@ -15,6 +15,7 @@ impl Script {
         if !made {
             seen.add("a place is used again");
         }
+        self.slots = self.slots.max(id as usize + 1);
         self.handlers.insert(client, (id, Model::default()));
         self.check_start(client, id);
     }
@@ -75,12 +76,18 @@ impl Script {
     ) -> Option<QueuedDatagram> {
         loop {
             let id = self.handlers[&client].0;
+            let behind = self.behind.len();
             let parked = self.handler_receives(client, id, &mut offered);
+            let more = self.behind.len() < behind;
             if offered.is_some() {
                 seen.add("offered datagram left");
             }
             if parked || !self.random.one_in(3) {
                 self.waits(client, id, parked, offered, seen);
+                if more {
+                    self.dispatch.mark(id); // as a worker does
+                    self.handlers.get_mut(&client).unwrap().1.marked = true;
+                }
                 return None;
             }
             let (discarded, next) = self.end(client, id, offered.is_some(), seen);
@@ -141,7 +148,7 @@ impl Script {
         }
         if self.random.one_in(6) {
             let run = Arc::clone(self.dispatch.task(id));
-            run.queue.set_waiting(Waiting::No); // its own receive is dropped
+            run.queue.set_not_waiting(); // its own receive is dropped
             self.elsewhere.insert(client, Elsewhere::new(run));
         }
         false
@@ -162,13 +169,11 @@ impl Script {
         });
         if !self.elsewhere.contains_key(&client) {
             let queue = &self.dispatch.task(id).queue;
-            queue.set_waiting(if parked {
-                Waiting::OnWorker
-            } else {
-                Waiting::No
-            });
             if parked {
+                queue.set_on_worker();
                 queue.set_empty();
+            } else {
+                queue.set_not_waiting();
             }
         }
         self.dispatch.mark_pending(id, &self.totals);

@@ -1,5 +1,7 @@
 //! One random script.
 
+use ahash::RandomState;
+
 use super::elsewhere::Elsewhere;
 use super::*;
 
@@ -18,6 +20,11 @@ pub(super) struct Script {
     pub(super) totals: Totals,
     pub(super) limits: QueueLimits,
     max_clients: usize,
+    pub(super) when_full: WhenFull,
+    /// How many slots there have been, and where the hand is.
+    pub(super) slots: usize,
+    pub(super) hand: usize,
+    max_of_prefix: usize,
     pub(super) max_bytes: usize,
     pub(super) closing: bool,
     /// Client objects that somebody keeps.
@@ -37,7 +44,7 @@ pub(super) struct Script {
     last: BTreeMap<Name, u32>,
 }
 
-const CLIENTS: [Name; 5] = ['a', 'b', 'c', 'd', 'e'];
+const CLIENTS: [Name; 5] = ['a', 'A', 'b', 'B', 'c'];
 const STEPS: usize = 60;
 
 /// The number in a datagram.
@@ -50,6 +57,9 @@ pub(super) const EVERYTHING: &[&str] = &[
     "arrival for a closed server",
     "arrival refused",
     "arrival over the bound of clients",
+    "arrival over the bound of its prefix",
+    "arrival evicts",
+    "arrival evicts nobody",
     "arrival starts a handler",
     "arrival delivered",
     "arrival queued",
@@ -87,12 +97,22 @@ impl Script {
             bytes: cost * (1 + random.below(6)),
         };
         let (max_clients, max_bytes) = (1 + random.below(5), cost * (1 + random.below(12)));
+        let when_full = match random.one_in(3) {
+            true => WhenFull::Refuse,
+            false => WhenFull::Evict,
+        };
+        let max_of_prefix = 1 + random.below(3);
         Self {
             tell,
-            dispatch: Dispatch::new(limits, KEPT),
-            totals: Totals::new(max_clients, max_bytes),
+            dispatch: Dispatch::new(limits, when_full, KEPT),
+            when_full,
+            slots: 0,
+            hand: 0,
+            totals: Totals::new(max_clients, max_bytes)
+                .clients_per_prefix_by(Some(max_of_prefix), RandomState::with_seeds(1, 2, 3, 4)),
             limits,
             max_clients,
+            max_of_prefix,
             max_bytes,
             closing: false,
             kept: Vec::new(),
@@ -206,6 +226,14 @@ impl Script {
         );
     }
 
+    /// The clients with a handler that are of this one's prefix.
+    fn of_prefix(&self, client: Name) -> usize {
+        let clients = self.handlers.keys();
+        clients
+            .filter(|other| other.eq_ignore_ascii_case(&client))
+            .count()
+    }
+
     /// One datagram, or several in one buffer.
     fn arrive(&mut self, seen: &mut Seen) {
         let client = CLIENTS[self.random.below(CLIENTS.len())];
@@ -246,13 +274,22 @@ impl Script {
         let admitted = !self.random.one_in(10);
         let expected = match self.handlers.get(&client) {
             _ if self.closing => Arrival::Drop(DropReason::Shutdown),
+            _ if !admitted => Arrival::Drop(DropReason::Refused),
             Some((id, model)) if model.parked => Arrival::Deliver(*id),
             Some((id, _)) => Arrival::Queue(*id),
-            None if !admitted => Arrival::Drop(DropReason::Refused),
-            None if self.handlers.len() == self.max_clients => Arrival::Drop(DropReason::Clients),
+            None if self.of_prefix(client) == self.max_of_prefix => {
+                Arrival::Drop(DropReason::Prefix)
+            }
+            None if self.handlers.len() == self.max_clients => self.makes_room(),
             None => Arrival::Start,
         };
-        let arrival = self.dispatch.arrive(&client, &self.totals, || admitted);
+        if let Some((_, model)) = self.handlers.get_mut(&client)
+            && !self.closing
+            && admitted
+        {
+            model.marked = true;
+        }
+        let arrival = self.dispatch.arrive(&client, &self.totals, |_| admitted);
         self.tell("arrives", &(number(&datagram), client, &arrival));
         assert_eq!(arrival, expected);
         match arrival {
@@ -269,6 +306,7 @@ impl Script {
                 );
                 return self.poll(client, Some(datagram), seen);
             }
+            Arrival::Evict(id) => return self.evict(id, client, datagram, seen),
             Arrival::Queue(_) => {
                 seen.add("arrival queued");
                 self.queue(client, datagram, seen);
@@ -279,6 +317,7 @@ impl Script {
                     DropReason::Shutdown => "arrival for a closed server",
                     DropReason::Refused => "arrival refused",
                     DropReason::Clients => "arrival over the bound of clients",
+                    DropReason::Prefix => "arrival over the bound of its prefix",
                     DropReason::ClientBound | DropReason::TotalBound => "never on arrival",
                 });
             }

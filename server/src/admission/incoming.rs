@@ -1,15 +1,14 @@
-//! Admission: who may start a handler.
+//! What an admission check is told of a datagram.
 
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::ClientKey;
+use tokio::time::Instant;
 
-/// The user's admission check.
-pub(crate) type Admission = dyn Fn(&Incoming<'_>) -> bool + Send + Sync;
+use crate::transport::{LocalAddr, local_addr};
 
 /// A datagram that asks to be admitted, before it is parsed: where it came from, where it was sent
-/// to, and how long it is. [`ServerBuilder::admit`](crate::ServerBuilder::admit) sets the check.
+/// to, how long it is, and whether its client has a handler.
 ///
 /// ```
 /// use postbox_protocol::{DatagramProtocol, RawSerializer};
@@ -29,31 +28,38 @@ pub(crate) type Admission = dyn Fn(&Incoming<'_>) -> bool + Send + Sync;
 /// ```
 #[derive(Clone, Copy)]
 pub struct Incoming<'a> {
-    client: &'a ClientKey,
-    bound: &'a SocketAddr,
-    len: usize,
+    pub(crate) remote: &'a SocketAddr,
+    /// The address that was asked, on a wildcard bind.
+    pub(crate) local: &'a Option<LocalAddr>,
+    /// The address that the socket is bound to.
+    pub(crate) bound: &'a SocketAddr,
+    pub(crate) len: usize,
+    pub(crate) has_handler: bool,
+    /// The clock, as its worker has read it in this turn.
+    pub(crate) now: Instant,
 }
 
-impl<'a> Incoming<'a> {
-    #[inline]
-    pub(crate) fn new(client: &'a ClientKey, bound: &'a SocketAddr, len: usize) -> Self {
-        Self { client, bound, len }
-    }
-
+impl Incoming<'_> {
     /// The address that the datagram says it comes from. Anybody can forge it.
     pub fn remote_addr(&self) -> SocketAddr {
-        self.client.remote
+        *self.remote
     }
 
     /// The address that it was sent to. `None` on a wildcard bind where the transport cannot tell.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.client.local_addr(*self.bound)
+        local_addr(self.local, *self.bound)
     }
 
     /// Its length in bytes, as received.
     #[expect(clippy::len_without_is_empty, reason = "not a collection")]
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Whether a handler of its client runs: then the datagram is part of a conversation, and is
+    /// received by that handler. Else it starts one.
+    pub fn has_handler(&self) -> bool {
+        self.has_handler
     }
 }
 
@@ -63,6 +69,7 @@ impl fmt::Debug for Incoming<'_> {
             .field("remote_addr", &self.remote_addr())
             .field("local_addr", &self.local_addr())
             .field("len", &self.len)
+            .field("has_handler", &self.has_handler)
             .finish()
     }
 }

@@ -1,0 +1,130 @@
+//! A socket that a server has, and how one that its user made comes back.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::Deref;
+#[cfg(unix)]
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use socket2::Socket;
+
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
+use crate::transport::sys;
+
+/// A socket of a server. Dropping it closes it.
+///
+/// Options and `O_NONBLOCK` belong to the open socket, of which the user may keep a duplicate. So
+/// one that the user made is as it was given once this is dropped, however that comes.
+pub(crate) struct ServerSocket {
+    socket: Socket,
+    given: Option<Given>,
+}
+
+impl ServerSocket {
+    /// One that the server opened itself.
+    pub(crate) fn opened(socket: Socket) -> Self {
+        Self {
+            socket,
+            given: None,
+        }
+    }
+
+    /// Takes one that the user made, which has to be bound. Returns its address too.
+    ///
+    /// Options with which datagrams would be lost, joined or kept back are switched off.
+    /// `coalesces`: what the kernel coalesces can be taken apart.
+    pub(crate) fn given(socket: UdpSocket, coalesces: bool) -> io::Result<(Self, SocketAddr)> {
+        let socket = Socket::from(socket);
+        let given = Some(Given::of(&socket));
+        let adopted = Self { socket, given };
+        let addr = super::local_addr(&adopted)?;
+        if addr.port() == 0 {
+            let text = "it is not bound";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        adopted.set_nonblocking(true)?;
+        #[cfg(all(target_os = "linux", not(postbox_plain)))]
+        {
+            sys::unset_foreign(adopted.as_fd())?;
+            if !coalesces {
+                sys::unset_gro(adopted.as_fd())?;
+            }
+        }
+        let _ = coalesces;
+        Ok((adopted, addr))
+    }
+
+    /// Whether the user made it.
+    #[cfg(all(target_os = "linux", not(postbox_plain)))]
+    pub(crate) fn is_given(&self) -> bool {
+        self.given.is_some()
+    }
+}
+
+impl Deref for ServerSocket {
+    type Target = Socket;
+
+    fn deref(&self) -> &Socket {
+        &self.socket
+    }
+}
+
+#[cfg(unix)]
+impl AsFd for ServerSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[cfg(unix)]
+impl AsRawFd for ServerSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl Drop for ServerSocket {
+    fn drop(&mut self) {
+        if let Some(given) = &self.given {
+            given.restore(&self.socket);
+        }
+    }
+}
+
+impl fmt::Debug for ServerSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.socket.fmt(f)
+    }
+}
+
+/// How a socket was when the user gave it.
+struct Given {
+    #[cfg(unix)]
+    nonblocking: Option<bool>,
+    #[cfg(all(target_os = "linux", not(postbox_plain)))]
+    options: sys::SavedOptions,
+}
+
+impl Given {
+    fn of(socket: &Socket) -> Self {
+        let _ = socket;
+        Self {
+            #[cfg(unix)]
+            nonblocking: socket.nonblocking().ok(),
+            #[cfg(all(target_os = "linux", not(postbox_plain)))]
+            options: sys::SavedOptions::of(socket.as_fd()),
+        }
+    }
+
+    /// As far as the system lets it: nobody is left who could be told.
+    fn restore(&self, socket: &Socket) {
+        let _ = socket;
+        #[cfg(all(target_os = "linux", not(postbox_plain)))]
+        self.options.restore(socket.as_fd());
+        #[cfg(unix)]
+        if let Some(nonblocking) = self.nonblocking {
+            let _ = socket.set_nonblocking(nonblocking);
+        }
+    }
+}
