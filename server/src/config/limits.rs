@@ -72,14 +72,16 @@ macro_rules! limits {
 limits! {
     /// Datagrams that wait in one client's queue while its handler is busy.
     ///
-    /// Default 64: a burst as large as one receive batch fits, and a client that outruns its
-    /// handler for longer than that gains nothing by a longer queue but older answers. At least 1.
-    client_datagrams(usize), max_client_datagrams: usize = 64, in 1..=usize::MAX;
+    /// Default [`usize::MAX`]: a client may hold a quarter of what is still free of
+    /// [`total_bytes`](Self::total_bytes). So a burst is kept whole while there is room: with the
+    /// defaults 90,000 lines of 100 bytes of one client. And nobody takes all: beside 64 clients
+    /// that send as much as they can, one more still has a megabyte. At least 1.
+    client_datagrams(usize), max_client_datagrams: usize = usize::MAX, in 1..=usize::MAX;
     /// Bytes that wait in one client's queue, 32 bytes of overhead for each datagram included.
     ///
-    /// Default 256 KiB: three datagrams of the largest size, or 63 of 4 KiB. At least 32, for an
-    /// empty one.
-    client_bytes(usize), max_client_bytes: usize = 256 * 1024, in DATAGRAM_OVERHEAD..=usize::MAX;
+    /// Default [`usize::MAX`], as for [`client_datagrams`](Self::client_datagrams). At least 32, for
+    /// an empty datagram.
+    client_bytes(usize), max_client_bytes: usize = usize::MAX, in DATAGRAM_OVERHEAD..=usize::MAX;
     /// Clients whose handler waits at the same time, over all workers. Workers count without a
     /// lock: with n sockets the bound can be passed by n - 1 clients.
     ///

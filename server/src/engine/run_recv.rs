@@ -128,7 +128,7 @@ impl<P: Protocol> Run<P> {
             return Found::Nothing;
         }
         if self.worker().inject.is_handing_over() {
-            self.queue.set_waiting(Waiting::No);
+            self.queue.set_not_waiting();
             return Found::Closed;
         }
         self.wait_here(context, timeout);
@@ -277,6 +277,7 @@ fn error(told: Told) -> RecvError {
     match told {
         Told::TimedOut => RecvError::TimedOut,
         Told::Evicted => RecvError::Evicted,
+        Told::HandedOver => RecvError::Closed,
         Told::Unreachable(error) => {
             RecvError::Unreachable(std::io::Error::from_raw_os_error(error))
         }

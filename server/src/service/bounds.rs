@@ -6,6 +6,19 @@ use ahash::RandomState;
 
 use super::prefixes::{Prefixes, Source};
 
+/// A client may hold one part in so many of what is still free: a burst is kept whole while there is
+/// room, and however many clients are greedy, each leaves three quarters of what it found.
+const SHARE: usize = 4;
+
+/// What is in the way of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// All queues together are full.
+    Total,
+    /// Its client holds its share of what is free.
+    Share,
+}
+
 /// The bounds that hold for the whole server, and what is used of them.
 #[derive(Debug)]
 pub(crate) struct Totals {
@@ -73,15 +86,23 @@ impl Totals {
         }
     }
 
-    /// Takes `cost` bytes of the total, or nothing.
-    pub(crate) fn reserve(&self, cost: usize) -> bool {
+    /// Takes `cost` bytes of the total for a client that has `held` bytes of it, or nothing.
+    ///
+    /// A client with nothing queued may have all that is left: how much it gets of the rest is a
+    /// matter of what it sends more.
+    pub(crate) fn reserve(&self, cost: usize, held: usize) -> Result<(), NoRoom> {
         let before = self.bytes.fetch_add(cost, Ordering::Relaxed);
-        if before.saturating_add(cost) > self.max_bytes {
-            self.bytes.fetch_sub(cost, Ordering::Relaxed);
-            return false;
-        }
-        self.datagrams.fetch_add(1, Ordering::Relaxed);
-        true
+        let free = self.max_bytes.saturating_sub(before);
+        let no_room = if cost > free {
+            NoRoom::Total
+        } else if held > 0 && held + cost > free / SHARE {
+            NoRoom::Share
+        } else {
+            self.datagrams.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        };
+        self.bytes.fetch_sub(cost, Ordering::Relaxed);
+        Err(no_room)
     }
 
     pub(crate) fn release(&self, cost: usize) {

@@ -11,7 +11,7 @@ mod shared;
 mod stats;
 mod tasks;
 
-pub(crate) use bounds::Totals;
+pub(crate) use bounds::{NoRoom, Totals};
 pub(crate) use client_tasks::ClientTasks;
 pub(crate) use drain::{Drain, DrainKind, DrainRequest};
 pub(crate) use exit::ExitActions;

@@ -22,7 +22,6 @@ use crate::service::{
     Claim, ClientTasks, ExitActions, Phase, ServerHandle, ServiceScope, Shared, Tasks, log_failed,
 };
 use crate::support::log::tell;
-use crate::support::log::tell;
 use crate::support::{clock, panics};
 
 /// What comes last, in this order. Every worker has a share in it: where no runtime is left to see
@@ -299,7 +298,7 @@ impl Started {
             result
         };
         // Tasks of clients may send until they end, so the workers wait for them.
-        let tell = async {
+        let told = async {
             loop {
                 tasks.becomes(true).await;
                 for inject in queues {
@@ -308,8 +307,8 @@ impl Started {
                 tasks.becomes(false).await;
             }
         };
-        let (mut ended, mut tell) = (pin!(ended), pin!(tell));
-        let result = poll_fn(|cx| match tell.as_mut().poll(cx) {
+        let (mut ended, mut told) = (pin!(ended), pin!(told));
+        let result = poll_fn(|cx| match told.as_mut().poll(cx) {
             Poll::Ready(never) => never,
             Poll::Pending => ended.as_mut().poll(cx),
         });

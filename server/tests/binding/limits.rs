@@ -60,6 +60,11 @@ fn setters() -> Vec<Setter> {
             1..=65_535,
         ),
         (
+            "client_tasks",
+            |n| limits(Limits::default().client_tasks(n)),
+            least(0),
+        ),
+        (
             "send_datagram",
             |n| limits(Limits::default().send_datagram(n)),
             least(0),

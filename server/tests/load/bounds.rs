@@ -109,18 +109,47 @@ contract! {
         server.stop().await.unwrap();
     }
 
-    async fn l1_the_defaults_hold_a_flood_of_one_client(world: World) {
+    async fn l1_the_defaults_keep_a_burst_of_one_client_whole(world: World) {
         let gate = Arc::new(Notify::new());
         let server = world.serve(gated(&gate)).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("first").await, "first");
-        for count in 0..200 {
-            peer.send("x").await;
-            // Paced: no more than the socket's buffer holds.
-            server.settled(2 + count).await;
+        for count in 0..2000 {
+            peer.send([b'x'; 100]).await;
+            if count % 50 == 0 {
+                // Paced: no more than the socket's buffer holds.
+                server.settled(2 + count).await;
+            }
         }
-        let stats = server.handle.stats();
-        assert_eq!((stats.queued, stats.dropped_client_bound), (64, 200 - 64));
+        let stats = server.settled(2001).await;
+        assert_eq!((stats.queued, stats.dropped()), (2000, 0));
+        server.stop().await.unwrap();
+    }
+
+    async fn l1_beside_greedy_clients_a_modest_one_loses_nothing(world: World) {
+        let gate = Arc::new(Notify::new());
+        let limits = Limits::default().total_bytes(100_000);
+        let server = world.serve(gated(&gate).limits(limits)).await;
+        let modest = world.peer(server.addr).await;
+        assert_eq!(modest.ask("first").await, "first");
+        let mut received = 1;
+        for _ in 0..8 {
+            let greedy = world.peer(server.addr).await;
+            assert_eq!(greedy.ask("first").await, "first");
+            received += 1;
+            for _ in 0..300 {
+                greedy.send([b'x'; 100]).await;
+                received += 1;
+                server.settled(received).await;
+            }
+        }
+        let before = server.handle.stats();
+        assert!(before.dropped_client_bound > 0 && before.queued_bytes <= 100_000);
+        for _ in 0..10 {
+            modest.send([b'x'; 100]).await;
+        }
+        let stats = server.settled(received + 10).await;
+        assert_eq!(stats.dropped(), before.dropped());
         server.stop().await.unwrap();
     }
 }
@@ -128,8 +157,8 @@ contract! {
 #[test]
 fn l1_the_defaults_are_what_the_documentation_says() {
     let limits = Limits::default();
-    assert_eq!(limits.max_client_datagrams(), 64);
-    assert_eq!(limits.max_client_bytes(), 256 * 1024);
+    assert_eq!(limits.max_client_datagrams(), usize::MAX);
+    assert_eq!(limits.max_client_bytes(), usize::MAX);
     assert_eq!(limits.max_clients(), 65_536);
     assert_eq!(limits.max_clients_per_prefix(), None);
     assert_eq!(limits.max_total_bytes(), 64 * 1024 * 1024);

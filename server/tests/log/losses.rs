@@ -29,7 +29,7 @@ fn record(level: Level, message: &str, client: &Peer, count: u64, see: &str) -> 
 }
 
 const CLIENT: &str = "datagrams dropped: their client's queue is full";
-const SEE_CLIENT: &str = "Limits::client_datagrams, Limits::client_bytes";
+const SEE_CLIENT: &str = "Limits::client_datagrams, Limits::client_bytes, Limits::total_bytes";
 
 contract! {
     async fn l11_a_full_queue_is_told_at_once_and_what_is_left_when_serving_ends(world: World) {

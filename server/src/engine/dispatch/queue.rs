@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use super::DropReason;
 use crate::config::DATAGRAM_OVERHEAD;
-use crate::service::Totals;
+use crate::service::{NoRoom, Totals};
 
 /// A datagram that waits, in memory of its own size (never in the buffer it was received in).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub(crate) enum Told {
     Evicted,
     /// What the handler sent does not reach the client, for the reason that this system error has.
     Unreachable(i32),
+    /// The sockets go to another owner: nothing comes any more.
+    HandedOver,
 }
 
 /// Who has to act on what a receive was told.
@@ -71,6 +73,7 @@ const IN_TASK: u8 = 2;
 const TIMED_OUT: u8 = 3;
 const EVICTED: u8 = 4;
 const UNREACHABLE: u8 = 5;
+const HANDED_OVER: u8 = 6;
 
 impl Told {
     fn code(self) -> u8 {
@@ -78,6 +81,7 @@ impl Told {
             Self::TimedOut => TIMED_OUT,
             Self::Evicted => EVICTED,
             Self::Unreachable(_) => UNREACHABLE,
+            Self::HandedOver => HANDED_OVER,
         }
     }
 }
@@ -125,6 +129,7 @@ impl RunQueue {
         match self.waiting.load(Ordering::Acquire) {
             UNREACHABLE => Told::Unreachable(self.unreachable.load(Ordering::Relaxed)),
             EVICTED => Told::Evicted,
+            HANDED_OVER => Told::HandedOver,
             _ => Told::TimedOut,
         }
     }
@@ -194,16 +199,6 @@ impl RunQueue {
             .is_ok()
     }
 
-    /// Nothing will come any more. Returns whether its worker has to poll the receive that waits, and
-    /// who else waits for it.
-    pub(crate) fn end_waiting(&self) -> (bool, Option<Waker>) {
-        match self.waiting() {
-            Waiting::OnWorker => (true, None),
-            Waiting::InTask => (false, self.lock().waker.take()),
-            Waiting::No | Waiting::TimedOut => (false, None),
-        }
-    }
-
     /// Whether a receive took a datagram.
     #[inline]
     pub(crate) fn has_received(&self) -> bool {
@@ -238,16 +233,22 @@ impl RunQueue {
             return Err(DropReason::Shutdown);
         }
         let cost = datagram.cost();
-        let full = queue.datagrams.len() >= limits.datagrams || queue.bytes + cost > limits.bytes;
-        if full || !totals.reserve(cost) {
+        let full = queue.datagrams.len() >= limits.datagrams
+            || queue.bytes.saturating_add(cost) > limits.bytes;
+        let reason = match full {
+            true => Some(DropReason::ClientBound),
+            false => match totals.reserve(cost, queue.bytes) {
+                Ok(()) => None,
+                Err(NoRoom::Share) => Some(DropReason::ClientBound),
+                Err(NoRoom::Total) => Some(DropReason::TotalBound),
+            },
+        };
+        if let Some(reason) = reason {
             // Where nothing waits, this may be the very first: its handler has no other to discard.
             if queue.datagrams.is_empty() {
                 self.set_received();
             }
-            return Err(match full {
-                true => DropReason::ClientBound,
-                false => DropReason::TotalBound,
-            });
+            return Err(reason);
         }
         queue.bytes += cost;
         queue.datagrams.push_back(datagram);

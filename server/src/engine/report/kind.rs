@@ -95,7 +95,7 @@ kinds! {
 
     /// Over the bounds of one client's queue.
     ClientBound: WARN, "datagrams dropped: their client's queue is full",
-        see "Limits::client_datagrams, Limits::client_bytes";
+        see "Limits::client_datagrams, Limits::client_bytes, Limits::total_bytes";
     /// Over the bound of all queues together.
     TotalBound: WARN, "datagrams dropped: all clients' queues together are full",
         see "Limits::total_bytes";

@@ -2,6 +2,7 @@
 
 use super::Worker;
 use super::served::Served;
+use crate::engine::dispatch::{Listener, Told};
 use crate::service::DrainKind;
 use crate::support::panics;
 
@@ -53,10 +54,10 @@ impl<S: Served> Worker<S> {
             if !self.dispatch.is_running(id) {
                 continue;
             }
-            let (here, elsewhere) = self.dispatch.task(id).run.queue.end_waiting();
-            elsewhere.into_iter().for_each(panics::wake);
-            if here {
-                self.poll_slot(id);
+            match self.dispatch.task(id).run.queue.tell(Told::HandedOver) {
+                Some(Listener::Worker) => self.poll_slot(id),
+                Some(Listener::Task(waker)) => panics::wake(waker),
+                None => {}
             }
         }
     }

@@ -55,9 +55,41 @@ fn l1_a_clients_queue_is_bounded_in_bytes() {
 }
 
 #[test]
+fn l1_a_client_holds_at_most_a_quarter_of_what_is_still_free() {
+    // Room for 100: the first holds 20 of them, then 80 are free.
+    let totals = Totals::new(1000, 100 * cost(4));
+    let mut bench = Bench::bounded(usize::MAX, usize::MAX, totals);
+    let mut held = Vec::new();
+    for client in ('a'..='z').chain('A'..='Z') {
+        let id = bench.start_busy(client);
+        let mut count = 0;
+        while bench.queue(id, "1234").is_ok() {
+            count += 1;
+        }
+        held.push(count);
+    }
+    assert_eq!(held[..6], [20, 16, 13, 10, 8, 6]);
+    // One datagram of each is kept, to the last of all.
+    assert_eq!(held.iter().sum::<usize>(), 100);
+    assert!(
+        held.iter()
+            .rev()
+            .skip_while(|count| **count == 0)
+            .all(|count| *count > 0)
+    );
+    // What is given back is free for all.
+    assert_eq!(bench.drain(0).len(), 20);
+    assert!(
+        bench.queue(5, "1234").is_err(),
+        "it holds more than a quarter of these"
+    );
+    assert_queued(&bench.queue(0, "1234"));
+}
+
+#[test]
 fn l1_a_discarded_datagram_gives_its_bytes_back() {
     let bound = cost(1) + cost(2);
-    let mut bench = Bench::bounded(100, bound, Totals::new(100, bound));
+    let mut bench = Bench::bounded(100, bound, Totals::new(100, 100_000));
     let a = bench.start_unreceived('a', "1");
     assert_queued(&bench.queue(a, "22"));
     assert!(bench.end(a, false).discarded);
@@ -103,7 +135,9 @@ fn l1_all_queues_together_are_bounded_in_bytes_over_all_workers() {
     // What was dropped took nothing of the client's own bound either, and room is there for all.
     let taken = take(one.task(0), &totals);
     assert_eq!(taken, Taken::Datagram(datagram("1234")));
-    assert_queued(&two.queue(0, datagram("5678"), &totals));
+    let other = two.start(|_| Shared::new('b'), |_| {});
+    two.mark_pending(other, &totals);
+    assert_queued(&two.queue(other, datagram("5678"), &totals));
 }
 
 #[test]

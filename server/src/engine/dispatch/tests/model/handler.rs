@@ -33,7 +33,10 @@ impl Script {
         let (id, model) = self.handlers.get_mut(&client).unwrap();
         let bytes: usize = model.queue.iter().map(|number| self.costs[number]).sum();
         let waits = self.elsewhere.get_mut(&client).filter(|task| task.waiting);
-        let full = model.queue.len() == self.limits.datagrams || bytes + cost > self.limits.bytes;
+        let free = self.max_bytes - self.totals.bytes();
+        let own = model.queue.len() == self.limits.datagrams || bytes + cost > self.limits.bytes;
+        let share = cost <= free && bytes > 0 && bytes + cost > free / 4;
+        let full = own || share;
         let queued = self.dispatch.queue(*id, datagram, &self.totals);
         if let Err(reason) = queued {
             let total_full = self.totals.bytes() + cost > self.max_bytes;
