@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use postbox_protocol::Protocol;
+use postbox_protocol::{DatagramParseError, Protocol};
 use tokio::time::Instant;
 
 use crate::engine::current::{self, PollContext};
@@ -235,6 +235,7 @@ impl<P: Protocol> Run<P> {
     }
 
     /// `here`: the worker is polling the handler, on this thread.
+    #[inline]
     fn decode(
         &self,
         datagram: &[u8],
@@ -247,20 +248,21 @@ impl<P: Protocol> Run<P> {
             });
         }
         match panics::catch(|| self.worker().protocol.build_packet(datagram)) {
-            Ok(result) => result.map_err(|error| {
-                self.count_malformed(here);
-                RecvError::Parse(error)
-            }),
-            Err(message) => {
-                self.worker().counters.crashed.add_shared(1);
-                Err(RecvError::Crashed { message })
-            }
+            Ok(Ok(packet)) => Ok(packet),
+            Ok(Err(error)) => Err(self.malformed(error, here)),
+            Err(message) => Err(self.crashed(message)),
         }
     }
 
-    /// The worker tells it, which looks at the end of each of its turns.
     #[cold]
-    fn count_malformed(&self, here: bool) {
+    fn crashed(&self, message: String) -> RecvError {
+        self.worker().counters.crashed.add_shared(1);
+        RecvError::Crashed { message }
+    }
+
+    /// The worker tells it, which looks before it sleeps.
+    #[cold]
+    fn malformed(&self, error: DatagramParseError, here: bool) -> RecvError {
         let worker = self.worker();
         let last = &worker.malformed;
         *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.remote);
@@ -268,6 +270,7 @@ impl<P: Protocol> Run<P> {
         if !here {
             let _ = worker.inject.push(|_| {});
         }
+        RecvError::Parse(error)
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) enum NoRoom {
 #[derive(Debug)]
 pub(crate) struct Totals {
     max_clients: usize,
+    /// What of them each socket may have whatever the others have.
+    clients_of_socket: usize,
     max_bytes: usize,
     clients: AtomicUsize,
     bytes: AtomicUsize,
@@ -36,6 +38,7 @@ impl Totals {
     pub(crate) fn new(max_clients: usize, max_bytes: usize) -> Self {
         Self {
             max_clients,
+            clients_of_socket: max_clients,
             max_bytes,
             clients: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -56,10 +59,19 @@ impl Totals {
         self
     }
 
-    /// Whether one more client may have a handler. Workers ask without a lock, so that with several
-    /// of them the bound can be passed by one client for each further worker, never by more.
-    pub(crate) fn admits_client(&self) -> bool {
+    /// The same, for so many sockets: a flood on one does not close the others, since each may have
+    /// its part of all clients.
+    pub(crate) fn sockets(mut self, count: usize) -> Self {
+        self.clients_of_socket = (self.max_clients / count.max(1)).max(1);
+        self
+    }
+
+    /// Whether one more client may have a handler, of a socket that has so many. Workers ask without
+    /// a lock, so that with several of them the bound can be passed by one client for each further
+    /// worker; and by what one has of its part while another has more than its own.
+    pub(crate) fn admits_client(&self, of_socket: usize) -> bool {
         self.clients.load(Ordering::Relaxed) < self.max_clients
+            || of_socket < self.clients_of_socket
     }
 
     /// Whether one more client of its source prefix may have a handler. With several workers this

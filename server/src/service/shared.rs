@@ -153,6 +153,7 @@ impl Shared {
         Self {
             totals: Arc::new(
                 Totals::new(limits.max_clients(), limits.max_total_bytes())
+                    .sockets(workers.len())
                     .clients_per_prefix(limits.max_clients_per_prefix()),
             ),
             limits: Arc::new(limits),

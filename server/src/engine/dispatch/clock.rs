@@ -8,7 +8,6 @@
 
 use super::{Arrival, Dispatch, DropReason, SlotId, Task};
 use crate::config::WhenFull;
-use crate::service::Totals;
 
 /// The slots that are looked at for one newcomer: with half of all clients in mid-conversation, one
 /// eviction in 65,536 finds no other.
@@ -40,15 +39,21 @@ impl<T: Task> Dispatch<T> {
         last.map_or(full, |at| Arrival::Evict(at as SlotId))
     }
 
-    /// The handler that was to make room has been told so. What becomes of the datagram that needs
-    /// it: another worker may have taken the room, and a handler may shut the server down.
-    pub(crate) fn after_eviction(&self, totals: &Totals) -> Arrival {
+    /// The handler that was to make room has been told so; `before` it so many clients were here.
+    /// What becomes of the datagram that needs it: a handler may shut the server down, or stay, as
+    /// another task has just taken its receive over.
+    pub(crate) fn after_eviction(&self, before: usize) -> Arrival {
         if self.closing {
             Arrival::Drop(DropReason::Shutdown)
-        } else if totals.admits_client() {
+        } else if self.clients() < before {
             Arrival::Start
         } else {
             Arrival::Drop(DropReason::Clients)
         }
+    }
+
+    /// How many clients have a handler here that waits.
+    pub(crate) fn clients(&self) -> usize {
+        self.table.len()
     }
 }

@@ -190,7 +190,7 @@ impl<T: Task> Dispatch<T> {
             }
             None if !self.newcomers => Arrival::Drop(DropReason::Shutdown),
             None if !totals.admits_prefix(client) => Arrival::Drop(DropReason::Prefix),
-            None if !totals.admits_client() => self.make_room(),
+            None if !totals.admits_client(self.clients()) => self.make_room(),
             None => Arrival::Start,
         }
     }

@@ -50,7 +50,7 @@ impl Table {
         }
     }
 
-    #[cfg(test)]
+    /// How many clients are in it.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }

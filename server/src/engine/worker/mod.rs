@@ -224,10 +224,14 @@ impl<S: Served> Worker<S> {
                 self.abandon();
                 return Poll::Ready(());
             }
-            if !progressed && self.sleeps(cx) {
-                return Poll::Pending;
+            if !progressed {
+                self.tell_losses();
+                if self.sleeps(cx) {
+                    return Poll::Pending;
+                }
             }
         }
+        self.tell_losses();
         // Also runs the runtime's timers and its driver, before this task's next turn.
         let _ = pin!(tokio::task::yield_now()).poll(cx);
         Poll::Pending
@@ -265,7 +269,6 @@ impl<S: Served> Worker<S> {
         self.arm_deadlines();
         progressed |= self.step_phase();
         self.tell_drained();
-        self.tell_losses();
         progressed
     }
 

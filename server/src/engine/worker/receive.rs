@@ -145,8 +145,9 @@ impl<S: Served> Worker<S> {
             Arrival::Deliver(id) => self.drive(id, false, Some(slice)),
             Arrival::Queue(id) => return self.queue(id, slice),
             Arrival::Evict(id) => {
+                let before = self.dispatch.clients();
                 self.evict(id);
-                let arrival = self.dispatch.after_eviction(&self.shared.totals);
+                let arrival = self.dispatch.after_eviction(before);
                 return self.deliver(client, slice, arrival);
             }
             Arrival::Drop(reason) => return self.count_drop(reason, &client.remote),

@@ -43,10 +43,11 @@ impl Script {
         if self.random.one_in(8) {
             seen.add("arrival evicts nobody");
             let full = Arrival::Drop(DropReason::Clients);
-            assert_eq!(self.dispatch.after_eviction(&self.totals), full);
+            assert_eq!(self.dispatch.after_eviction(self.dispatch.clients()), full);
             self.dropped += 1;
             return None;
         }
+        let before = self.dispatch.clients();
         assert!(run.queue.evict());
         seen.add("arrival evicts");
         // What came with the datagram is the newcomer's.
@@ -56,7 +57,7 @@ impl Script {
             (false, false),
             "one that waits has received, and has nothing queued"
         );
-        assert_eq!(self.dispatch.after_eviction(&self.totals), Arrival::Start);
+        assert_eq!(self.dispatch.after_eviction(before), Arrival::Start);
         self.start(newcomer, seen);
         self.poll(newcomer, Some(datagram), seen)
     }
