@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::support::log::tell;
 use crate::transport::host_addresses;
 
 /// The interface that an address belongs to, or 0.
@@ -68,9 +69,12 @@ impl HostAddresses {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.failed, true) {
-                    tracing::warn!(
-                        "cannot read the addresses of this host, so one of them may be answered: {error}"
-                    );
+                    tell(|| {
+                        tracing::warn!(
+                            "cannot read the addresses of this host, so one of them may be \
+                             answered: {error}"
+                        );
+                    });
                 }
             }
         }
@@ -93,5 +97,45 @@ impl fmt::Debug for HostAddresses {
         f.debug_struct("HostAddresses")
             .field("all", &self.all)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::subscriber::{NoSubscriber, with_default};
+    use tracing::{Event, Metadata, Subscriber, span};
+
+    use super::*;
+
+    /// A log that panics.
+    struct Rude;
+
+    impl Subscriber for Rude {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn event(&self, _: &Event<'_>) {
+            panic!("in the log");
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn l5_a_log_that_panics_when_the_addresses_cannot_be_read_ends_nothing() {
+        // See the watchdog's test.
+        let _another = tracing::Dispatch::new(NoSubscriber::default());
+        let mut host = HostAddresses {
+            read: Box::new(|| Err(io::ErrorKind::OutOfMemory.into())),
+            ..HostAddresses::default()
+        };
+        let remote = "192.0.2.1:7".parse().unwrap();
+        with_default(Rude, || assert!(!host.has(&remote, Instant::now())));
+        assert!(host.failed);
     }
 }
