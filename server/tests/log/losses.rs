@@ -91,6 +91,34 @@ contract! {
         server.stop().await.unwrap();
     }
 
+    async fn l11_evictions_and_the_bound_of_a_prefix_are_told_by_name(world: World) {
+        let builder = || raw_server(|client, mut requests| async move {
+            while let Ok(request) = requests.recv().await {
+                client.send(request).await?;
+            }
+            Ok(())
+        });
+        let evicts = Limits::default().clients(1);
+        let drops = Limits::default().clients_per_prefix(1);
+        for (limits, evicted) in [(evicts, true), (drops, false)] {
+            let server = world.serve(builder().limits(limits)).await;
+            let (one, two) = (world.peer(server.addr).await, world.peer(server.addr).await);
+            assert_eq!(one.ask("first").await, "first");
+            two.send("first").await;
+            server.settled(2).await;
+            let records = world.logs.take_lost();
+            let told = if evicted {
+                let message = "silent clients ended in favour of new ones: too many have a handler";
+                record(Level::WARN, message, &one, 1, "Limits::clients")
+            } else {
+                let message = "datagrams dropped: too many clients of their prefix have a handler";
+                record(Level::WARN, message, &two, 1, "Limits::clients_per_prefix")
+            };
+            assert_eq!(records, [told]);
+            server.stop().await.unwrap();
+        }
+    }
+
     async fn l11_refused_datagrams_are_told_at_info(world: World) {
         let server = world.serve(echo().admit(|incoming| incoming.len() != 7)).await;
         let peer = world.peer(server.addr).await;
