@@ -1,6 +1,7 @@
 //! L11: nothing is lost in silence.
 
 use std::future::pending;
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use postbox_server::{Limits, ServerBuilder};
@@ -196,6 +197,27 @@ contract! {
         }
         assert!(counted > 0);
         assert_eq!(told, counted);
+    }
+}
+
+contract! {
+    on udp, plain;
+    async fn l11_what_the_kernel_dropped_before_a_socket_was_given_is_not_told(world: World) {
+        if !cfg!(target_os = "linux") {
+            return; // nobody tells
+        }
+        let bound = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (socket, sender) = (bound(), bound());
+        socket2::SockRef::from(&socket).set_recv_buffer_size(4096).unwrap();
+        for _ in 0..200 {
+            sender.send_to(&[1; 1000], socket.local_addr().unwrap()).unwrap();
+        }
+        let server = TestServer::start(echo().from_sockets([socket]).unwrap()).await;
+        assert!(server.handle.stats().kernel_drops.unwrap() > 0);
+        server.stats_where(|stats| stats.handed_out > 0).await;
+        server.stop().await.unwrap();
+        let records = world.logs.take_lost();
+        assert!(!records.iter().any(|one| one.fields.contains("rmem_max")), "{records:#?}");
     }
 }
 

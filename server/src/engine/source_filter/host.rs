@@ -102,19 +102,23 @@ impl fmt::Debug for HostAddresses {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use tracing::subscriber::{NoSubscriber, with_default};
     use tracing::{Event, Metadata, Subscriber, span};
 
     use super::*;
 
-    /// A log that panics.
-    struct Rude;
+    /// A log that counts, and panics.
+    struct Rude(Arc<AtomicU32>);
 
     impl Subscriber for Rude {
         fn enabled(&self, _: &Metadata<'_>) -> bool {
             true
         }
         fn event(&self, _: &Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
             panic!("in the log");
         }
         fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -127,15 +131,20 @@ mod tests {
     }
 
     #[test]
-    fn l5_a_log_that_panics_when_the_addresses_cannot_be_read_ends_nothing() {
+    fn l5_addresses_that_cannot_be_read_are_told_once_and_a_log_that_panics_ends_nothing() {
         // See the watchdog's test.
         let _another = tracing::Dispatch::new(NoSubscriber::default());
-        let mut host = HostAddresses {
-            read: Box::new(|| Err(io::ErrorKind::OutOfMemory.into())),
-            ..HostAddresses::default()
+        let told = Arc::new(AtomicU32::new(0));
+        let mut host = HostAddresses::default();
+        let mut read = |can: bool| {
+            host.read = Box::new(move || match can {
+                true => Ok(Vec::new()),
+                false => Err(io::ErrorKind::OutOfMemory.into()),
+            });
+            with_default(Rude(Arc::clone(&told)), || host.read());
+            told.load(Ordering::Relaxed)
         };
-        let remote = "192.0.2.1:7".parse().unwrap();
-        with_default(Rude, || assert!(!host.has(&remote, Instant::now())));
-        assert!(host.failed);
+        assert_eq!([read(true), read(false), read(false)], [0, 1, 1]);
+        assert_eq!([read(true), read(false)], [1, 2]);
     }
 }
