@@ -59,6 +59,9 @@ pub struct RatePerPrefix {
     interval: u64,
     /// Ticks until an empty bucket is full.
     depth: u64,
+    /// Ticks that one worker's clock may lag behind another's, which has just used the bucket: a
+    /// second. Each reads its clock once a turn.
+    lag: u64,
     /// When the first tick was. From then on all clocks are those of the workers.
     start: OnceLock<Instant>,
 }
@@ -76,7 +79,8 @@ const BUCKETS: usize = 65_536;
 /// A bucket's time, in its lowest bits. It goes round: a bucket that was left alone for so many
 /// ticks may seem to have been used a moment ago. A tick is a thousandth of what a token takes to
 /// come back, or a nanosecond if that is more, so that is after weeks at hundreds a second, and
-/// after minutes at a million; and the chance is one in a million for a burst of a thousand.
+/// after minutes at a million; and the chance is one in a million for a burst of a thousand at
+/// hundreds a second, and one in a thousand at a million.
 const TIME_BITS: u32 = 40;
 const TIME: u64 = (1 << TIME_BITS) - 1;
 
@@ -99,6 +103,7 @@ impl RatePerPrefix {
             shift,
             interval,
             depth: interval * u64::from(burst.clamp(1, MOST)),
+            lag: 1_000_000_000 >> shift,
             start: OnceLock::new(),
         }
     }
@@ -139,7 +144,7 @@ impl RatePerPrefix {
     /// what is limited otherwise than by an admission check, such as failed logins.
     ///
     /// `now` is the present time, of whoever calls. Calls from several threads need not agree on it
-    /// exactly.
+    /// exactly: a clock may lag behind another by a second.
     pub fn take(&self, source: IpAddr, now: Instant) -> bool {
         let hash = self
             .hasher
@@ -194,7 +199,11 @@ impl RatePerPrefix {
     #[inline]
     fn debt(&self, bucket: u64, now: u64) -> u64 {
         let debt = bucket.wrapping_sub(now) & TIME;
-        if debt <= self.depth { debt } else { 0 } // it has been full for long
+        if debt <= self.depth + self.lag {
+            debt
+        } else {
+            0 // it has been full for long
+        }
     }
 
     #[inline]

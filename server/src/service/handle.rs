@@ -224,7 +224,7 @@ impl ServerHandle {
     /// whatever arrives once this has returned, and for further servings.
     ///
     /// What was received and is queued already stays. The former check is dropped once every worker
-    /// has gone on, or by its owner if it is shared.
+    /// has received something or ended, or by its owner if it is shared.
     ///
     /// ```
     /// # use std::sync::Arc;

@@ -58,6 +58,23 @@ impl Prefixes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::address_bits;
+
+    #[test]
+    fn l1_the_clients_of_a_24_of_ipv4_and_of_a_64_of_ipv6_are_counted_together() {
+        let prefixes = Prefixes::new(1, RandomState::with_seeds(1, 2, 3, 4));
+        let bits = |ip: &str| address_bits(&ip.parse().unwrap());
+        let one_of_each = [
+            ["192.0.2.1", "192.0.2.255", "192.0.3.1"],
+            ["::ffff:198.51.100.1", "198.51.100.2", "198.51.101.1"],
+            ["2001:db8::1", "2001:db8::ffff:0:0:1", "2001:db8:0:1::1"],
+        ];
+        for [one, same, other] in one_of_each {
+            prefixes.add(bits(one));
+            assert!(!prefixes.admits(bits(same)), "{same}");
+            assert!(prefixes.admits(bits(other)), "{other}");
+        }
+    }
 
     /// The places of a thousand prefixes.
     fn places(prefixes: &Prefixes) -> Vec<usize> {

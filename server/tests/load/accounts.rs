@@ -1,9 +1,15 @@
 //! L7: after everything that can happen to a datagram, the sums are exact.
 
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
-use postbox_server::{Client, Limits, ServerBuilder};
+use postbox_server::{
+    Admission, Client, Incoming, Limits, RatePerPrefix, RecvError, ServerBuilder,
+};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::common::*;
@@ -37,7 +43,7 @@ fn everything(gate: &Arc<Semaphore>) -> ServerBuilder {
             .clients(2)
             .total_bytes(200)
             .receive_datagram(100)
-            .grace(std::time::Duration::ZERO),
+            .grace(Duration::ZERO),
     )
 }
 
@@ -125,7 +131,7 @@ contract! {
 
     async fn l7_several_workers_add_up(world: World) {
         let gate = Arc::new(Semaphore::new(0));
-        let grace = std::time::Duration::ZERO;
+        let grace = Duration::ZERO;
         let limits = Limits::default().client_datagrams(2).grace(grace);
         let server = world.serve(everything(&gate).limits(limits).workers(3)).await;
         let mut peers = Vec::new();
@@ -165,6 +171,86 @@ contract! {
         assert_eq!((stats.received, stats.accounted()), (2, 2));
         assert_eq!((stats.dropped_shutdown, stats.handlers_cancelled), (1, 1));
         assert_eq!((stats.queued, stats.queued_bytes, stats.waiting_clients), (0, 0, 0));
+    }
+
+    on memory;
+    /// Bounds, evictions, checks that change, bursts, and a shutdown in between.
+    async fn l7_what_evictions_refusals_and_bursts_do_together_adds_up(world: World) {
+        let started = Arc::new(AtomicU64::new(0));
+        let starts = Arc::clone(&started);
+        let builder = raw_server(move |client, mut requests| {
+            starts.fetch_add(1, Ordering::Relaxed);
+            async move {
+                loop {
+                    match requests.recv().await {
+                        Ok(request) if request == "busy" => pending().await,
+                        Ok(request) => client.send(request).await?,
+                        Err(RecvError::Evicted) => match client.remote_addr().port() % 4 {
+                            0 => return Ok(()),
+                            1 => panic!("evicted"),
+                            2 => {} // it waits again, and is cancelled
+                            _ => return Err("evicted".into()),
+                        },
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            }
+        });
+        let limits = Limits::default().clients(12).clients_per_prefix(3).client_datagrams(2);
+        let server = world.serve(builder.limits(limits).grace(Duration::ZERO).workers(3)).await;
+        for port in 1..=8 {
+            let source = SocketAddr::from(([198, 51, 99, 1], port));
+            world.network.send_from(source, b"x", server.addr).unwrap();
+        }
+        let mut sent = 8;
+        let mut send = |round: u16| {
+            for number in 0..8 {
+                let ip = [198, 51, (round + number) as u8 % 6, 1];
+                let source = SocketAddr::from((ip, 1000 + (3 * round + number) % 16));
+                let text = if round % 32 == 8 { "busy" } else { "x" };
+                if number % 2 == 0 {
+                    world.network.send_coalesced(source, b"aabbc", 2, server.addr);
+                    sent += 3;
+                } else {
+                    world.network.send_from(source, text.as_bytes(), server.addr).unwrap();
+                    sent += 1;
+                }
+            }
+            sent
+        };
+        for round in 0..64 {
+            let check: Option<Arc<dyn Admission>> = match round % 4 {
+                0 => Some(Arc::new(RatePerPrefix::new(1, 2).ipv4_prefix(24))),
+                1 => Some(Arc::new(|incoming: &Incoming<'_>| incoming.len() < 2)),
+                _ => None,
+            };
+            server.handle.set_admission(check);
+            server.settled(send(round)).await;
+        }
+        let stats = server.handle.stats();
+        for count in [
+            stats.handed_out,
+            stats.dropped_client_bound,
+            stats.dropped_prefix_bound,
+            stats.dropped_refused,
+            stats.handlers_evicted,
+            stats.handlers_panicked,
+        ] {
+            assert!(count > 0, "{stats:#?}");
+        }
+        send(64);
+        let handle = server.handle.clone();
+        server.stop().await.unwrap();
+        let stats = handle.stats();
+        let refused: u64 = handle.refusals().iter().map(|(_, count)| count).sum();
+        assert_eq!(refused, stats.dropped_refused);
+        let ended = stats.handlers_returned
+            + stats.handlers_failed
+            + stats.handlers_panicked
+            + stats.handlers_evicted
+            + stats.handlers_cancelled;
+        assert_eq!(ended, started.load(Ordering::Relaxed), "{stats:#?}");
+        world.logs.take(); // those that panicked, and failed
     }
 
     on udp;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postbox_server::{BoxError, Client, Limits, RecvError, Requests, ServerBuilder};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::common::service::Journal;
 use crate::common::*;
@@ -203,6 +203,38 @@ contract! {
         assert_eq!(journal.entries(), ["Evicted", "dropped"]);
         assert_eq!(second.ask("more").await, "more");
         assert_eq!(ends(server).await, [1, 0, 0, 0, 1]);
+    }
+
+    /// The stream's receive outlives its polls.
+    async fn l9_a_handler_that_has_left_its_stream_for_something_else_stays(world: World) {
+        let gate = Arc::new(Notify::new());
+        let opens = Arc::clone(&gate);
+        let builder = raw_server(move |client, mut requests| {
+            let gate = Arc::clone(&opens);
+            async move {
+                client.send(requests.recv().await?).await?;
+                begin(&mut std::pin::pin!(next(&mut requests))).await;
+                gate.notified().await;
+                while let Some(item) = next(&mut requests).await {
+                    client.send(item?).await?;
+                }
+                Ok(())
+            }
+        });
+        let server = world.serve(builder.limits(Limits::default().clients(1))).await;
+        let (first, second) = (world.peer(server.addr).await, world.peer(server.addr).await);
+        assert_eq!(first.ask("hello").await, "hello");
+        for count in 1..=2 {
+            second.send("let me in").await;
+            let stats = server.stats_where(|stats| stats.dropped_clients_bound == count).await;
+            assert_eq!((stats.handlers_evicted, stats.waiting_clients), (0, 1));
+        }
+        gate.notify_one();
+        assert_eq!(first.ask("more").await, "more");
+        assert_eq!(second.ask("again").await, "again");
+        assert_eq!(server.handle.stats().handlers_evicted, 1);
+        gate.notify_one();
+        server.stop().await.unwrap();
     }
 
     async fn l9_an_evicted_handler_that_shuts_the_server_down_has_its_grace(world: World) {

@@ -155,6 +155,34 @@ contract! {
         server.stop().await.unwrap();
     }
 
+    /// The worker is the last that holds it.
+    async fn l6_a_former_check_after_which_nothing_came_ends_no_serving(world: World) {
+        let dropped = Arc::new(Mutex::new(0));
+        let server = world.serve(echo().admission(Rude(Arc::clone(&dropped)))).await;
+        server.handle.set_admission(None);
+        server.stop().await.unwrap();
+        assert_eq!(*dropped.lock().unwrap(), 1);
+        let records = world.logs.wait_for(1).await;
+        assert!(records[0].message.contains("no manners"), "{records:?}");
+    }
+
+    async fn l6_a_log_that_panics_when_it_is_told_of_a_former_check_ends_nothing(world: World) {
+        let dropped = Arc::new(Mutex::new(0));
+        let server = world.serve(echo().admission(Rude(Arc::clone(&dropped)))).await;
+        let peer = world.peer(server.addr).await;
+        world.logs.hook(|| panic!("in the log"));
+        server.handle.set_admission(None);
+        assert_eq!(peer.ask("hello").await, "hello");
+        server.handle.set_admission(Some(Arc::new(Rude(Arc::clone(&dropped)))));
+        peer.send("refused").await;
+        server.settled(2).await;
+        server.handle.set_admission(None);
+        server.stop().await.unwrap();
+        assert_eq!(*dropped.lock().unwrap(), 2);
+        world.logs.hook(|| {});
+        assert_eq!(world.logs.take().len(), 2);
+    }
+
     async fn l6_a_check_that_panics_counts_as_that(world: World) {
         let check = at_most(3).and(|_: &Incoming<'_>| -> bool { panic!("the list cannot be read") });
         let server = world.serve(echo().admission(check)).await;

@@ -1,6 +1,7 @@
 //! L11: nothing is lost in silence.
 
 use std::future::pending;
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use postbox_server::{Limits, ServerBuilder};
@@ -91,6 +92,34 @@ contract! {
         server.stop().await.unwrap();
     }
 
+    async fn l11_evictions_and_the_bound_of_a_prefix_are_told_by_name(world: World) {
+        let builder = || raw_server(|client, mut requests| async move {
+            while let Ok(request) = requests.recv().await {
+                client.send(request).await?;
+            }
+            Ok(())
+        });
+        let evicts = Limits::default().clients(1);
+        let drops = Limits::default().clients_per_prefix(1);
+        for (limits, evicted) in [(evicts, true), (drops, false)] {
+            let server = world.serve(builder().limits(limits)).await;
+            let (one, two) = (world.peer(server.addr).await, world.peer(server.addr).await);
+            assert_eq!(one.ask("first").await, "first");
+            two.send("first").await;
+            server.settled(2).await;
+            let records = world.logs.take_lost();
+            let told = if evicted {
+                let message = "silent clients ended in favour of new ones: too many have a handler";
+                record(Level::WARN, message, &one, 1, "Limits::clients")
+            } else {
+                let message = "datagrams dropped: too many clients of their prefix have a handler";
+                record(Level::WARN, message, &two, 1, "Limits::clients_per_prefix")
+            };
+            assert_eq!(records, [told]);
+            server.stop().await.unwrap();
+        }
+    }
+
     async fn l11_refused_datagrams_are_told_at_info(world: World) {
         let server = world.serve(echo().admit(|incoming| incoming.len() != 7)).await;
         let peer = world.peer(server.addr).await;
@@ -168,6 +197,27 @@ contract! {
         }
         assert!(counted > 0);
         assert_eq!(told, counted);
+    }
+}
+
+contract! {
+    on udp, plain;
+    async fn l11_what_the_kernel_dropped_before_a_socket_was_given_is_not_told(world: World) {
+        if !cfg!(target_os = "linux") {
+            return; // nobody tells
+        }
+        let bound = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (socket, sender) = (bound(), bound());
+        socket2::SockRef::from(&socket).set_recv_buffer_size(4096).unwrap();
+        for _ in 0..200 {
+            sender.send_to(&[1; 1000], socket.local_addr().unwrap()).unwrap();
+        }
+        let server = TestServer::start(echo().from_sockets([socket]).unwrap()).await;
+        assert!(server.handle.stats().kernel_drops.unwrap() > 0);
+        server.stats_where(|stats| stats.handed_out > 0).await;
+        server.stop().await.unwrap();
+        let records = world.logs.take_lost();
+        assert!(!records.iter().any(|one| one.fields.contains("rmem_max")), "{records:#?}");
     }
 }
 

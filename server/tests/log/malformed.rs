@@ -53,6 +53,24 @@ contract! {
         }
     }
 
+    async fn l11_a_second_serving_tells_no_malformed_datagram_again(world: World) {
+        let mut server = world.serve(doubles(false)).await;
+        for round in 1..=2 {
+            let peer = world.peer(server.addr).await;
+            peer.send("no number").await;
+            server.stats_where(|stats| stats.malformed == round).await;
+            server.handle.shutdown().await;
+            server.serving.await.unwrap().unwrap();
+            let records = world.logs.take_lost();
+            let counts = records.iter().map(|record| number(record, "count"));
+            assert_eq!(counts.collect::<Vec<_>>(), [1], "{records:#?}");
+            server.serving = tokio::spawn(server.server.serve_forever());
+            server.handle.started().await.unwrap();
+        }
+        server.stop().await.unwrap();
+        assert_eq!(world.logs.take_lost(), []);
+    }
+
     on memory, udp;
     async fn l11_what_was_cut_short_stands_apart(world: World) {
         let limits = Limits::default().receive_datagram(4);

@@ -167,6 +167,25 @@ fn l6_a_clock_that_another_thread_has_read_later_does_no_harm() {
 }
 
 #[test]
+fn l6_a_worker_whose_clock_lags_behind_gains_no_token_by_it() {
+    for (per_second, burst) in [(1, 1), (10, 5), (200, 400), (1_000_000, 250)] {
+        let rate = RatePerPrefix::new(per_second, burst).buckets(8).seed(1);
+        let start = Instant::now();
+        assert!(rate.take(ip(0), start));
+        let now = start + Duration::from_secs(3600);
+        for number in 1..=7 {
+            assert_eq!(admitted(&rate, ip(number), burst + 9, now), burst);
+        }
+        for lag in [1, 1_000, 1_000_000, 999_000_000] {
+            let before = now - Duration::from_nanos(lag);
+            for number in 1..=7 {
+                assert_eq!(admitted(&rate, ip(number), burst + 9, before), 0, "{lag}");
+            }
+        }
+    }
+}
+
+#[test]
 fn l6_what_cannot_work_is_one() {
     let now = Instant::now();
     let rate = RatePerPrefix::new(0, 0).buckets(0).ipv4_prefix(99);

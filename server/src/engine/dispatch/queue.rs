@@ -172,6 +172,14 @@ impl RunQueue {
         self.tell_on_worker(Told::Evicted)
     }
 
+    /// No receive has answered that its client is evicted, and none will. Returns whether that was
+    /// so.
+    pub(crate) fn take_back_eviction(&self) -> bool {
+        self.waiting
+            .compare_exchange(EVICTED, NO, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
     /// Tells the receive that waits something else than a datagram. Returns who has to act on it,
     /// if one waits and that is its own affair. Only the worker tells.
     pub(crate) fn tell(&self, told: Told) -> Option<Listener> {

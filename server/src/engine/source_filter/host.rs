@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::support::log::tell;
 use crate::transport::host_addresses;
 
 /// The interface that an address belongs to, or 0.
@@ -68,9 +69,12 @@ impl HostAddresses {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.failed, true) {
-                    tracing::warn!(
-                        "cannot read the addresses of this host, so one of them may be answered: {error}"
-                    );
+                    tell(|| {
+                        tracing::warn!(
+                            "cannot read the addresses of this host, so one of them may be \
+                             answered: {error}"
+                        );
+                    });
                 }
             }
         }
@@ -93,5 +97,54 @@ impl fmt::Debug for HostAddresses {
         f.debug_struct("HostAddresses")
             .field("all", &self.all)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tracing::subscriber::{NoSubscriber, with_default};
+    use tracing::{Event, Metadata, Subscriber, span};
+
+    use super::*;
+
+    /// A log that counts, and panics.
+    struct Rude(Arc<AtomicU32>);
+
+    impl Subscriber for Rude {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn event(&self, _: &Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            panic!("in the log");
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn l5_addresses_that_cannot_be_read_are_told_once_and_a_log_that_panics_ends_nothing() {
+        // See the watchdog's test.
+        let _another = tracing::Dispatch::new(NoSubscriber::default());
+        let told = Arc::new(AtomicU32::new(0));
+        let mut host = HostAddresses::default();
+        let mut read = |can: bool| {
+            host.read = Box::new(move || match can {
+                true => Ok(Vec::new()),
+                false => Err(io::ErrorKind::OutOfMemory.into()),
+            });
+            with_default(Rude(Arc::clone(&told)), || host.read());
+            told.load(Ordering::Relaxed)
+        };
+        assert_eq!([read(true), read(false), read(false)], [0, 1, 1]);
+        assert_eq!([read(true), read(false)], [1, 2]);
     }
 }

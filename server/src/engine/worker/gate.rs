@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::admission::{Admission, InForce, Incoming, Refusals};
 use crate::engine::report::{Kind, Report};
-use crate::support::log::Text;
+use crate::support::log::{Text, tell};
 use crate::support::panics;
 
 /// What a panicking check counts as, among the parts that refuse.
@@ -36,10 +36,14 @@ impl Gate {
     #[cold]
     fn replace(&mut self) {
         let check = self.source.borrow_and_update().clone();
+        self.set(check);
+    }
+
+    fn set(&mut self, check: InForce) {
         let former = std::mem::replace(&mut self.check, check);
         if let Err(message) = panics::drop_caught(former) {
             let message = Text(&message);
-            tracing::error!("an admission check panicked when it was dropped: {message}");
+            tell(|| tracing::error!("an admission check panicked when it was dropped: {message}"));
         }
     }
 
@@ -47,6 +51,13 @@ impl Gate {
     #[inline]
     pub(super) fn check(&self) -> Option<&Arc<dyn Admission>> {
         self.check.as_ref()
+    }
+}
+
+impl Drop for Gate {
+    /// It may be the last that holds a check which was replaced.
+    fn drop(&mut self) {
+        self.set(None);
     }
 }
 

@@ -106,6 +106,14 @@ fn l9_each_datagram_after_the_first_marks_however_it_is_received() {
 }
 
 #[test]
+fn l9_a_datagram_that_is_refused_sets_no_mark() {
+    let mut bench = full("ab");
+    let arrival = bench.dispatch.arrive(&'a', &bench.totals, |_| false);
+    assert_eq!(arrival, Arrival::Drop(DropReason::Refused));
+    assert_eq!(replace(&mut bench, 'c'), 'a');
+}
+
+#[test]
 fn l9_a_mark_is_the_clients_and_goes_with_it() {
     // Its next run, on what was queued, is in the same conversation.
     let mut bench = full("ab");
@@ -174,6 +182,20 @@ fn l9_slots_without_a_handler_are_passed_over() {
     // Nor does it matter that there is none at all.
     let mut empty = Bench::evicting(elsewhere);
     assert_eq!(empty.arrive('a'), FULL);
+}
+
+#[test]
+fn l9_a_newcomer_whose_prefix_is_full_drives_nobody_out() {
+    let mut bench = Bench::evicting(Totals::new(2, 100_000).clients_per_prefix(Some(1)));
+    for client in "ab".chars() {
+        bench.start_parked(client);
+    }
+    let full = Arrival::Drop(DropReason::Prefix);
+    assert_eq!((bench.arrive('A'), bench.arrive('B')), (full, full));
+    // Who makes room for another leaves his place in the prefix too.
+    assert_eq!(replace(&mut bench, 'c'), 'a');
+    assert_eq!(replace(&mut bench, 'A'), 'b');
+    assert_eq!((bench.arrive('a'), bench.arrive('C')), (full, full));
 }
 
 #[test]
