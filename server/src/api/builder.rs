@@ -153,7 +153,10 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets the send buffer to ask the system for, in bytes. Default: the system's.
+    /// Sets the send buffer to ask the system for, in bytes. Default 4 MiB: answers to hosts of the
+    /// own network that do not answer ARP or NDP stay in it for seconds, and with Linux's 208 KiB
+    /// some hundred of them hold up everybody's. Linux grants `net.core.wmem_max` at most, unless
+    /// the process has `CAP_NET_ADMIN`.
     pub fn send_buffer(mut self, bytes: usize) -> Self {
         self.sockets.send_buffer = Some(bytes);
         self

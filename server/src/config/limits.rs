@@ -82,8 +82,9 @@ limits! {
     /// Default [`usize::MAX`], as for [`client_datagrams`](Self::client_datagrams). At least 32, for
     /// an empty datagram.
     client_bytes(usize), max_client_bytes: usize = usize::MAX, in DATAGRAM_OVERHEAD..=usize::MAX;
-    /// Clients whose handler waits at the same time, over all workers. Workers count without a
-    /// lock: with n sockets the bound can be passed by n - 1 clients.
+    /// Clients whose handler waits at the same time, over all workers. Of n sockets each may have an
+    /// n-th part, whatever the others have, so that a flood on one does not close the others: by as
+    /// much the bound can be passed.
     ///
     /// Over it, [`when_full`](Self::when_full) says who gives way.
     ///

@@ -169,11 +169,15 @@ impl Outbox {
         }
     }
 
-    /// The worker ends: flushes that are not complete learn that.
-    pub(crate) fn abandon(&mut self) {
+    /// The worker ends: flushes that are not complete learn that. Returns how many datagrams have not
+    /// left.
+    pub(crate) fn abandon(&mut self) -> usize {
+        let left = self.datagrams.len() - self.gone;
+        self.gone = self.datagrams.len();
         for mark in self.marks.drain(..) {
             mark.flush.complete(Err(FlushError::Closed));
         }
+        left
     }
 }
 

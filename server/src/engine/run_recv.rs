@@ -235,7 +235,7 @@ impl<P: Protocol> Run<P> {
     }
 
     /// `here`: the worker is polling the handler, on this thread.
-    #[inline]
+    #[inline(always)] // on every datagram's path
     fn decode(
         &self,
         datagram: &[u8],

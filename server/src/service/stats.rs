@@ -110,6 +110,9 @@ counters! {
     /// Datagrams that the kernel refused to send, and ICMP errors about others, where they are
     /// asked for.
     send_errors,
+    /// Answers given up when a serving ended: the system had not taken them for a second, or the
+    /// serving's future was dropped.
+    answers_abandoned,
     /// Handlers that returned `Ok`.
     handlers_returned,
     /// Handlers that returned an error: also those whose receive a shutdown closed.

@@ -230,6 +230,22 @@ fn overflow(world: &World, server: &TestServer) {
 }
 
 paused! {
+    async fn l11_answers_that_cannot_leave_are_counted_and_told_when_serving_ends(world: World) {
+        let server = world.serve(echo()).await;
+        let peer = world.peer(server.addr).await;
+        world.network.block_sends(server.addr, true);
+        for _ in 0..3 {
+            peer.send("x").await;
+        }
+        server.settled(3).await;
+        let handle = server.handle.clone();
+        server.stop().await.unwrap();
+        assert_eq!((handle.stats().sent, handle.stats().answers_abandoned), (0, 3));
+        let records = world.logs.take_lost();
+        assert_eq!(records.len(), 1, "{records:?}");
+        assert_eq!((records[0].level, number(&records[0], "count")), (Level::WARN, 3));
+    }
+
     async fn l11_a_bound_that_bites_is_one_line_in_ten_seconds(world: World) {
         let server = world.serve(busy(Limits::default().client_datagrams(1))).await;
         let peer = world.peer(server.addr).await;

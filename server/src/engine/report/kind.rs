@@ -121,6 +121,9 @@ kinds! {
     /// Cut short on arrival.
     Truncated: INFO, "datagrams cut short: they are longer than the server receives",
         see "Limits::receive_datagram";
+    /// Answers that had not left when the server ended.
+    Abandoned: WARN, "answers given up: the system had not taken them when the server ended",
+        see "ServerBuilder::send_buffer, Limits::outbox_bytes";
     /// By a shutdown.
     Shutdown: DEBUG, "datagrams dropped by the shutdown", see "Stats::dropped_shutdown";
 }

@@ -152,11 +152,15 @@ impl<S: Served> Worker<S> {
 
     fn abandon_all(&mut self) {
         // First, so that a destructor which sends is told that it is too late.
-        self.shared.inject.close().outbox.abandon();
+        let mut left = self.shared.inject.close().outbox.abandon();
         self.close_queues();
         self.cancel_handlers();
         if let Some(context) = &mut self.poll_context {
-            context.outbox.abandon();
+            left += context.outbox.abandon();
+        }
+        if left > 0 {
+            self.shared.counters.answers_abandoned.add(left as u64);
+            self.report.lost(Kind::Abandoned, None, left as u64);
         }
     }
 }

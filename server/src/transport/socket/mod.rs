@@ -23,6 +23,10 @@ use crate::transport::sys;
 /// less than a millisecond at full load.
 pub(crate) const DEFAULT_RECV_BUFFER: usize = 4 << 20;
 
+/// The send buffer asked for. What waits for a neighbour that does not answer (ARP, NDP) stays in it
+/// for seconds, and nobody else's answer leaves while it is full of that.
+pub(crate) const DEFAULT_SEND_BUFFER: usize = 4 << 20;
+
 /// How sockets are opened.
 #[derive(Clone, Debug)]
 pub(crate) struct SocketConfig {
@@ -68,7 +72,7 @@ impl Default for SocketConfig {
         Self {
             reuse_port: false,
             recv_buffer: Some(DEFAULT_RECV_BUFFER),
-            send_buffer: None,
+            send_buffer: Some(DEFAULT_SEND_BUFFER),
             tos: None,
             ttl: None,
             dont_fragment: false,
@@ -174,7 +178,7 @@ fn open(addr: SocketAddr, config: &SocketConfig) -> io::Result<Socket> {
         set_recv_buffer(&socket, bytes)?;
     }
     if let Some(bytes) = config.send_buffer {
-        socket.set_send_buffer_size(bytes)?;
+        set_send_buffer(&socket, bytes)?;
     }
     if let Some(tos) = config.tos {
         options::set_tos(&socket, addr.is_ipv6(), tos)?;
@@ -199,6 +203,15 @@ fn set_recv_buffer(socket: &Socket, bytes: usize) -> io::Result<()> {
         return Ok(());
     }
     socket.set_recv_buffer_size(bytes)
+}
+
+/// The same, for the send buffer.
+fn set_send_buffer(socket: &Socket, bytes: usize) -> io::Result<()> {
+    #[cfg(all(target_os = "linux", not(postbox_plain)))]
+    if sys::force_send_buffer(socket.as_fd(), bytes).is_ok() {
+        return Ok(());
+    }
+    socket.set_send_buffer_size(bytes)
 }
 
 fn set_dont_fragment(socket: &Socket, v6: bool) -> io::Result<()> {

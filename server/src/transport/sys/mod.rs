@@ -25,9 +25,9 @@ use std::io;
 
 pub(crate) use icmp::next_error;
 pub(crate) use options::{
-    SavedOptions, force_recv_buffer, kernel_drops, set_dont_fragment, set_gro, set_pktinfo,
-    set_recv_errors, tells_errors, unset_foreign, unset_gro, unset_recv_errors, uses_gro,
-    wake_for_errors,
+    SavedOptions, force_recv_buffer, force_send_buffer, kernel_drops, set_dont_fragment, set_gro,
+    set_pktinfo, set_recv_errors, tells_errors, unset_foreign, unset_gro, unset_recv_errors,
+    uses_gro, wake_for_errors,
 };
 #[cfg(test)]
 pub(crate) use options::{disable_checksums, raw};

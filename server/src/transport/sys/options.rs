@@ -130,11 +130,18 @@ const RECV_ERRORS: [(c_int, c_int); 2] = [
 
 /// Sets the receive buffer beyond the system's limit, which needs CAP_NET_ADMIN.
 pub(crate) fn force_recv_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
-    // The kernel doubles the value.
-    let bytes = c_int::try_from(bytes)
-        .unwrap_or(c_int::MAX)
-        .min(c_int::MAX / 2);
-    set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
+    set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, half(bytes))
+}
+
+/// Sets the send buffer beyond the system's limit, which needs CAP_NET_ADMIN.
+pub(crate) fn force_send_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    set(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, half(bytes))
+}
+
+/// What the kernel can double.
+fn half(bytes: usize) -> c_int {
+    let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+    bytes.min(c_int::MAX / 2)
 }
 
 /// Sends without fragments: what is longer than the device takes is refused, and the kernel neither
