@@ -1,5 +1,6 @@
 //! A server that is gone: what ICMP says of it. It says it at once on the loopback of Linux.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 use std::net::{Shutdown, UdpSocket};
 use std::pin::pin;
