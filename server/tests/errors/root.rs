@@ -1,4 +1,4 @@
-//! What needs a host of its own: no files left, forged ICMP. With `POSTBOX_ROOT_TESTS=1`, on a host of its own: see
+//! What needs a host of its own: no files left, forged ICMP. With `POSTBOX_ROOT_TESTS=1`; see
 //! `binding/root.rs`.
 
 use std::error::Error;
