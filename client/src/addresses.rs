@@ -9,7 +9,7 @@ use tokio::net::lookup_host;
 /// `("::1", 9000)`, or a slice of socket addresses. A link-local address has a zone, by name or
 /// number: `"[fe80::1%eth0]:9000"`, `("fe80::1%2", 9000)`, or a [`SocketAddrV6`] with its scope.
 #[diagnostic::on_unimplemented(
-    note = "write `\"localhost:9000\"`, `(ip, port)`, a `SocketAddr`, or a slice of these"
+    note = "write `\"localhost:9000\"`, `(ip, port)`, a `SocketAddr`, or a `&[SocketAddr]`"
 )]
 pub trait ServerAddrs: sealed::Sealed {
     #[doc(hidden)]

@@ -87,7 +87,8 @@ pub enum UdpRecvError {
     #[error("refused: nobody listens at the server's address")]
     Refused,
 
-    /// The socket failed.
+    /// The socket failed, or ICMP said something else than [`Refused`](Self::Refused) of an earlier
+    /// datagram: that no route leads to the server, for example.
     #[error("cannot receive")]
     Io(#[source] io::Error),
 }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::Interest;
+use tokio::io::{Interest, Ready};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::task::{coop, spawn_blocking};
@@ -174,7 +174,11 @@ impl Socket {
         let mut ready = pin!(self.udp.ready(Interest::READABLE | Interest::ERROR));
         poll_fn(|cx| match told.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Ok(())),
-            Poll::Pending => ready.as_mut().poll(cx).map_ok(drop),
+            Poll::Pending => ready.as_mut().poll(cx).map(|ready| match ready? {
+                // The runtime tells for ever of a socket that its user has shut down.
+                Ready::READ_CLOSED => Err(ErrorKind::NotConnected.into()),
+                _ => Ok(()),
+            }),
         })
         .await
     }

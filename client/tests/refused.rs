@@ -1,11 +1,15 @@
 //! A server that is gone: what ICMP says of it. It says it at once on the loopback of Linux.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)] // also in the helpers of tests
 
+use std::net::{Shutdown, UdpSocket};
 use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postbox_client::{UdpClient, UdpRecvError};
+use postbox_client::{UdpClient, UdpRecvError, UdpSendError};
+use postbox_protocol::{DatagramProtocol, RawSerializer};
+use socket2::SockRef;
 
 use crate::common::*;
 
@@ -84,6 +88,39 @@ async fn c1_a_refusal_hides_nothing_that_is_there() {
         );
         assert!(client.try_recv().is_none(), "and it is told once");
     }
+}
+
+/// In a thread: such a loop lets no timeout of its own runtime end it.
+#[test]
+fn c1_a_socket_that_its_user_has_shut_down_is_an_error_and_no_endless_loop() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(shut_down());
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(HANG).expect("it failed, or loops");
+}
+
+async fn shut_down() {
+    let server = Server::v4();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(server.addr).unwrap();
+    let users = socket.try_clone().unwrap();
+    let protocol = DatagramProtocol::new(RawSerializer);
+    let client: UdpClient<Bytes> = UdpClient::from_socket(socket, protocol).unwrap();
+    server.tell(client.local_addr(), "answer");
+    SockRef::from(&users).shutdown(Shutdown::Both).unwrap();
+    // What is there goes first.
+    assert_eq!(in_time(client.recv()).await.unwrap(), "answer");
+    for _ in 0..2 {
+        let ended = in_time(client.recv()).await;
+        assert!(matches!(ended, Err(UdpRecvError::Io(_))), "{ended:?}");
+    }
+    let unsent = client.send(Bytes::from_static(b"hello")).await;
+    assert!(matches!(unsent, Err(UdpSendError::Io(_))), "{unsent:?}");
 }
 
 #[tokio::test]

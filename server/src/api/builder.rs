@@ -120,6 +120,9 @@ impl ServerBuilder {
     /// client (`UDP_GRO`, `UDP_SEGMENT`; Linux). Default on, and off by itself where the kernel
     /// refuses.
     ///
+    /// Sockets that [you made](Self::from_sockets) receive coalesced datagrams only if `UDP_GRO` is on
+    /// when you give them.
+    ///
     /// It saves CPU, but a client gets the first of such answers with the last. So they leave as
     /// one where the datagrams came as one that they answer, where there are more of them than
     /// datagrams, and where the worker has a full batch to answer.
@@ -268,6 +271,11 @@ impl ServerBuilder {
     /// - on: `IP_PKTINFO` and `IPV6_RECVPKTINFO` on a wildcard address; with `IP_RECVERR`, which
     ///   counts as [`icmp_errors`](Self::icmp_errors), `SO_SELECT_ERR_QUEUE`.
     ///
+    /// Two things that the server does for sockets of its own are yours to do here: a larger receive
+    /// buffer (see [`recv_buffer`](Self::recv_buffer)); and `UDP_GRO`, by which the kernel coalesces
+    /// the bursts of a client. The server does not switch that on, since what still waits when you
+    /// have the socket back would be joined.
+    ///
     /// # Errors
     ///
     /// [`BindError::Socket`] if one of them is not bound, or cannot be made non-blocking;
@@ -279,9 +287,11 @@ impl ServerBuilder {
         self.build(|builder| {
             let mut endpoints = Vec::new();
             let mut is_shared = false;
+            // Before any is changed: some may be duplicates of others.
+            let sockets: Vec<_> = sockets.into_iter().map(ServerSocket::given).collect();
             for socket in sockets {
-                let given = ServerSocket::given(socket, builder.coalesces());
-                let (socket, addr) = given.map_err(BindError::Socket)?;
+                let prepared = socket.prepare(builder.coalesces());
+                let addr = prepared.map_err(BindError::Socket)?;
                 is_shared |= shares_port(&socket);
                 endpoints.push(builder.endpoint(socket, addr, 0));
             }

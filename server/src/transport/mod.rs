@@ -95,6 +95,12 @@ pub(crate) trait Transport: Send {
         let _ = look;
         Vec::new()
     }
+
+    /// How many more there were than [`take_icmp_errors`](Self::take_icmp_errors) could keep, since
+    /// this was asked last.
+    fn take_icmp_left_out(&mut self) -> u64 {
+        0
+    }
 }
 
 /// The local address that a datagram was sent to, and how to answer from it.

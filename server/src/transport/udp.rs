@@ -110,6 +110,8 @@ pub(super) struct UdpTransport {
     hearing: Option<Hearing>,
     /// What ICMP said, until the receive loop asks.
     refused: Vec<(SocketAddr, io::Error)>,
+    /// How much more it said than is kept.
+    left_out: u64,
     /// Why a receive failed before another brought datagrams, which go first.
     failed: Option<io::Error>,
     receiver: Receiver,
@@ -150,6 +152,7 @@ impl UdpTransport {
             queues_errors,
             hearing: None,
             refused: Vec::new(),
+            left_out: 0,
             failed: None,
             receiver: Receiver::new(0),
             sender: Sender::new(SEND_BATCH),
@@ -219,6 +222,8 @@ impl UdpTransport {
             any |= error.is_some();
             if self.refused.len() < MAX_COLLECTED {
                 self.refused.extend(error);
+            } else {
+                self.left_out += u64::from(error.is_some());
             }
         }
         any
@@ -353,6 +358,10 @@ impl Transport for UdpTransport {
             self.collect_errors();
         }
         std::mem::take(&mut self.refused)
+    }
+
+    fn take_icmp_left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
     }
 }
 

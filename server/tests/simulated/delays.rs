@@ -1,5 +1,6 @@
 //! What the conditions do that need a clock; and what a server makes of them.
 
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use postbox_server::{Conditions, Limits, RecvError};
@@ -89,6 +90,48 @@ paused! {
         assert!(late.iter().all(|number| !in_order.contains(number)));
     }
 
+    /// Also what was on its way when its address was let go of, and claimed again.
+    async fn what_is_held_back_is_overtaken_whoever_has_its_address(_world: World) {
+        let (network, a, b) = pair(Conditions::default().delay(ms(5)).reorder(1.0, ms(95)));
+        let (to, begin) = (b.local_addr(), Instant::now());
+        a.send_to(b"held back", to).unwrap();
+        drop(b);
+        let b = network.socket(to).unwrap();
+        network.set_conditions(Conditions::default().delay(ms(5)));
+        a.send_to(b"overtakes", to).unwrap();
+        assert_eq!(b.recv_from().await.unwrap().0, b"overtakes");
+        assert_eq!(begin.elapsed(), ms(5));
+        assert_eq!(b.recv_from().await.unwrap().0, b"held back");
+        assert_eq!(begin.elapsed(), ms(100));
+    }
+
+    /// Order holds between two addresses: of a sender to nobody, and to a server on a wildcard
+    /// address.
+    async fn a_slow_way_holds_up_no_other_way_of_the_same_sender(world: World) {
+        let (network, a, b) = pair(Conditions::default().delay(ms(10)));
+        let (slow, fast) = ("127.0.0.1:1".parse().unwrap(), b.local_addr());
+        drop(b);
+        network.set_conditions_between(a.local_addr(), slow, Conditions::default().delay(ms(100)));
+        let begin = Instant::now();
+        a.send_to(b"slow", slow).unwrap();
+        a.send_to(b"fast", fast).unwrap();
+        let b = network.socket(fast).unwrap();
+        b.recv_from().await.unwrap();
+        assert_eq!(begin.elapsed(), ms(10));
+
+        let server = world.bind_to(echo(), "0.0.0.0:0".parse().unwrap()).await;
+        let server = TestServer::start(server).await;
+        let [slow, fast] = [2, 1].map(|last| SocketAddr::from(([127, 0, 0, last], server.addr.port())));
+        let peer = world.peer(fast).await;
+        let conditions = Conditions::default().delay(ms(100));
+        world.network.set_conditions_between(peer.addr(), slow, conditions);
+        let begin = Instant::now();
+        peer.send_to("slow", slow).await;
+        assert_eq!(peer.ask("fast").await, "fast");
+        assert_eq!(begin.elapsed(), ms(0));
+        server.stop().await.unwrap();
+    }
+
     /// An earlier one wakes who waits for a later one.
     async fn a_receiver_that_waits_is_woken_by_whatever_arrives_first(_world: World) {
         let (network, a, b) = pair(Conditions::default().delay(ms(100)));
@@ -143,6 +186,10 @@ paused! {
         send(&a, "127.0.0.1:9".parse().unwrap(), 20_000); // to nobody
         let stats = network.stats();
         assert_eq!((stats.in_flight, stats.overflowed), (2 * 16_384, 2 * 3_616));
+        assert_accounted(&stats);
+        drop(b); // now all of it is to nobody
+        let stats = network.stats();
+        assert_eq!((stats.in_flight, stats.overflowed), (16_384, 2 * 3_616 + 16_384));
         assert_accounted(&stats);
     }
 

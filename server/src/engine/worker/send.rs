@@ -118,6 +118,8 @@ impl<S: Served> Worker<S> {
             }
             self.send_failures.keep_icmp(remote, error);
         }
+        let left_out = self.transport.take_icmp_left_out();
+        self.shared.counters.send_errors.add(left_out);
     }
 
     /// Tells the receives that wait for datagrams from this address. There may be one for each

@@ -13,11 +13,11 @@ use super::Datagram;
 /// then.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
-    /// By when they arrive, then in the order of sending.
-    datagrams: BTreeMap<(Instant, u64), Datagram>,
+    /// By when they arrive, then in the order of sending; each with whether it stays in order.
+    datagrams: BTreeMap<(Instant, u64), (Datagram, bool)>,
     sent: u64,
-    /// When the last of a sender's arrives, behind which its others stay.
-    last: HashMap<SocketAddr, Instant>,
+    /// When the last from one address to another arrives, behind which the others stay.
+    last: HashMap<(SocketAddr, SocketAddr), Instant>,
 }
 
 impl Flight {
@@ -31,28 +31,30 @@ impl Flight {
 
     /// How many datagrams that is, coalesced ones counted singly.
     pub(super) fn count(&self) -> u64 {
-        self.datagrams.values().map(Datagram::count).sum()
+        self.datagrams.values().map(|(one, _)| one.count()).sum()
     }
 
     /// Adds a datagram that arrives at `due`, or later if it has to stay behind others.
     pub(super) fn insert(&mut self, datagram: Datagram, mut due: Instant, in_order: bool) {
         if in_order {
-            let last = self.last.entry(datagram.source).or_insert(due);
+            let way = (datagram.source, datagram.destination);
+            let last = self.last.entry(way).or_insert(due);
             due = due.max(*last);
             *last = due;
         }
         self.sent += 1;
-        self.datagrams.insert((due, self.sent), datagram);
+        self.datagrams
+            .insert((due, self.sent), (datagram, in_order));
     }
 
     /// Takes the next datagram that has arrived by now.
     pub(super) fn take_arrived(&mut self, now: Instant) -> Option<Datagram> {
         let next = self.datagrams.first_entry()?;
         let due = next.key().0;
-        let datagram = (due <= now).then(|| next.remove())?;
-        let last = self.last.get(&datagram.source);
-        if last.is_some_and(|last| *last <= due) {
-            self.last.remove(&datagram.source);
+        let (datagram, _) = (due <= now).then(|| next.remove())?;
+        let way = (datagram.source, datagram.destination);
+        if self.last.get(&way).is_some_and(|last| *last <= due) {
+            self.last.remove(&way);
         }
         Some(datagram)
     }
@@ -62,10 +64,10 @@ impl Flight {
         self.datagrams.first_key_value().map(|((due, _), _)| *due)
     }
 
-    /// Takes everything, with when it arrives, in that order.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = (Instant, Datagram)> + use<> {
-        let datagrams = std::mem::take(self).datagrams;
-        datagrams.into_iter().map(|((due, _), one)| (due, one))
+    /// Takes everything, with when it arrives and whether it stays in order, by when it arrives.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = (Datagram, Instant, bool)> + use<> {
+        let datagrams = std::mem::take(self).datagrams.into_iter();
+        datagrams.map(|((due, _), (one, in_order))| (one, due, in_order))
     }
 }
 

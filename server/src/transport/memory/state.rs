@@ -148,10 +148,10 @@ impl State {
         let addr = self.addresses.claim(addr, members)?;
         if !self.unclaimed.is_empty() {
             drop_arrived(&mut self.unclaimed, Instant::now(), &mut self.stats);
-            for (due, datagram) in self.unclaimed.drain() {
+            for (datagram, due, in_order) in self.unclaimed.drain() {
                 let queue = self.addresses.find(datagram.source, datagram.destination);
                 let flight = queue.map_or(&mut self.unclaimed, |queue| &mut queue.flight);
-                flight.insert(datagram, due, true);
+                depart(flight, datagram, due, in_order, &mut self.stats);
             }
         }
         Ok(addr)
@@ -162,8 +162,14 @@ impl State {
     pub(super) fn release(&mut self, addr: SocketAddr, member: usize) -> Option<RecvQueue> {
         self.queue(addr, member)?; // what has arrived, has
         let mut queue = self.addresses.release(addr, member)?;
-        for (due, datagram) in queue.flight.drain() {
-            self.unclaimed.insert(datagram, due, true);
+        for (datagram, due, in_order) in queue.flight.drain() {
+            depart(
+                &mut self.unclaimed,
+                datagram,
+                due,
+                in_order,
+                &mut self.stats,
+            );
         }
         Some(queue)
     }

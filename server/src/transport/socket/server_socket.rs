@@ -30,29 +30,34 @@ impl ServerSocket {
         }
     }
 
-    /// Takes one that the user made, which has to be bound. Returns its address too.
+    /// Takes one that the user made, and remembers how it is.
+    pub(crate) fn given(socket: UdpSocket) -> Self {
+        let socket = Socket::from(socket);
+        let given = Some(Given::of(&socket));
+        Self { socket, given }
+    }
+
+    /// Makes a socket that the user made one that can be served, and returns its address. It has to
+    /// be bound.
     ///
     /// Options with which datagrams would be lost, joined or kept back are switched off.
     /// `coalesces`: what the kernel coalesces can be taken apart.
-    pub(crate) fn given(socket: UdpSocket, coalesces: bool) -> io::Result<(Self, SocketAddr)> {
-        let socket = Socket::from(socket);
-        let given = Some(Given::of(&socket));
-        let adopted = Self { socket, given };
-        let addr = super::local_addr(&adopted)?;
+    pub(crate) fn prepare(&self, coalesces: bool) -> io::Result<SocketAddr> {
+        let addr = super::local_addr(self)?;
         if addr.port() == 0 {
             let text = "it is not bound";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        adopted.set_nonblocking(true)?;
+        self.set_nonblocking(true)?;
         #[cfg(all(target_os = "linux", not(postbox_plain)))]
         {
-            sys::unset_foreign(adopted.as_fd())?;
+            sys::unset_foreign(self.as_fd())?;
             if !coalesces {
-                sys::unset_gro(adopted.as_fd())?;
+                sys::unset_gro(self.as_fd())?;
             }
         }
         let _ = coalesces;
-        Ok((adopted, addr))
+        Ok(addr)
     }
 
     /// Whether the user made it.

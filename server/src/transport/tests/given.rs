@@ -10,6 +10,7 @@ use socket2::{Domain, SockRef, Type};
 use tokio::sync::Notify;
 
 use super::*;
+use crate::transport::plain::PlainTransport;
 use crate::transport::sys::raw;
 use crate::{Limits, Server, ServerBuilder};
 
@@ -168,6 +169,23 @@ fn v12_a_bind_that_fails_leaves_sockets_as_they_were() {
 }
 
 #[test]
+fn v12_duplicates_of_one_socket_leave_it_as_it_was() {
+    for setting in SETTINGS {
+        for plain in [false, true] {
+            let socket = users("0.0.0.0:0", setting, false);
+            let [duplicate, kept] = [(); 2].map(|()| socket.try_clone().unwrap());
+            let before = state(&kept);
+            let builder = echo().plain_transport(plain);
+            let server = builder.from_sockets([socket, duplicate]).unwrap();
+            assert_ne!(state(&kept), before);
+            run(talk(&server, kept.local_addr().unwrap(), true));
+            drop(server);
+            assert_eq!(state(&kept), before);
+        }
+    }
+}
+
+#[test]
 fn v12_an_open_that_fails_leaves_sockets_as_they_were() {
     for plain in [false, true] {
         let socket = users("0.0.0.0:0", SETTINGS[1], false);
@@ -294,11 +312,38 @@ fn v12_a_cork_or_segments_that_are_left_on_keep_and_cut_no_answers() {
     }
 }
 
+/// The kernel would put one for each answer into the queue of errors, which counts against the
+/// receive buffer, and which nobody empties where no errors were asked for.
+#[test]
+fn v12_time_stamps_that_are_left_on_make_no_server_deaf() {
+    for plain in [false, true] {
+        let socket = given(users("127.0.0.1:0", &[(TIMESTAMPING, 2)], true));
+        socket.set_recv_buffer_size(64 << 10).unwrap();
+        run(async {
+            let mut transport: Box<dyn Transport> = if plain {
+                Box::new(PlainTransport::new(&socket).unwrap())
+            } else {
+                Box::new(udp(Arc::clone(&socket), false).unwrap())
+            };
+            let client = client("127.0.0.1");
+            let (bytes, datagrams) = outgoing(client.local_addr().unwrap(), None, &[b"a"]);
+            for _ in 0..500 {
+                let sent = poll_fn(|cx| transport.poll_send(cx, &bytes, &datagrams)).await;
+                assert!(matches!(sent, Sent::Left(1)), "{sent:?}");
+                assert_eq!(hear(&client).0, b"a");
+            }
+            client.send_to(b"y", addr_of(&socket)).unwrap();
+            let mut batch = RecvBatch::new(4, 10);
+            let received = poll_fn(|cx| transport.poll_recv(cx, &mut batch)).await;
+            assert!(received.is_ok() && batch.len() == 1, "{received:?}");
+        });
+    }
+}
+
 #[test]
 fn v7_a_users_socket_that_hears_icmp_errors_counts_as_one_that_asks_for_them() {
     let socket = users("127.0.0.1:0", &[(RECVERR, 1)], true);
-    let (given, _) = ServerSocket::given(socket, true).unwrap();
-    let given = Arc::new(given);
+    let given = given(socket);
     run(async {
         let mut transport = udp(Arc::clone(&given), true).unwrap();
         let closed = icmp::closed_port("127.0.0.1");

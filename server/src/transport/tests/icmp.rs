@@ -205,6 +205,10 @@ fn v7_icmp_errors_that_nobody_takes_are_bounded() {
         assert!(sys::next_error(socket.as_fd()).is_none());
         let kept = transport.take_icmp_errors(false).len();
         assert!((500..=1024).contains(&kept), "{kept}");
+        // Every other datagram was told of the one before: that is the number of errors.
+        let left_out = transport.take_icmp_left_out();
+        assert_eq!(kept as u64 + left_out, 2500, "each is counted");
+        assert_eq!(transport.take_icmp_left_out(), 0, "once");
     });
 }
 
@@ -229,12 +233,11 @@ fn v7_under_full_load_icmp_errors_are_collected_too() {
 }
 
 /// A socket that its user has connected hears ICMP without asking.
-fn connected(transport: &str) -> (Arc<ServerSocket>, UdpSocket) {
+fn connected() -> (Arc<ServerSocket>, UdpSocket) {
     let peer = client("127.0.0.1");
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(peer.local_addr().unwrap()).unwrap();
-    let (socket, _) = ServerSocket::given(socket, transport == "udp").unwrap();
-    (Arc::new(socket), peer)
+    (given(socket), peer)
 }
 
 /// What ICMP says of an earlier datagram waits on the socket, and so does a datagram.
@@ -275,10 +278,10 @@ async fn poll_recv_ready(transport: &mut impl Transport, batch: &mut RecvBatch) 
 #[test]
 fn v7_on_a_connected_socket_icmp_hides_no_datagram_and_fails_no_send() {
     run(async {
-        let (socket, peer) = connected("udp");
+        let (socket, peer) = connected();
         let mut transport = udp(Arc::clone(&socket), false).unwrap();
         refused_and_then_told(&mut transport, &socket, &peer).await;
-        let (socket, peer) = connected("plain");
+        let (socket, peer) = connected();
         let mut transport = PlainTransport::new(&socket).unwrap();
         refused_and_then_told(&mut transport, &socket, &peer).await;
     });

@@ -48,6 +48,14 @@ fn run<T>(test: impl Future<Output = T>) -> T {
     })
 }
 
+/// A user's socket, as a server takes it.
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
+fn given(socket: UdpSocket) -> Arc<ServerSocket> {
+    let socket = ServerSocket::given(socket);
+    socket.prepare(true).unwrap();
+    Arc::new(socket)
+}
+
 /// Opens a server's socket.
 fn open(addr: &str) -> Arc<ServerSocket> {
     open_with(addr, &SocketConfig::default())

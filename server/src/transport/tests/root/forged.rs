@@ -98,7 +98,7 @@ fn v7_root_forged_icmp_fails_no_send_and_changes_no_run() {
             } else {
                 let users = UdpSocket::bind("127.0.0.1:0").unwrap();
                 users.connect(to).unwrap(); // hears ICMP without asking
-                Arc::new(ServerSocket::given(users, true).unwrap().0)
+                given(users)
             };
             let addr = v4(addr_of(&socket));
             run(async {
@@ -164,8 +164,8 @@ fn v7_root_icmp_makes_a_send_that_waits_for_room_no_endless_loop() {
         for plain in [false, true] {
             let users = UdpSocket::bind("10.8.0.1:0").unwrap();
             users.connect("10.8.0.2:9").unwrap(); // hears ICMP without asking
-            let (socket, addr) = ServerSocket::given(users, true).unwrap();
-            let socket = Arc::new(socket);
+            let socket = given(users);
+            let addr = addr_of(&socket);
             socket.set_send_buffer_size(1).unwrap(); // the kernel grants its smallest
             run(async {
                 let mut transport: Box<dyn Transport> = if plain {
