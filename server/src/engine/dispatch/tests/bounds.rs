@@ -214,7 +214,9 @@ fn l6_admission_is_asked_for_each_datagram_and_told_whether_its_client_has_a_han
 
 #[test]
 fn l1_waiting_clients_of_one_prefix_are_bounded_over_all_workers() {
-    let totals = Totals::new(2, 100_000).sockets(2).clients_per_prefix(Some(1));
+    let totals = Totals::new(2, 100_000)
+        .sockets(2)
+        .clients_per_prefix(Some(1));
     let limits = QueueLimits {
         datagrams: 100,
         bytes: 100_000,
