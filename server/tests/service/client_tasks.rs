@@ -68,7 +68,7 @@ contract! {
                 requests.recv().await?;
                 WHO.set(client.remote_addr());
                 client.clone().spawner().spawn(async move {
-                    let who = WHO.get().map_or("nobody".into(), |who| who.to_string());
+                    let who = WHO.get().map_or_else(|| "nobody".into(), |who| who.to_string());
                     client.send(who.into()).await
                 })?;
                 Ok(())
