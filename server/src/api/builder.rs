@@ -245,8 +245,8 @@ impl ServerBuilder {
     }
 
     /// Binds every interface: all IPv4 and all IPv6 addresses of this host, each family with a
-    /// socket of its own. A family that the host lacks is skipped, as far as binding it tells. Port 0
-    /// picks a free port for each.
+    /// socket of its own. A family that cannot be bound here is skipped. Port 0 picks a free
+    /// port for each.
     ///
     /// # Errors
     ///
@@ -259,8 +259,8 @@ impl ServerBuilder {
     /// they have: those of this builder, and its number of workers, are for the sockets that it
     /// opens itself.
     ///
-    /// Whoever keeps a duplicate has the socket back as it was given, options and `O_NONBLOCK`, once
-    /// the server is closed or dropped, or could not be made. Until then it does not block, and on
+    /// If you keep a duplicate, the socket is again as you gave it, options and `O_NONBLOCK`, once the
+    /// server is closed or dropped, or could not be made. Until then it does not block, and on
     /// Linux some options may be others:
     ///
     /// - off: what would join datagrams, or keep them back (`UDP_CORK`, `UDP_SEGMENT`,

@@ -126,7 +126,7 @@ contract! {
         peer.send("refused").await;
         assert_eq!(peer.ask("x").await, "x");
         let refused = "datagrams refused by the admission check";
-        let expected = record(Level::INFO, refused, &peer, 1, "ServerBuilder::admit");
+        let expected = record(Level::INFO, refused, &peer, 1, "ServerHandle::refusals");
         assert_eq!(world.logs.wait_for_lost(1).await, [expected]);
         server.stop().await.unwrap();
     }

@@ -112,7 +112,7 @@ kinds! {
     Kernel: WARN, "datagrams dropped by the system: the socket's receive buffer was full",
         see "ServerBuilder::recv_buffer, net.core.rmem_max";
     /// By the admission check.
-    Refused: INFO, "datagrams refused by the admission check", see "ServerBuilder::admit";
+    Refused: INFO, "datagrams refused by the admission check", see "ServerHandle::refusals";
     /// From where no answer can go.
     Source: INFO, "datagrams dropped: their source address cannot be answered",
         see "Stats::dropped_source";
