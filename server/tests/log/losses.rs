@@ -106,8 +106,7 @@ contract! {
             let (one, two) = (world.peer(server.addr).await, world.peer(server.addr).await);
             assert_eq!(one.ask("first").await, "first");
             two.send("first").await;
-            server.settled(2).await;
-            let records = world.logs.take_lost();
+            let records = world.logs.wait_for_lost(1).await;
             let told = if evicted {
                 let message = "silent clients ended in favour of new ones: too many have a handler";
                 record(Level::WARN, message, &one, 1, "Limits::clients")
