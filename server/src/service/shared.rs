@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::stats::Counter;
-use super::{Counters, Drain, DrainRequest, Stats, Totals};
+use super::{Counters, Drain, DrainKind, DrainRequest, Stats, Totals};
 use crate::admission::InForce;
 use crate::config::Limits;
 use crate::error::ServeError;
@@ -330,6 +330,10 @@ impl Shared {
             Phase::Idle => None,
             Phase::Called | Phase::Starting => self.request_stop(),
             Phase::Serving => {
+                if request.kind == DrainKind::HandOver {
+                    let state = self.state.borrow();
+                    state.sockets().for_each(|socket| socket.hand_over());
+                }
                 stop.drain.request(request);
                 Some(begun)
             }

@@ -40,7 +40,9 @@ impl IcmpErrors {
     }
 
     fn ignore(&self) {
-        let _ = sys::unset_recv_errors(self.socket.as_fd()); // what could be set can be unset
+        if !self.socket.is_handed_over() {
+            let _ = sys::unset_recv_errors(self.socket.as_fd()); // what could be set can be unset
+        }
     }
 
     fn open(&self) -> MutexGuard<'_, usize> {

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::ops::Deref;
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::Socket;
 
@@ -15,10 +16,13 @@ use crate::transport::sys;
 /// A socket of a server. Dropping it closes it.
 ///
 /// Options and `O_NONBLOCK` belong to the open socket, of which the user may keep a duplicate. So
-/// one that the user made is as it was given once this is dropped, however that comes.
+/// one that the user made is as it was given once this is dropped, however that comes; unless it was
+/// handed over.
 pub(crate) struct ServerSocket {
     socket: Socket,
     given: Option<Given>,
+    /// Its next owner uses it already, so its options are left as they are.
+    handed_over: AtomicBool,
 }
 
 impl ServerSocket {
@@ -27,6 +31,7 @@ impl ServerSocket {
         Self {
             socket,
             given: None,
+            handed_over: AtomicBool::new(false),
         }
     }
 
@@ -34,7 +39,12 @@ impl ServerSocket {
     pub(crate) fn given(socket: UdpSocket) -> Self {
         let socket = Socket::from(socket);
         let given = Some(Given::of(&socket));
-        Self { socket, given }
+        let handed_over = AtomicBool::new(false);
+        Self {
+            socket,
+            given,
+            handed_over,
+        }
     }
 
     /// Makes a socket that the user made one that can be served, and returns its address. It has to
@@ -58,6 +68,15 @@ impl ServerSocket {
         }
         let _ = coalesces;
         Ok(addr)
+    }
+
+    /// From now on it is another's too, and nothing of it is changed any more.
+    pub(crate) fn hand_over(&self) {
+        self.handed_over.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::Acquire)
     }
 
     /// Whether the user made it.
@@ -91,7 +110,7 @@ impl AsRawFd for ServerSocket {
 
 impl Drop for ServerSocket {
     fn drop(&mut self) {
-        if let Some(given) = &self.given {
+        if let Some(given) = self.given.as_ref().filter(|_| !self.is_handed_over()) {
             given.restore(&self.socket);
         }
     }

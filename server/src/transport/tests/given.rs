@@ -120,6 +120,33 @@ fn v12_a_closed_server_leaves_sockets_as_they_were() {
 }
 
 #[test]
+fn v12_v11_a_socket_that_is_handed_over_is_left_as_its_next_owner_uses_it() {
+    for (plain, setting) in [
+        (false, SETTINGS[0]),
+        (false, SETTINGS[3]),
+        (true, SETTINGS[0]),
+    ] {
+        let socket = users("0.0.0.0:0", setting, false);
+        let kept = socket.try_clone().unwrap();
+        let addr = kept.local_addr().unwrap();
+        run(async {
+            let builder = echo().plain_transport(plain);
+            let server = builder.from_sockets([socket]).unwrap();
+            let handle = server.handle();
+            let serving = tokio::spawn(server.serve_forever());
+            handle.started().await.unwrap();
+            let in_use = state(&kept);
+            handle.hand_over(Duration::from_secs(60)).await;
+            serving.await.unwrap().unwrap();
+            assert_eq!(state(&kept), in_use, "{addr}");
+            server.close().await;
+            assert_eq!(state(&kept), in_use, "{addr}");
+            assert!(in_use.0, "it does not block");
+        });
+    }
+}
+
+#[test]
 fn v12_a_dropped_server_leaves_sockets_as_they_were() {
     comes_back(async |server, addr| {
         talk(&server, addr, true).await;
