@@ -74,8 +74,8 @@ limits! {
     ///
     /// Default [`usize::MAX`]: a client may hold a quarter of what is still free of
     /// [`total_bytes`](Self::total_bytes). So a burst is kept whole while there is room: with the
-    /// defaults 90,000 lines of 100 bytes of one client. And nobody takes all: beside 64 clients
-    /// that send as much as they can, one more still has a megabyte. At least 1.
+    /// defaults 100,000 lines of 100 bytes of one client. And nobody takes all: one that sends as
+    /// much as it can leaves four fifths of what it found. At least 1.
     client_datagrams(usize), max_client_datagrams: usize = usize::MAX, in 1..=usize::MAX;
     /// Bytes that wait in one client's queue, 32 bytes of overhead for each datagram included.
     ///

@@ -7,7 +7,7 @@ use ahash::RandomState;
 use super::prefixes::{Prefixes, Source};
 
 /// A client may hold one part in so many of what is still free: a burst is kept whole while there is
-/// room, and however many clients are greedy, each leaves three quarters of what it found.
+/// room, and however many clients are greedy, each leaves four fifths of what it found.
 const SHARE: usize = 4;
 
 /// What is in the way of a datagram.

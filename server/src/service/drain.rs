@@ -41,11 +41,15 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// Asks for it. A second request only changes the deadline, to the earlier one.
-    pub(super) fn request(&self, request: DrainRequest) {
+    /// Asks for it. A second request only changes the deadline, to the earlier one. For the first,
+    /// `begins` is called before anybody learns of it.
+    pub(super) fn request(&self, request: DrainRequest, begins: impl FnOnce()) {
         self.request.send_modify(|present| match present {
             Some(present) => present.deadline = present.deadline.min(request.deadline),
-            None => *present = Some(request),
+            None => {
+                begins();
+                *present = Some(request);
+            }
         });
         self.begun.cancel();
     }

@@ -9,6 +9,7 @@ mod prefixes;
 mod scope;
 mod shared;
 mod stats;
+mod stop;
 mod tasks;
 
 pub(crate) use bounds::{NoRoom, Totals};
@@ -22,5 +23,6 @@ pub use scope::{ServiceScope, ShutdownToken};
 pub(crate) use shared::{Claim, Phase, Shared, Status, WorkerState};
 pub(crate) use stats::Counters;
 pub use stats::Stats;
+use stop::Stop;
 pub use tasks::{Spawner, TaskResult};
 pub(crate) use tasks::{Tasks, log_failed};

@@ -2,13 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::stats::Counter;
-use super::{Counters, Drain, DrainKind, DrainRequest, Stats, Totals};
+use super::{Counters, DrainKind, DrainRequest, Stats, Stop, Totals};
 use crate::admission::InForce;
 use crate::config::Limits;
 use crate::error::ServeError;
@@ -57,40 +56,6 @@ impl WorkerState {
         let drops = endpoint.drops().unwrap_or(0);
         counters.kernel_drops_told.store(drops, Ordering::Relaxed);
         Self { endpoint, counters }
-    }
-}
-
-/// Tells one serving to stop.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Stop {
-    token: CancellationToken,
-    /// The same, for those who ask at each datagram.
-    pub(crate) closing: Arc<AtomicBool>,
-    /// The one warning of this serving that a handler used what is closed has been logged.
-    pub(crate) closed_told: Arc<AtomicBool>,
-    pub(crate) drain: Drain,
-}
-
-impl Stop {
-    /// From now on every receive answers closed; the rest follows.
-    pub(crate) fn request(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.token.cancel();
-        self.drain.end();
-    }
-
-    pub(crate) fn is_requested(&self) -> bool {
-        self.token.is_cancelled()
-    }
-
-    /// Waits until it was requested.
-    pub(crate) fn requested(&self) -> WaitForCancellationFuture<'_> {
-        self.token.cancelled()
-    }
-
-    /// What is cancelled when it is requested.
-    pub(crate) fn child_token(&self) -> CancellationToken {
-        self.token.child_token()
     }
 }
 
@@ -330,11 +295,12 @@ impl Shared {
             Phase::Idle => None,
             Phase::Called | Phase::Starting => self.request_stop(),
             Phase::Serving => {
-                if request.kind == DrainKind::HandOver {
-                    let state = self.state.borrow();
-                    state.sockets().for_each(|socket| socket.hand_over());
-                }
-                stop.drain.request(request);
+                stop.drain.request(request, || {
+                    if request.kind == DrainKind::HandOver {
+                        let state = self.state.borrow();
+                        state.sockets().for_each(|socket| socket.hand_over());
+                    }
+                });
                 Some(begun)
             }
             Phase::Ending | Phase::Dropped => Some(begun),

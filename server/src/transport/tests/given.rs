@@ -146,6 +146,23 @@ fn v12_v11_a_socket_that_is_handed_over_is_left_as_its_next_owner_uses_it() {
     }
 }
 
+/// A drain that has begun becomes no hand over: nobody has the socket but the server.
+#[test]
+fn v12_v11_a_hand_over_that_comes_after_a_drain_leaves_sockets_as_they_were() {
+    comes_back(async |server, _| {
+        let handle = server.handle();
+        let serving = tokio::spawn(server.serve_forever());
+        handle.started().await.unwrap();
+        let mut drain = std::pin::pin!(handle.drain(Duration::from_secs(60)));
+        let begun = poll_fn(|cx| std::task::Poll::Ready(drain.as_mut().poll(cx)));
+        assert!(begun.await.is_pending());
+        handle.hand_over(Duration::from_secs(60)).await;
+        drain.await;
+        serving.await.unwrap().unwrap();
+        server.close().await;
+    });
+}
+
 #[test]
 fn v12_a_dropped_server_leaves_sockets_as_they_were() {
     comes_back(async |server, addr| {
