@@ -10,7 +10,9 @@
 //!
 //! | to | see |
 //! |---|---|
+//! | answer plain questions, many of one client at once | [`answer_fn`], [`builder_answer_fn`](Server::builder_answer_fn) |
 //! | write a handler | [`Handler`]; from a closure: [`builder_fn`](Server::builder_fn), [`handler_fn`] |
+//! | tell users behind one address apart | [`session_key`](ServerBuilder::session_key), [`concurrency`](ServerBuilder::concurrency), [`Session`] |
 //! | receive from a client | [`Requests`], [`RecvError`] |
 //! | answer it, now or later | [`Client`], [`SendError`], [`FlushError`] |
 //! | configure and bind | [`ServerBuilder`], [`BindAddrs`], [`BindError`] |
@@ -71,7 +73,7 @@
 //! |---|---|---|
 //! | a handler panicked, or returned an error of its own; it, its error or its context panicked when dropped | error | one line a second |
 //! | the protocol object panicked, and the handler returned that | error | one line a second |
-//! | the admission check or a waker panicked | error | one line a second |
+//! | the admission check, the session key or a waker panicked | error | one line a second |
 //! | a handler returned a parse error that may be another server's | error | one line a second |
 //! | a handler returned an error that it marks as a [`ClientFault`] | warn | one line a second |
 //! | a handler returned a receive's error: a bad datagram, *timed out* | warn | one line a second |
@@ -141,14 +143,15 @@ pub use admission::{Admission, And, Incoming, Named, Networks, RatePerPrefix, Re
 #[cfg(feature = "signal")]
 pub use api::stop_signal;
 pub use api::{BlockingServer, Server, ServerBuilder, Serving};
-pub use config::{BindAddrs, Limits, WhenFull};
+pub use config::{BindAddrs, Limits, Origin, Session, SessionId, WhenFull};
 pub use error::{
     BindError, ClientFault, FlushError, Panicked, RecvError, SendError, ServeError, SpawnError,
     StartError,
 };
 pub use handler::{
-    BoxedHandler, Client, ClientSpawner, ContextVar, Handler, HandlerFn, InheritContext, Recv,
-    Requests, Sending, handler_fn, inherit_context,
+    AnswerFn, BoxedHandler, Client, ClientSpawner, ContextVar, Handler, HandlerFn, InheritContext,
+    IntoAnswer, Recv, Requests, Sending, answer_fn, answer_fn_with, handler_fn, handler_fn_with,
+    inherit_context,
 };
 pub use ipnet::IpNet;
 pub use postbox_protocol::BoxError;

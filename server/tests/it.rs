@@ -12,5 +12,6 @@ mod log;
 mod protocol;
 mod service;
 mod serving;
+mod sessions;
 mod shutdown;
 mod simulated;

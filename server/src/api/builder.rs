@@ -1,6 +1,7 @@
 //! What a user configures before binding.
 
 mod bounds;
+mod sessions;
 
 use std::fmt;
 use std::io;
@@ -12,7 +13,7 @@ use postbox_protocol::Protocol;
 use super::Server;
 use crate::admission::InForce;
 use crate::config::addresses::{self, BindAddrs, Requested};
-use crate::config::{self, Limits};
+use crate::config::{self, Limits, Sessions};
 use crate::error::BindError;
 use crate::handler::Handler;
 use crate::service::Shared;
@@ -54,6 +55,7 @@ pub struct ServerBuilder {
     limits: Limits,
     workers: usize,
     admission: InForce,
+    sessions: Sessions,
     /// `None` where it follows from the other options.
     allow_own_source: Option<bool>,
     plain_transport: bool,
@@ -75,6 +77,7 @@ impl ServerBuilder {
             limits: Limits::default(),
             workers: 1,
             admission: None,
+            sessions: Sessions::default(),
             allow_own_source: None,
             plain_transport: false,
             offloads: true,
@@ -367,14 +370,18 @@ impl ServerBuilder {
         mut self,
         open: impl FnOnce(&mut Self) -> Result<Vec<Arc<dyn Endpoint>>, BindError>,
     ) -> Result<Server, BindError> {
-        config::check(&self.limits, self.workers, &self.sockets)?;
+        if self.sessions.concurrency.is_none() {
+            self.sessions.concurrency = self.app.concurrency();
+        }
+        config::check(&self.limits, self.workers, &self.sessions, &self.sockets)?;
         let endpoints = open(&mut self)?;
         if endpoints.is_empty() {
             return Err(BindError::Nothing);
         }
         let may_meet = self.sockets.may_meet_own_address();
         let allow_own_source = self.allow_own_source.unwrap_or(may_meet);
-        let shared = Shared::new(self.limits, endpoints, self.admission, allow_own_source);
+        let (limits, admission, sessions) = (self.limits, self.admission, self.sessions);
+        let shared = Shared::new(limits, endpoints, admission, sessions, allow_own_source);
         Ok(Server::new(shared, self.app))
     }
 }
@@ -384,6 +391,7 @@ impl fmt::Debug for ServerBuilder {
         f.debug_struct("ServerBuilder")
             .field("limits", &self.limits)
             .field("workers", &self.workers)
+            .field("sessions", &self.sessions)
             .field("plain_transport", &self.plain_transport)
             .field("sockets", &self.sockets)
             .finish_non_exhaustive()

@@ -11,7 +11,9 @@ use postbox_protocol::{BoxError, Protocol};
 
 use super::ServerBuilder;
 use crate::error::ServeError;
-use crate::handler::{Client, Handler, HandlerFn, Requests, handler_fn};
+use crate::handler::{
+    AnswerFn, Client, Handler, HandlerFn, IntoAnswer, Requests, answer_fn, handler_fn,
+};
 use crate::service::{DrainKind, DrainRequest, Phase, ServerHandle, Shared, Status};
 use crate::serving::{Application, serve};
 use crate::support::log::tell;
@@ -86,6 +88,31 @@ impl Server {
         Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
         let handler: HandlerFn<F, P::Received, P::Sent> = handler_fn(function);
+        ServerBuilder::new(protocol, handler)
+    }
+
+    /// Begins to configure a server that answers plain questions, by a closure: see [`answer_fn`]. Its
+    /// types are those of the protocol.
+    ///
+    /// ```
+    /// use postbox_protocol::{DatagramProtocol, RawSerializer};
+    /// use postbox_server::Server;
+    ///
+    /// let protocol = DatagramProtocol::new(RawSerializer);
+    /// let reverse = Server::builder_answer_fn(protocol, async |request| {
+    ///     let mut answer = request.to_vec();
+    ///     answer.reverse();
+    ///     answer.into()
+    /// });
+    /// # let _ = reverse;
+    /// ```
+    pub fn builder_answer_fn<P, F, Fut>(protocol: P, function: F) -> ServerBuilder
+    where
+        P: Protocol<Sent: Send + 'static, Received: Send + 'static>,
+        F: Fn(P::Received) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoAnswer<P::Sent>> + Send + 'static,
+    {
+        let handler: AnswerFn<F, P::Received, P::Sent> = answer_fn(function);
         ServerBuilder::new(protocol, handler)
     }
 

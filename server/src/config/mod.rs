@@ -1,10 +1,14 @@
-//! How a server is configured: its bounds, and the addresses that it binds.
+//! How a server is configured: its bounds, the addresses that it binds, and which datagrams belong
+//! together.
 
 pub(crate) mod addresses;
 mod limits;
 mod range;
+mod session;
 
 pub use addresses::BindAddrs;
 pub(crate) use limits::{DATAGRAM_OVERHEAD, MIN_OUTBOX};
 pub use limits::{Limits, WhenFull};
 pub(crate) use range::check;
+pub(crate) use session::Sessions;
+pub use session::{Origin, Session, SessionId};

@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::Limits;
 use super::limits::MOST_CLIENTS;
+use super::{Limits, Sessions};
 use crate::error::BindError;
 use crate::transport::socket::SocketConfig;
 
@@ -17,11 +17,13 @@ const MOST_BUFFER: usize = i32::MAX as usize;
 pub(crate) fn check(
     limits: &Limits,
     workers: usize,
+    sessions: &Sessions,
     sockets: &SocketConfig,
 ) -> Result<(), BindError> {
     limits.check()?;
     let of_prefix = limits.max_clients_per_prefix().unwrap_or(1);
     check_one("clients_per_prefix", of_prefix, 1..=MOST_CLIENTS)?;
+    check_one("concurrency", sessions.max_concurrency(), 1..=MOST_CLIENTS)?;
     check_one("workers", workers, 1..=MOST_WORKERS)?;
     let SocketConfig {
         recv_buffer,

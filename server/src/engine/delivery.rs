@@ -131,6 +131,13 @@ impl Delivery {
         (!buffer.is_empty()).then(|| self.behind.next()).flatten()
     }
 
+    /// Takes the buffer that a datagram is in, to be [put back](Self::put_back).
+    #[inline]
+    pub(crate) fn lend(&mut self, slice: BufferSlice) -> Box<[u8]> {
+        let buffer = self.buffers.get_mut(usize::from(slice.buffer));
+        buffer.map(std::mem::take).unwrap_or_default()
+    }
+
     #[inline]
     pub(crate) fn put_back(&mut self, slice: BufferSlice, buffer: Box<[u8]>) {
         if let Some(empty) = self.buffers.get_mut(usize::from(slice.buffer)) {

@@ -113,6 +113,7 @@ mod tests {
         ClientKey {
             remote: ([192, 0, 2, 1], port).into(),
             local: None,
+            session: None,
         }
     }
 

@@ -46,6 +46,7 @@ impl Outbox {
     pub(crate) fn push(&mut self, client: &ClientKey, datagram: &[u8]) {
         self.datagrams.push(Outgoing {
             remote: client.remote,
+            session: client.session,
             local: client.local,
             start: self.bytes.len(),
             len: datagram.len(),

@@ -5,6 +5,7 @@
 //! half is the only virtual call of a packet.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::engine::dispatch::{RunQueue, SlotId};
@@ -16,33 +17,52 @@ use crate::handler::ClientKey;
 pub(crate) struct Run<P> {
     pub(crate) remote: SocketAddr,
     pub(crate) slot: SlotId,
+    /// It is for one datagram.
+    pub(crate) single: bool,
     pub(crate) queue: RunQueue,
+    session: Option<NonZeroU64>,
     local: Arc<Local<P>>,
 }
 
 impl<P> Run<P> {
-    pub(crate) fn new(local: &Arc<Local<P>>, remote: SocketAddr, slot: SlotId) -> Self {
+    /// A run for this client, whose local address is this one.
+    pub(crate) fn new(
+        local: &Arc<Local<P>>,
+        client: &ClientKey,
+        single: bool,
+        slot: SlotId,
+    ) -> Self {
         Self {
-            remote,
+            remote: client.remote,
             slot,
+            single,
             queue: RunQueue::default(),
+            session: client.session,
             local: Arc::clone(local),
         }
     }
 
-    /// A new run, for the same client.
+    /// A new run of the same kind, for the same client.
     pub(crate) fn next(&self) -> Self {
-        Self::new(&self.local, self.remote, self.slot)
+        Self::new(&self.local, &self.client(), self.single, self.slot)
     }
 
     /// Makes it a new run, for this client. Nobody else holds it.
     #[inline]
-    pub(crate) fn begin(&mut self, local: &Arc<Local<P>>, remote: SocketAddr) {
-        self.remote = remote;
+    pub(crate) fn begin(&mut self, local: &Arc<Local<P>>, client: &ClientKey, single: bool) {
+        self.single = single;
+        self.remote = client.remote;
+        self.session = client.session;
         self.queue.reset();
         if !Arc::ptr_eq(&self.local, local) {
             self.local = Arc::clone(local);
         }
+    }
+
+    /// Whether it is for one datagram, and has received it: nothing more will come.
+    #[inline]
+    pub(crate) fn is_spent(&self) -> bool {
+        self.single && self.queue.has_received()
     }
 
     #[inline]
@@ -61,13 +81,14 @@ impl<P> Run<P> {
         ClientKey {
             remote: self.remote,
             local: self.local.addr,
+            session: self.session,
         }
     }
 
     /// Whether this is its client.
     #[inline]
     pub(crate) fn is_of(&self, client: &ClientKey) -> bool {
-        client.is(&self.remote, &self.local.addr)
+        client.is(&self.remote, &self.local.addr, self.session)
     }
 }
 
@@ -78,17 +99,27 @@ mod tests {
     use crate::engine::worker_shared::tests::{asked, worker};
 
     #[test]
-    fn h13_a_run_that_begins_anew_has_the_address_that_its_own_client_asked() {
+    fn h13_a_run_that_begins_anew_is_its_own_clients() {
         let mut locals = Locals::new(worker("0.0.0.0:7"));
-        let remote = |port| SocketAddr::from(([10, 9, 0, 7], port));
-        let mut run = Run::new(locals.at(asked([10, 0, 0, 1])), remote(1), 0);
-        for local in [asked([10, 0, 0, 2]), asked([10, 0, 0, 1]), None] {
-            run.begin(locals.at(local), remote(2));
-            let ClientKey {
-                remote: to,
-                local: from,
-            } = run.client();
-            assert_eq!((to, from), (remote(2), local));
+        let client = |port, local, session| ClientKey {
+            remote: ([10, 9, 0, 7], port).into(),
+            local,
+            session: NonZeroU64::new(session),
+        };
+        let mut run = Run::new(
+            locals.at(asked([10, 0, 0, 1])),
+            &client(1, None, 0),
+            false,
+            0,
+        );
+        for (local, session) in [
+            (asked([10, 0, 0, 2]), 0),
+            (asked([10, 0, 0, 1]), 3),
+            (None, 0),
+        ] {
+            let client = client(2, local, session);
+            run.begin(locals.at(local), &client, session > 0);
+            assert_eq!((run.client(), run.single), (client, session > 0));
         }
     }
 }

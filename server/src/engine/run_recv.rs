@@ -113,6 +113,10 @@ impl<P: Protocol> Run<P> {
             self.queue.set_not_waiting();
             return Found::Offered(slice, buffer);
         }
+        if self.is_spent() {
+            self.queue.set_not_waiting();
+            return Found::Closed;
+        }
         if waiting == Waiting::Told {
             let told = self.queue.told();
             self.queue.set_not_waiting();
@@ -163,6 +167,7 @@ impl<P: Protocol> Run<P> {
         let result = match (queue.take(&self.worker().totals), waiting) {
             (Taken::Datagram(datagram), _) => Ok(datagram),
             (Taken::Closed, _) => Err(RecvError::Closed),
+            (Taken::Empty, _) if self.is_spent() => Err(RecvError::Closed),
             (Taken::Empty, Waiting::Told) => Err(error(self.queue.told())),
             (Taken::Empty, _) if self.worker().inject.is_handing_over() => Err(RecvError::Closed),
             // From elsewhere, the datagram that the handler was started for may not be here yet:
@@ -299,15 +304,19 @@ mod tests {
     use crate::engine::inject_queue::Injected;
     use crate::engine::worker_shared::Locals;
     use crate::engine::worker_shared::tests::worker;
-    use crate::handler::Requests;
+    use crate::handler::{ClientKey, Requests};
 
     #[test]
     fn l1_receives_that_a_task_begins_and_drops_leave_one_alarm() {
         let worker = worker("127.0.0.1:7");
         let inject = Arc::clone(&worker.inject);
+        let client = |port| ClientKey {
+            remote: ([192, 0, 2, 1], port).into(),
+            local: None,
+            session: None,
+        };
         let mut locals = Locals::new(worker);
-        let runs = [1, 2]
-            .map(|port| Arc::new(Run::new(locals.at(None), ([192, 0, 2, 1], port).into(), 0)));
+        let runs = [1, 2].map(|port| Arc::new(Run::new(locals.at(None), &client(port), false, 0)));
         let mut requests = runs.clone().map(|run| Requests::<Bytes>::new(run));
         let mut cx = Context::from_waker(Waker::noop());
         // Meanwhile their worker is held, and takes nothing out.

@@ -54,12 +54,17 @@ impl<Request, Response> fmt::Debug for BoxedHandler<Request, Response> {
 
 trait DynHandler<Request, Response>: Send + Sync {
     fn handle(&self, client: Client<Response>, requests: Requests<Request>) -> BoxFuture<'_>;
+    fn concurrency(&self) -> Option<usize>;
     fn service_init<'a>(&'a self, service: &'a mut ServiceScope) -> BoxFuture<'a>;
 }
 
 impl<H: Handler> DynHandler<H::Request, H::Response> for H {
     fn handle(&self, client: Client<H::Response>, requests: Requests<H::Request>) -> BoxFuture<'_> {
         Box::pin(Handler::handle(self, client, requests))
+    }
+
+    fn concurrency(&self) -> Option<usize> {
+        Handler::concurrency(self)
     }
 
     fn service_init<'a>(&'a self, service: &'a mut ServiceScope) -> BoxFuture<'a> {
@@ -82,6 +87,10 @@ impl<Request: Send + 'static, Response: Send + 'static> Handler
         requests: Requests<Request>,
     ) -> impl Future<Output = Result<(), BoxError>> + Send {
         self.handler.handle(client, requests)
+    }
+
+    fn concurrency(&self) -> Option<usize> {
+        self.handler.concurrency()
     }
 
     async fn service_init(&self, service: &mut ServiceScope) -> Result<(), BoxError> {

@@ -11,7 +11,8 @@ use std::task::{Context, Poll, ready};
 use super::{ClientKey, ClientSpawner};
 use crate::error::{FlushError, SendError};
 
-/// One client of the server: a server socket, the local address that was asked, a remote address.
+/// One client of the server: a server socket, the local address that was asked, a remote address, and
+/// the [session](crate::Session) of that address where there is a session key.
 ///
 /// Cheap to clone, and usable from any task or thread, also after the handler that it was given to
 /// has ended: keep it to push packets later, while this serving lasts. After a shutdown it answers
@@ -192,22 +193,26 @@ impl<Response> PartialOrd for Client<Response> {
     }
 }
 
-/// By remote address, then by the local one. It means nothing but that maps can keep them sorted.
+/// By remote address, then by the local one, then by session. It means nothing but that maps can keep them sorted.
 impl<Response> Ord for Client<Response> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.run.identity().cmp(&other.run.identity())
     }
 }
 
-/// The remote address, and the local one behind it where the socket has several:
-/// `192.0.2.7:5353` or `192.0.2.7:5353 at 192.0.2.1:53`.
+/// The remote address, the local one behind it where the socket has several, and where there is a
+/// [session key](crate::ServerBuilder::session_key) its hash, which tells sessions apart and nothing
+/// else: `192.0.2.7:5353`, or `192.0.2.7:5353 at 192.0.2.1:53`, or `192.0.2.7:5353 #9d2c5680a1b4e6f7`.
 impl<Response> fmt::Display for Client<Response> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (_, client) = self.run.identity();
         write!(f, "{}", client.remote)?;
-        match (client.local, self.local_addr()) {
-            (Some(_), Some(local)) => write!(f, " at {local}"),
-            _ => Ok(()),
+        if let (Some(_), Some(local)) = (client.local, self.local_addr()) {
+            write!(f, " at {local}")?;
+        }
+        match client.session {
+            Some(session) => write!(f, " #{session:016x}"),
+            None => Ok(()),
         }
     }
 }
@@ -217,6 +222,7 @@ impl<Response> fmt::Debug for Client<Response> {
         f.debug_struct("Client")
             .field("remote_addr", &self.remote_addr())
             .field("local_addr", &self.local_addr())
+            .field("session", &self.run.identity().1.session)
             .finish()
     }
 }

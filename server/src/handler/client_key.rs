@@ -3,25 +3,33 @@
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 
 use crate::admission::address_bits;
 use crate::service::Source;
 use crate::transport::{LocalAddr, local_addr};
 
-/// What tells the clients of one socket apart: the remote address, and the local one that was
-/// asked.
+/// What tells the clients of one socket apart: the remote address, the local one that was asked, and
+/// the session.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientKey {
     pub(crate) remote: SocketAddr,
     /// The local address that was asked, on a wildcard bind.
     pub(crate) local: Option<LocalAddr>,
+    /// The [key](crate::Session::Key) of its session, or the address is one session.
+    pub(crate) session: Option<NonZeroU64>,
 }
 
 impl ClientKey {
-    /// Whether it is the client with these addresses. Where answers leave from is how it is
-    /// reached, not who it is: a broadcast may come by several interfaces.
+    /// Whether it is the client with these addresses and this session. Where answers leave from is
+    /// how it is reached, not who it is: a broadcast may come by several interfaces.
     #[inline]
-    pub(crate) fn is(&self, remote: &SocketAddr, local: &Option<LocalAddr>) -> bool {
+    pub(crate) fn is(
+        &self,
+        remote: &SocketAddr,
+        local: &Option<LocalAddr>,
+        session: Option<NonZeroU64>,
+    ) -> bool {
         let asked_the_same = match (&self.local, local) {
             (None, None) => true,
             (Some(one), Some(other)) => {
@@ -29,7 +37,7 @@ impl ClientKey {
             }
             _ => false,
         };
-        asked_the_same && self.remote == *remote
+        asked_the_same && self.remote == *remote && self.session == session
     }
 }
 
@@ -50,7 +58,7 @@ impl Source for ClientKey {
 
 impl PartialEq for ClientKey {
     fn eq(&self, other: &Self) -> bool {
-        self.is(&other.remote, &other.local)
+        self.is(&other.remote, &other.local, other.session)
     }
 }
 
@@ -59,13 +67,13 @@ impl Eq for ClientKey {}
 impl ClientKey {
     /// All that it is, in the order that it is sorted by. A socket address alone leaves out an IPv6
     /// address's scope when it is sorted, not when it is compared.
-    fn order(&self) -> (SocketAddr, u32, u32, Option<(IpAddr, u32)>) {
+    fn order(&self) -> impl Ord {
         let (flow, scope) = match self.remote {
             SocketAddr::V4(_) => (0, 0),
             SocketAddr::V6(remote) => (remote.flowinfo(), remote.scope_id()),
         };
         let local = self.local.map(|local| (local.asked, local.interface));
-        (self.remote, flow, scope, local)
+        (self.remote, flow, scope, local, self.session)
     }
 }
 
@@ -88,6 +96,9 @@ impl Hash for ClientKey {
         hash(&self.remote.ip(), self.remote.port().into(), state);
         if let Some(local) = &self.local {
             hash(&local.asked, local.interface, state);
+        }
+        if let Some(session) = self.session {
+            state.write_u64(session.get());
         }
     }
 }
@@ -117,6 +128,11 @@ mod tests {
                 reply_from: Some(reply_from.parse().unwrap()),
                 interface,
             }),
+            session: None,
+        };
+        let session = |number| ClientKey {
+            session: NonZeroU64::new(number),
+            ..key("10.9.0.7:9", None, "::", 0)
         };
         let others = [
             key("10.9.0.7:9", None, "::", 0),
@@ -130,6 +146,8 @@ mod tests {
             key("[fe80::7]:9", Some("fe80::1"), "::", 0),
             key("[fe80::7]:9", Some("fe80::1"), "::", 1),
             key("[fe80::7]:9", Some("fe80::2"), "::", 0),
+            session(1),
+            session(2),
         ];
         for (i, one) in others.iter().enumerate() {
             for (j, other) in others.iter().enumerate() {
@@ -161,6 +179,7 @@ mod tests {
                 reply_from: Some(own.into()),
                 interface,
             }),
+            session: None,
         };
         let hasher = ahash::RandomState::new();
         let (one, two) = (key(asked, [10, 9, 0, 1], 0), key(asked, [10, 9, 0, 2], 0));
@@ -179,7 +198,12 @@ mod tests {
                 interface: 3,
             });
             let remote = "[fe80::2%3]:9".parse().unwrap();
-            let told = ClientKey { remote, local }.local_addr(bound.parse().unwrap());
+            let client = ClientKey {
+                remote,
+                local,
+                session: None,
+            };
+            let told = client.local_addr(bound.parse().unwrap());
             told.map(|addr| addr.to_string())
         };
         assert_eq!(told("[::]:7", Some("fe80::1")).unwrap(), "[fe80::1%3]:7");

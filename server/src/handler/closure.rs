@@ -34,6 +34,43 @@ where
     }
 }
 
+/// The same with a state, which each run is given a clone of: an `Arc`, or what is as cheap to clone.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU32, Ordering};
+///
+/// use postbox_server::{Client, Requests, handler_fn_with};
+///
+/// let sum: Arc<AtomicU32> = Arc::default();
+/// let add = handler_fn_with(
+///     sum,
+///     async |sum: Arc<AtomicU32>, client: Client<u32>, mut requests: Requests<u32>| {
+///         let number = requests.recv().await?;
+///         client.send(sum.fetch_add(number, Ordering::Relaxed)).await?;
+///         Ok(())
+///     },
+/// );
+/// # let _ = add;
+/// ```
+pub fn handler_fn_with<S, F, Fut, Request, Response>(
+    state: S,
+    function: F,
+) -> HandlerFn<
+    impl Fn(Client<Response>, Requests<Request>) -> Fut + Send + Sync + 'static,
+    Request,
+    Response,
+>
+where
+    S: Clone + Send + Sync + 'static,
+    F: Fn(S, Client<Response>, Requests<Request>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), BoxError>> + Send,
+    Request: Send + 'static,
+    Response: Send + 'static,
+{
+    handler_fn(move |client, requests| function(state.clone(), client, requests))
+}
+
 /// The handler of [`handler_fn`].
 pub struct HandlerFn<F, Request, Response> {
     function: F,

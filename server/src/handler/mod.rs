@@ -4,6 +4,7 @@
 //! It knows the engine by two traits alone, which a run of a handler implements there: [`Receive`]
 //! and [`Answer`].
 
+mod answering;
 mod boxed;
 mod client;
 mod client_key;
@@ -13,11 +14,12 @@ mod requests;
 mod spawner;
 mod r#trait;
 
+pub use answering::{AnswerFn, IntoAnswer, answer_fn, answer_fn_with};
 pub use boxed::BoxedHandler;
 pub(crate) use client::{Answer, BoxFuture, Packet, SendAttempt};
 pub use client::{Client, Sending};
 pub(crate) use client_key::ClientKey;
-pub use closure::{HandlerFn, handler_fn};
+pub use closure::{HandlerFn, handler_fn, handler_fn_with};
 pub use context::{ContextVar, InheritContext, inherit_context};
 pub(crate) use requests::{Receive, Wait, Whose};
 pub use requests::{Recv, Requests};

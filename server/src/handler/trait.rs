@@ -90,6 +90,15 @@ pub trait Handler: Send + Sync + 'static {
         requests: Requests<Self::Request>,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
+    /// How many datagrams of one address are handled at once, each for itself in a run of its own:
+    /// what [`ServerBuilder::concurrency`](crate::ServerBuilder::concurrency) says where it is not
+    /// called. `None`, the default: one after the other, in one run that may receive them all.
+    ///
+    /// For handlers that answer one request, whatever server they are used in.
+    fn concurrency(&self) -> Option<usize> {
+        None
+    }
+
     /// Sets the service up: runs once per serving, before the first datagram is handled.
     ///
     /// An error, or a panic, fails serving; nothing is served then. Exit actions registered before
@@ -113,6 +122,10 @@ impl<H: Handler> Handler for Arc<H> {
         requests: Requests<H::Request>,
     ) -> impl Future<Output = Result<(), BoxError>> + Send {
         H::handle(self, client, requests)
+    }
+
+    fn concurrency(&self) -> Option<usize> {
+        H::concurrency(self)
     }
 
     fn service_init(

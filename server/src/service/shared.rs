@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::stats::Counter;
 use super::{Counters, DrainKind, DrainRequest, Stats, Stop, Totals};
 use crate::admission::InForce;
-use crate::config::Limits;
+use crate::config::{Limits, Sessions};
 use crate::error::ServeError;
 use crate::transport::socket::ServerSocket;
 use crate::transport::{Capabilities, Endpoint, SocketOptions};
@@ -22,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) state: watch::Sender<State>,
     /// The admission check, which the handle replaces.
     pub(crate) admission: watch::Sender<InForce>,
+    pub(crate) sessions: Sessions,
     /// Datagrams from addresses of the server's own sockets are answered like others.
     pub(crate) allows_own_source: bool,
     /// Of all workers, also after their endpoints were closed.
@@ -103,6 +104,7 @@ impl Shared {
         limits: Limits,
         endpoints: Vec<Arc<dyn Endpoint>>,
         admission: InForce,
+        sessions: Sessions,
         allows_own_source: bool,
     ) -> Self {
         let workers: Vec<_> = endpoints.into_iter().map(WorkerState::new).collect();
@@ -131,6 +133,7 @@ impl Shared {
                 stop: Stop::default(),
             }),
             admission: watch::Sender::new(admission),
+            sessions,
             allows_own_source,
             counters,
             tasks_cancelled: Counter::default(),

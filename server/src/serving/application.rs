@@ -15,6 +15,9 @@ use crate::service::{ClientTasks, ServiceScope, Shared, WorkerState};
 
 /// What a server serves: a protocol and a handler, their types forgotten.
 pub(crate) trait Application: Send + Sync {
+    /// What the handler wants of each datagram: see [`Handler::concurrency`].
+    fn concurrency(&self) -> Option<usize>;
+
     fn service_init<'a>(
         &'a self,
         scope: &'a mut ServiceScope,
@@ -50,6 +53,10 @@ where
     H: Handler,
     P: Protocol<Sent = H::Response, Received = H::Request>,
 {
+    fn concurrency(&self) -> Option<usize> {
+        self.handler.concurrency()
+    }
+
     fn service_init<'a>(
         &'a self,
         scope: &'a mut ServiceScope,
@@ -76,6 +83,7 @@ where
             server: plan.shared.address(),
             admission: plan.shared.admission.subscribe(),
             sources: own_sources(&plan.shared),
+            sessions: plan.shared.sessions.clone(),
             context: plan.context,
             beat: plan.beat,
             report: plan.report,

@@ -33,6 +33,7 @@ mod udp;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::task::{Context, Poll};
 
 pub(crate) use batch::{Meta, RecvBatch};
@@ -138,6 +139,8 @@ pub(crate) fn local_addr(local: &Option<LocalAddr>, bound: SocketAddr) -> Option
 pub(crate) struct Outgoing {
     /// Where it goes.
     pub(crate) remote: SocketAddr,
+    /// The session there, which is nothing to a transport.
+    pub(crate) session: Option<NonZeroU64>,
     /// Where it leaves from; `None` lets the kernel choose.
     pub(crate) local: Option<LocalAddr>,
     /// Where its payload starts.

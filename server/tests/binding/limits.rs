@@ -44,6 +44,7 @@ fn setters() -> Vec<Setter> {
             |n| limits(Limits::default().clients_per_prefix(n)),
             1..=2_147_483_647,
         ),
+        ("concurrency", |n| echo().concurrency(n), 1..=2_147_483_647),
         (
             "total_bytes",
             |n| limits(Limits::default().total_bytes(n)),

@@ -124,7 +124,7 @@ contract! {
         let peer = world.peer(server.addr).await;
         peer.send("refused").await;
         assert_eq!(peer.ask("x").await, "x");
-        let refused = "datagrams refused by the admission check";
+        let refused = "datagrams refused by the admission check or the session key";
         let expected = record(Level::INFO, refused, &peer, 1, "ServerHandle::refusals");
         assert_eq!(world.logs.wait_for_lost(1).await, [expected]);
         server.stop().await.unwrap();

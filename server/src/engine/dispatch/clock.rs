@@ -52,8 +52,8 @@ impl<T: Task> Dispatch<T> {
         }
     }
 
-    /// How many clients have a handler here that waits.
+    /// How many handlers here wait: one for each client, or one for each datagram.
     pub(crate) fn clients(&self) -> usize {
-        self.table.len()
+        self.table.len() + self.groups.runs()
     }
 }

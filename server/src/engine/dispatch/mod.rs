@@ -11,6 +11,7 @@
 //! | ... and is refused | dropped: refused | dropped: refused | dropped: refused |
 //! | ... while the server drains | dropped: shutdown | as ever | as ever |
 //! | ... over a bound | [`Arrival::Evict`], or dropped: prefix or clients | (nothing is queued) | dropped: client's bound or total |
+//! | ... that is to have a run of its own | started, or, over a bound of its client, [`Arrival::Wait`] | - | - |
 //! | ... and is not received by the poll that it is offered to | queued | queued | - |
 //! | the handler ends | - | forgotten | next datagram: a new run, else forgotten |
 //! | ... with the datagram still offered | discarded, forgotten | forgotten, it arrives again | - |
@@ -20,7 +21,9 @@
 //! A handler that waits in a receive has received before: its first datagram is there when it
 //! starts.
 
+mod backlog;
 mod clock;
+mod groups;
 mod queue;
 mod table;
 
@@ -30,10 +33,12 @@ mod tests;
 use std::hash::Hash;
 use std::task::Waker;
 
-pub(crate) use queue::{Listener, QueueLimits, QueuedDatagram, RunQueue, Taken, Told, Waiting};
+pub(crate) use backlog::{QueueLimits, QueuedDatagram};
+pub(crate) use queue::{Listener, RunQueue, Taken, Told, Waiting};
 
 use crate::config::WhenFull;
 use crate::service::{Source, Totals};
+use groups::Groups;
 use table::Table;
 
 /// A place in the worker's slab of running handlers.
@@ -48,12 +53,14 @@ pub(crate) trait Task {
     fn is_of(&self, client: &Self::Client) -> bool {
         self.client() == *client
     }
+    /// Whether its runs are for one datagram each.
+    fn is_single(&self) -> bool;
     /// The queue of its present run.
     fn queue(&self) -> &RunQueue;
     /// Whether nobody else holds the present run: no `Client`, no `Requests`. What they have done is
     /// seen then.
     fn is_unshared(&self) -> bool;
-    /// Begins the next run for the same client, with a queue of its own.
+    /// Begins the next run of the same kind for the same client, with a queue of its own.
     fn renew(&mut self);
 }
 
@@ -86,6 +93,9 @@ pub(crate) enum Arrival {
     Deliver(SlotId),
     /// The handler is busy: the datagram has to wait.
     Queue(SlotId),
+    /// As many runs of its client are busy as may be, each with one datagram: it has to wait, in the
+    /// client's [own queue](Dispatch::wait).
+    Wait,
     /// It is dropped.
     Drop(DropReason),
 }
@@ -130,8 +140,10 @@ impl<T> Slot<T> {
 }
 
 /// The clients of one worker.
-pub(crate) struct Dispatch<T> {
+pub(crate) struct Dispatch<T: Task> {
     table: Table,
+    /// Of runs for one datagram.
+    groups: Groups<T::Client>,
     /// `None` where the memory has been given back.
     slots: Vec<Option<Slot<T>>>,
     /// The slots without a handler. The one that was used last is used first.
@@ -149,9 +161,16 @@ pub(crate) struct Dispatch<T> {
 
 impl<T: Task> Dispatch<T> {
     /// Slots whose handlers have ended keep their memory for the next ones: so many of them.
-    pub(crate) fn new(limits: QueueLimits, when_full: WhenFull, kept: usize) -> Self {
+    /// A client may have `concurrency` runs that are for one datagram.
+    pub(crate) fn new(
+        limits: QueueLimits,
+        when_full: WhenFull,
+        kept: usize,
+        concurrency: usize,
+    ) -> Self {
         Self {
             table: Table::new(),
+            groups: Groups::new(concurrency),
             slots: Vec::new(),
             free: Vec::new(),
             kept,
@@ -163,16 +182,21 @@ impl<T: Task> Dispatch<T> {
         }
     }
 
-    /// A datagram arrived. `admit` is asked about it, and told whether its client has a handler.
+    /// A datagram arrived, which is `single`: to have a run of its own, or for the one run of its
+    /// client. `admit` is asked about it, and told whether its client has a handler.
     #[inline]
     pub(crate) fn arrive(
         &mut self,
         client: &T::Client,
+        single: bool,
         totals: &Totals,
         admit: impl FnOnce(bool) -> bool,
     ) -> Arrival {
         if self.closing {
             return Arrival::Drop(DropReason::Shutdown);
+        }
+        if single {
+            return self.arrive_single(client, totals, admit);
         }
         let found = self.find(client);
         if !admit(found.is_some()) {
@@ -189,9 +213,19 @@ impl<T: Task> Dispatch<T> {
                 }
             }
             None if !self.newcomers => Arrival::Drop(DropReason::Shutdown),
-            None if !totals.admits_prefix(client) => Arrival::Drop(DropReason::Prefix),
-            None if !totals.admits_client(self.clients()) => self.make_room(),
-            None => Arrival::Start,
+            None => self.newcomer(client, totals),
+        }
+    }
+
+    /// A datagram arrived that needs a new run.
+    #[inline]
+    fn newcomer(&mut self, client: &T::Client, totals: &Totals) -> Arrival {
+        if !totals.admits_prefix(client) {
+            Arrival::Drop(DropReason::Prefix)
+        } else if !totals.admits_client(self.clients()) {
+            self.make_room()
+        } else {
+            Arrival::Start
         }
     }
 
@@ -231,7 +265,11 @@ impl<T: Task> Dispatch<T> {
         let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
         if !slot.listed {
             slot.listed = true;
-            totals.add_client(&slot.task.client());
+            let client = slot.task.client();
+            totals.add_client(&client);
+            if slot.task.is_single() {
+                return self.groups.enter(client);
+            }
             let (table, slots) = (&mut self.table, &self.slots);
             table.insert(id, |id| {
                 slots[id as usize].as_ref().expect(OCCUPIED).task.client()
@@ -303,13 +341,19 @@ impl<T: Task> Dispatch<T> {
     #[inline]
     fn forget(&mut self, id: SlotId, totals: &Totals) -> Next {
         let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
-        slot.occupied = false;
-        if std::mem::take(&mut slot.listed) {
-            slot.marked = false;
+        if slot.listed {
             let client = slot.task.client();
-            self.table.remove(id, &client);
+            if !slot.task.is_single() {
+                self.table.remove(id, &client);
+            } else if let Some(next) = self.groups.leave(&client) {
+                slot.task.renew();
+                slot.task.queue().refill([next].into());
+                return Next::Start;
+            }
             totals.remove_client(&client);
+            (slot.listed, slot.marked) = (false, false);
         }
+        slot.occupied = false;
         self.free.push(id);
         if let Some(longest_ago) = self.free.len().checked_sub(self.kept + 1) {
             self.slots[self.free[longest_ago] as usize] = None;
@@ -326,7 +370,7 @@ impl<T: Task> Dispatch<T> {
     /// many datagrams that were, and the receives in other tasks, to be woken.
     pub(crate) fn close(&mut self, totals: &Totals) -> (usize, Vec<Waker>) {
         self.closing = true;
-        let (mut dropped, mut wake) = (0, Vec::new());
+        let (mut dropped, mut wake) = (self.groups.clear(totals), Vec::new());
         for slot in self.slots.iter().flatten().filter(|slot| slot.occupied) {
             let (count, waiting) = slot.task.queue().close(totals);
             dropped += count;

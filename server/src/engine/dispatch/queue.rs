@@ -7,28 +7,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use super::DropReason;
-use crate::config::DATAGRAM_OVERHEAD;
-use crate::service::{NoRoom, Totals};
-
-/// A datagram that waits, in memory of its own size (never in the buffer it was received in).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct QueuedDatagram {
-    pub(crate) bytes: Box<[u8]>,
-    pub(crate) truncated: bool,
-}
-
-impl QueuedDatagram {
-    pub(crate) fn cost(&self) -> usize {
-        self.bytes.len() + DATAGRAM_OVERHEAD
-    }
-}
-
-/// The bounds of one client's queue.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct QueueLimits {
-    pub(crate) datagrams: usize,
-    pub(crate) bytes: usize,
-}
+use super::backlog::{Backlog, QueueLimits, QueuedDatagram};
+use crate::service::Totals;
 
 /// Whether the receive of a run waits. There is one at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,26 +220,13 @@ impl RunQueue {
         if queue.closed {
             return Err(DropReason::Shutdown);
         }
-        let cost = datagram.cost();
-        let full = queue.datagrams.len() >= limits.datagrams
-            || queue.bytes.saturating_add(cost) > limits.bytes;
-        let reason = match full {
-            true => Some(DropReason::ClientBound),
-            false => match totals.reserve(cost, queue.bytes) {
-                Ok(()) => None,
-                Err(NoRoom::Share) => Some(DropReason::ClientBound),
-                Err(NoRoom::Total) => Some(DropReason::TotalBound),
-            },
-        };
-        if let Some(reason) = reason {
+        if let Err(reason) = queue.backlog.push(datagram, limits, totals) {
             // Where nothing waits, this may be the very first: its handler has no other to discard.
-            if queue.datagrams.is_empty() {
+            if queue.backlog.is_empty() {
                 self.set_received();
             }
             return Err(reason);
         }
-        queue.bytes += cost;
-        queue.datagrams.push_back(datagram);
         self.filled.store(true, Ordering::Relaxed);
         Ok(queue.waker.take())
     }
@@ -269,10 +236,7 @@ impl RunQueue {
     pub(super) fn close(&self, totals: &Totals) -> (usize, Option<Waker>) {
         let mut queue = self.lock();
         queue.closed = true;
-        let dropped = std::mem::take(&mut queue.datagrams);
-        let costs = dropped.iter().map(QueuedDatagram::cost);
-        costs.for_each(|cost| totals.release(cost));
-        (dropped.len(), queue.waker.take())
+        (queue.backlog.clear(totals), queue.waker.take())
     }
 
     /// The handler ended: what is left goes to the next run, and every receive of this one answers
@@ -282,7 +246,7 @@ impl RunQueue {
         queue.closed = true;
         Remainder {
             received: self.has_received(),
-            datagrams: std::mem::take(&mut queue.datagrams),
+            datagrams: queue.backlog.take_all(),
             waker: queue.waker.take(),
         }
     }
@@ -313,15 +277,14 @@ impl RunQueue {
         }
         self.filled.store(true, Ordering::Relaxed);
         let mut queue = self.lock();
-        queue.bytes = datagrams.iter().map(QueuedDatagram::cost).sum();
-        queue.datagrams = datagrams;
+        queue.backlog = Backlog::of(datagrams);
     }
 
     /// How many datagrams wait, asked without a trace.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         let queue = self.locked.get();
-        queue.map_or(0, |queue| queue.lock().unwrap().datagrams.len())
+        queue.map_or(0, |queue| queue.lock().unwrap().backlog.len())
     }
 }
 
@@ -337,8 +300,7 @@ pub(crate) enum Taken {
 /// What other threads may touch.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    datagrams: VecDeque<QueuedDatagram>,
-    bytes: usize,
+    backlog: Backlog,
     closed: bool,
     /// Who waits [`InTask`](Waiting::InTask).
     waker: Option<Waker>,
@@ -354,13 +316,9 @@ impl Queue {
         if self.closed {
             return Taken::Closed;
         }
-        let Some(datagram) = self.datagrams.pop_front() else {
-            return Taken::Empty;
-        };
-        let cost = datagram.cost();
-        self.bytes -= cost;
-        totals.release(cost);
-        Taken::Datagram(datagram)
+        self.backlog
+            .pop(totals)
+            .map_or(Taken::Empty, Taken::Datagram)
     }
 
     /// A receive begins to wait elsewhere: the deadlines of those before no longer count. Returns

@@ -9,6 +9,7 @@ fn client(port: u16) -> ClientKey {
     ClientKey {
         remote: ([192, 0, 2, 1], port).into(),
         local: None,
+        session: None,
     }
 }
 

@@ -86,6 +86,8 @@ kinds! {
     WakerPanicked: ERROR, "a waker panicked";
     /// The admission check did.
     AdmissionPanicked: ERROR, "the admission check panicked";
+    /// The session key did.
+    SessionKeyPanicked: ERROR, "the session key panicked";
     /// A receive failed.
     Receive: WARN, "receive failed";
     /// A datagram did not leave, or not arrive.
@@ -111,8 +113,9 @@ kinds! {
     /// In the socket's own buffer.
     Kernel: WARN, "datagrams dropped by the system: the socket's receive buffer was full",
         see "ServerBuilder::recv_buffer, net.core.rmem_max";
-    /// By the admission check.
-    Refused: INFO, "datagrams refused by the admission check", see "ServerHandle::refusals";
+    /// By the admission check, or the session key.
+    Refused: INFO, "datagrams refused by the admission check or the session key",
+        see "ServerHandle::refusals";
     /// From where no answer can go.
     Source: INFO, "datagrams dropped: their source address cannot be answered",
         see "Stats::dropped_source";

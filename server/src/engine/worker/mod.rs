@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `receive.rs` | a batch in; coalesced datagrams are split; each goes to its client's handler |
+//! | `session.rs` | which session a datagram belongs to |
 //! | `gate.rs` | the admission check in force: each datagram is asked about |
 //! | `lifecycle.rs` | a handler is polled, waits, ends; the next one begins |
 //! | `eviction.rs` | a handler that waits is ended for a newcomer |
@@ -30,6 +31,7 @@ mod losses;
 mod receive;
 mod send;
 mod served;
+mod session;
 mod shutdown;
 mod task;
 mod timers;
@@ -47,6 +49,7 @@ use tokio::task::coop;
 use tokio::time::{Instant, Sleep};
 
 use crate::admission::InForce;
+use crate::config::Sessions;
 use crate::engine::current::{self, PollContext};
 use crate::engine::dispatch::{Dispatch, QueueLimits, SlotId};
 use crate::engine::flush::SendFailures;
@@ -91,6 +94,7 @@ pub(crate) struct Setup<P> {
     pub(crate) server: usize,
     pub(crate) admission: watch::Receiver<InForce>,
     pub(crate) sources: SourceFilter,
+    pub(crate) sessions: Sessions,
     /// What `service_init` set.
     pub(crate) context: Values,
     pub(crate) beat: Arc<Heartbeat>,
@@ -145,6 +149,9 @@ struct Worker<S: Served> {
     last_left: Instant,
     gate: Gate,
     sources: SourceFilter,
+    sessions: Sessions,
+    /// Each datagram is asked about for its session.
+    asks_sessions: bool,
     /// The values of the context variables that handlers begin with.
     initial_context: Values,
     /// Those of what is called outside of handlers: the admission check, loggers, wakers.
@@ -176,6 +183,7 @@ impl<S: Served> Worker<S> {
                 limits,
                 shared.limits.full_policy(),
                 HandlerTask::<S::Future, S::Protocol>::KEPT,
+                setup.sessions.max_concurrency(),
             ),
             evicting: false,
             waker: TaskWaker::new(&shared.inject),
@@ -194,6 +202,8 @@ impl<S: Served> Worker<S> {
             last_left: Instant::now(),
             gate: Gate::new(setup.admission),
             sources: setup.sources,
+            asks_sessions: !setup.sessions.are_addresses(),
+            sessions: setup.sessions,
             initial_context: setup.context,
             own_context: Values::none(),
             report: setup.report,

@@ -64,6 +64,7 @@ impl<S: Served> Worker<S> {
         let client = ClientKey {
             remote: meta.remote,
             local: meta.local,
+            session: None,
         };
         let count = meta.datagrams() as u64;
         self.shared.counters.received.add(count);
@@ -87,10 +88,10 @@ impl<S: Served> Worker<S> {
     }
 
     /// Several datagrams have arrived as one. A handler may receive several of them in one poll,
-    /// unless each of them has to be admitted first.
+    /// unless each of them is asked about first.
     #[inline(never)]
     fn arrive_all(&mut self, client: &ClientKey, mut segments: Segments) {
-        let asks = self.gate.check().is_some();
+        let asks = self.asks_sessions || self.gate.check().is_some();
         if !asks {
             let all = std::mem::take(&mut segments);
             current::with(|context| context.delivery.behind = all);
@@ -109,6 +110,18 @@ impl<S: Served> Worker<S> {
     #[inline]
     fn arrive(&mut self, client: &ClientKey, slice: BufferSlice) {
         self.close_if_asked();
+        if !self.asks_sessions {
+            return self.arrive_in_session(client, false, slice);
+        }
+        let mut client = *client;
+        if let Some(single) = self.find_session(&mut client, slice) {
+            self.arrive_in_session(&client, single, slice);
+        }
+    }
+
+    /// The same where the session is known. `single`: the datagram is to have a run of its own.
+    #[inline]
+    fn arrive_in_session(&mut self, client: &ClientKey, single: bool, slice: BufferSlice) {
         let (gate, report) = (&self.gate, &mut self.report);
         let (shared, timers) = (&self.shared, &self.timers);
         let admit = |has_handler| {
@@ -125,37 +138,40 @@ impl<S: Served> Worker<S> {
             };
             gate::ask(&**check, &incoming, &shared.counters.refusals, report)
         };
-        match self.dispatch.arrive(client, &shared.totals, admit) {
+        let arrival = self.dispatch.arrive(client, single, &shared.totals, admit);
+        match arrival {
             Arrival::Drop(reason) => self.count_drop(reason, &client.remote),
-            arrival => self.deliver(client, slice, arrival),
+            arrival => self.deliver(client, single, slice, arrival),
         }
     }
 
     /// Brings a datagram to its client's handler.
     #[inline(never)]
-    fn deliver(&mut self, client: &ClientKey, slice: BufferSlice, arrival: Arrival) {
+    fn deliver(&mut self, client: &ClientKey, single: bool, slice: BufferSlice, arrival: Arrival) {
         let again = match arrival {
             Arrival::Start => {
                 let local = self.locals.at(client.local);
-                let make = |slot| HandlerTask::new(local, client.remote, slot);
-                let begin = |task: &mut HandlerTask<_, _>| task.begin(local, client.remote);
+                let make = |slot| HandlerTask::new(local, client, single, slot);
+                let begin = |task: &mut HandlerTask<_, _>| task.begin(local, client, single);
                 let id = self.dispatch.start(make, begin);
                 self.drive(id, true, Some(slice))
             }
             Arrival::Deliver(id) => self.drive(id, false, Some(slice)),
             Arrival::Queue(id) => return self.queue(id, slice),
+            Arrival::Wait => return self.wait(client, slice),
             Arrival::Evict(id) => {
                 let before = self.dispatch.clients();
                 self.evict(id);
                 let arrival = self.dispatch.after_eviction(before);
-                return self.deliver(client, slice, arrival);
+                return self.deliver(client, single, slice, arrival);
             }
             Arrival::Drop(reason) => return self.count_drop(reason, &client.remote),
         };
         if again {
             // It was admitted, and the next handler, which has received nothing, takes or discards it.
-            let arrival = self.dispatch.arrive(client, &self.shared.totals, |_| true);
-            self.deliver(client, slice, arrival);
+            let totals = &self.shared.totals;
+            let arrival = self.dispatch.arrive(client, single, totals, |_| true);
+            self.deliver(client, single, slice, arrival);
         }
     }
 
@@ -170,6 +186,16 @@ impl<S: Served> Worker<S> {
                 let client = self.dispatch.task(id).run.remote;
                 self.count_drop(reason, &client);
             }
+        }
+    }
+
+    /// The same where it has to wait for a run of its own.
+    fn wait(&mut self, client: &ClientKey, slice: BufferSlice) {
+        let Some(datagram) = current::with(|context| context.delivery.copy(slice)) else {
+            return;
+        };
+        if let Err(reason) = self.dispatch.wait(client, datagram, &self.shared.totals) {
+            self.count_drop(reason, &client.remote);
         }
     }
 

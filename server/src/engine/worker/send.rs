@@ -64,6 +64,7 @@ impl<S: Served> Worker<S> {
                     let client = ClientKey {
                         remote: first.remote,
                         local: first.local,
+                        session: first.session,
                     };
                     if self.transport.hears_icmp()
                         && let Some(code) = no_way(&error)
@@ -124,10 +125,15 @@ impl<S: Served> Worker<S> {
 
     /// Tells the receives that wait for datagrams from this address. There may be one for each
     /// address of the server that was asked, which ICMP does not tell: those that were asked last
-    /// are tried.
+    /// are tried. Nor does it tell the session: those that have a key are not told.
     fn tell_all_unreachable(&self, remote: SocketAddr, code: i32) {
         for local in self.locals.addrs() {
-            self.tell_unreachable(&ClientKey { remote, local }, code);
+            let client = ClientKey {
+                remote,
+                local,
+                session: None,
+            };
+            self.tell_unreachable(&client, code);
         }
     }
 

@@ -1,6 +1,5 @@
 //! A handler in its slot: its future, which is polled in place, and what belongs to it.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -55,6 +54,11 @@ impl<Fut, P: Protocol> Task for HandlerTask<Fut, P> {
     }
 
     #[inline]
+    fn is_single(&self) -> bool {
+        self.run.single
+    }
+
+    #[inline]
     fn queue(&self) -> &RunQueue {
         &self.run.queue
     }
@@ -89,10 +93,15 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> HandlerTask<Fut, P
             fit => fit,
         };
 
-    pub(super) fn new(local: &Arc<Local<P>>, remote: SocketAddr, slot: SlotId) -> Self {
+    pub(super) fn new(
+        local: &Arc<Local<P>>,
+        client: &ClientKey,
+        single: bool,
+        slot: SlotId,
+    ) -> Self {
         Self {
             future: Box::pin(None),
-            run: Arc::new(Run::new(local, remote, slot)),
+            run: Arc::new(Run::new(local, client, single, slot)),
             extras: None,
             deadline: NEVER,
             entry: NEVER,
@@ -101,10 +110,10 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> HandlerTask<Fut, P
 
     /// Another client's handler is about to begin in this place.
     #[inline]
-    pub(super) fn begin(&mut self, local: &Arc<Local<P>>, remote: SocketAddr) {
+    pub(super) fn begin(&mut self, local: &Arc<Local<P>>, client: &ClientKey, single: bool) {
         match Arc::get_mut(&mut self.run) {
-            Some(run) => run.begin(local, remote),
-            None => self.run = Arc::new(Run::new(local, remote, self.run.slot)),
+            Some(run) => run.begin(local, client, single),
+            None => self.run = Arc::new(Run::new(local, client, single, self.run.slot)),
         }
     }
 

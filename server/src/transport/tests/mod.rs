@@ -150,6 +150,7 @@ fn outgoing(
             bytes.extend_from_slice(payload);
             Outgoing {
                 remote: to,
+                session: None,
                 local,
                 start,
                 len: payload.len(),

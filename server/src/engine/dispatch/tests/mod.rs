@@ -2,6 +2,7 @@
 
 mod bounds;
 mod clock;
+mod groups;
 mod model;
 mod queue;
 mod rules;
@@ -27,13 +28,19 @@ impl Source for Name {
 #[derive(Debug)]
 struct Shared {
     client: Name,
+    single: bool,
     queue: RunQueue,
 }
 
 impl Shared {
     fn new(client: Name) -> Arc<Self> {
+        Self::of(client, false)
+    }
+
+    fn of(client: Name, single: bool) -> Arc<Self> {
         Arc::new(Self {
             client,
+            single,
             queue: RunQueue::default(),
         })
     }
@@ -41,12 +48,16 @@ impl Shared {
 
 /// Begins anew for this client.
 fn begin(run: &mut Arc<Shared>, client: Name) {
+    begin_of(run, client, false);
+}
+
+fn begin_of(run: &mut Arc<Shared>, client: Name, single: bool) {
     match Arc::get_mut(run) {
         Some(run) => {
-            run.client = client;
+            (run.client, run.single) = (client, single);
             run.queue.reset();
         }
-        None => *run = Shared::new(client),
+        None => *run = Shared::of(client, single),
     }
 }
 
@@ -55,6 +66,10 @@ impl Task for Arc<Shared> {
 
     fn client(&self) -> Name {
         self.client
+    }
+
+    fn is_single(&self) -> bool {
+        self.single
     }
 
     fn queue(&self) -> &RunQueue {
@@ -66,8 +81,8 @@ impl Task for Arc<Shared> {
     }
 
     fn renew(&mut self) {
-        let client = self.client;
-        begin(self, client);
+        let (client, single) = (self.client, self.single);
+        begin_of(self, client, single);
     }
 }
 
@@ -148,9 +163,19 @@ impl Bench {
         Self::bounded(100, 100_000, Totals::new(100, 100_000))
     }
 
+    /// A client has so many runs at once that are for one datagram.
+    fn concurrent(runs: usize, datagrams: usize) -> Self {
+        let (bytes, kept) = (100_000, KEPT);
+        let limits = QueueLimits { datagrams, bytes };
+        Self {
+            dispatch: Dispatch::new(limits, WhenFull::Refuse, kept, runs),
+            totals: Totals::new(100, bytes),
+        }
+    }
+
     fn bounded(datagrams: usize, bytes: usize, totals: Totals) -> Self {
         Self {
-            dispatch: Dispatch::new(QueueLimits { datagrams, bytes }, WhenFull::Refuse, KEPT),
+            dispatch: Dispatch::new(QueueLimits { datagrams, bytes }, WhenFull::Refuse, KEPT, 1),
             totals,
         }
     }
@@ -159,13 +184,13 @@ impl Bench {
     fn evicting(totals: Totals) -> Self {
         let (datagrams, bytes) = (100, 100_000);
         Self {
-            dispatch: Dispatch::new(QueueLimits { datagrams, bytes }, WhenFull::Evict, KEPT),
+            dispatch: Dispatch::new(QueueLimits { datagrams, bytes }, WhenFull::Evict, KEPT, 1),
             totals,
         }
     }
 
     fn arrive(&mut self, client: Name) -> Arrival {
-        self.dispatch.arrive(&client, &self.totals, |_| true)
+        self.dispatch.arrive(&client, false, &self.totals, |_| true)
     }
 
     fn start(&mut self, client: Name) -> SlotId {
@@ -250,7 +275,7 @@ impl Bench {
     /// Nobody is known, and nothing is counted.
     fn assert_empty(&self) {
         assert_eq!(self.dispatch.running().count(), 0, "handlers run");
-        assert_eq!(self.dispatch.table.len(), 0, "clients in the table");
+        assert_eq!(self.dispatch.clients(), 0, "clients are known");
         let totals = &self.totals;
         assert_eq!(
             (totals.clients(), totals.datagrams(), totals.bytes()),

@@ -104,7 +104,7 @@ impl Script {
         let max_of_prefix = 1 + random.below(3);
         Self {
             tell,
-            dispatch: Dispatch::new(limits, when_full, KEPT),
+            dispatch: Dispatch::new(limits, when_full, KEPT, 1),
             when_full,
             slots: 0,
             hand: 0,
@@ -289,10 +289,13 @@ impl Script {
         {
             model.marked = true;
         }
-        let arrival = self.dispatch.arrive(&client, &self.totals, |_| admitted);
+        let arrival = self
+            .dispatch
+            .arrive(&client, false, &self.totals, |_| admitted);
         self.tell("arrives", &(number(&datagram), client, &arrival));
         assert_eq!(arrival, expected);
         match arrival {
+            Arrival::Wait => unreachable!("nothing is for one datagram alone"),
             Arrival::Start => {
                 seen.add("arrival starts a handler");
                 self.start(client, seen);

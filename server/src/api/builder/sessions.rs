@@ -1,0 +1,76 @@
+//! Which datagrams belong together.
+
+use std::sync::Arc;
+
+use super::ServerBuilder;
+use crate::config::{Origin, Session};
+
+/// # Sessions
+///
+/// One address is not one user: a resolver, a proxy, a relay or a NAT sends for many. By default all
+/// datagrams of an address go to one run of the handler at a time, one after the other; these tell
+/// them apart.
+impl ServerBuilder {
+    /// Sets the session key: a function of each datagram and where it comes from, which answers
+    /// [which session](Session) of that address it belongs to. Sessions of one address run side by
+    /// side, each in its own order.
+    ///
+    /// It is asked before the admission check, and before the datagram is parsed: so its bytes can
+    /// be anything. It runs in the receive loop, so it must be quick. Where it panics, which is
+    /// logged, the datagram is refused.
+    ///
+    /// A session counts as a client: for [`Limits::clients`](crate::Limits::clients), for the bounds of
+    /// its queue, and where [`Client`](crate::Client)s are compared. What
+    /// [ICMP says](Self::icmp_errors) of an address is told by the flushes of its sessions, but
+    /// only by the receives of the session that has no key: it does not say which it is about.
+    ///
+    /// ```
+    /// use postbox_protocol::{DatagramProtocol, RawSerializer};
+    /// use postbox_server::{Server, Session};
+    ///
+    /// /// What tells the calls apart that a proxy sends from one port.
+    /// fn call_id(datagram: &[u8]) -> Option<&[u8]> {
+    ///     let mut lines = datagram.split(|byte| *byte == b'\n');
+    ///     lines.find_map(|line| line.strip_prefix(b"Call-ID: "))
+    /// }
+    ///
+    /// let builder = Server::builder_fn(
+    ///     DatagramProtocol::new(RawSerializer),
+    ///     |client, mut requests| async move {
+    ///         client.send(requests.recv().await?).await?;
+    ///         Ok(())
+    ///     },
+    /// );
+    /// let builder = builder.session_key(|datagram, origin| match call_id(datagram) {
+    ///     Some(id) => origin.key(id),
+    ///     None => Session::Each,
+    /// });
+    /// # let _ = builder;
+    /// ```
+    ///
+    /// For keys at a fixed place: [`Session::bytes`], [`Session::be_u16`] and its like.
+    pub fn session_key(
+        mut self,
+        key: impl Fn(&[u8], &Origin<'_>) -> Session + Send + Sync + 'static,
+    ) -> Self {
+        self.sessions.key = Some(Arc::new(key));
+        self
+    }
+
+    /// Handles each datagram for itself, so many of one address at once: in a run of the handler of
+    /// its own, whose second receive answers closed. What comes over that waits in the address's
+    /// bounded queue. The order of the answers is no longer that of the questions.
+    ///
+    /// It is for handlers that answer one request, and wait for something before they do: a look-up
+    /// for one question does not hold up the others of a resolver or a proxy.
+    ///
+    /// Default: off, the datagrams of an address are handled one after the other; for
+    /// [`answer_fn`](crate::answer_fn), 256. 1 to 2,147,483,647, others make binding
+    /// fail. With a
+    /// [session key](Self::session_key) it holds for the datagrams that this answers
+    /// [`Session::Each`] for.
+    pub fn concurrency(mut self, runs: usize) -> Self {
+        self.sessions.concurrency = Some(runs);
+        self
+    }
+}

@@ -1,0 +1,6 @@
+//! H15: one address is not one user.
+
+mod answers;
+mod each;
+mod keys;
+mod next;
