@@ -2,6 +2,8 @@
 
 #[path = "../../codec-json/tests/serde_types/attributes.rs"]
 mod attributes;
+#[path = "../../codec-json/tests/serde_types/erased.rs"]
+mod erased;
 #[path = "../../codec-json/tests/serde_types/rows.rs"]
 #[allow(clippy::needless_pass_by_value, reason = "a row is a value")]
 mod rows;

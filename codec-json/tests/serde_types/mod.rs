@@ -4,6 +4,7 @@
 mod rows;
 
 mod attributes;
+mod erased;
 
 use bytes::BytesMut;
 use postbox_codec_json::JsonSerializer;

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::attributes;
+use super::erased::Erased;
 
 /// What does not come back as it was.
 #[derive(Default)]
@@ -153,11 +154,15 @@ enum Untagged<T> {
     Newtype(T),
 }
 
-/// Sends a value in all places where one can stand.
+/// Sends a value in all places where one can stand: by itself as its users do, in others erased.
 pub(crate) fn everywhere<W: Way, T: Packet>(found: &mut Exceptions, name: &str, value: T) {
+    placed::<W, _>(found, name, "plain", value.clone());
+    in_others::<W>(found, name, &Erased::new(value));
+}
+
+fn in_others<W: Way>(found: &mut Exceptions, name: &str, value: &Erased) {
     let v = || value.clone();
     let field = || Field { value: v() };
-    placed::<W, _>(found, name, "plain", v());
     placed::<W, _>(found, name, "in Option", Some(v()));
     placed::<W, _>(found, name, "in Vec", vec![v(), v()]);
     placed::<W, _>(found, name, "in tuple", (v(), 1_u8));
@@ -314,14 +319,19 @@ struct Name(String);
 
 fn keys<W: Way>(found: &mut Exceptions) {
     fn key<W: Way, K: Packet + Ord>(found: &mut Exceptions, name: &str, key: K) {
-        let map = || BTreeMap::from([(key.clone(), 1_u8)]);
+        let mut map = BTreeMap::new(); // `from` would sort
+        map.insert(key, 1_u8);
         let name = format!("key {name}");
-        placed::<W, _>(found, &name, "plain", map());
+        placed::<W, _>(found, &name, "plain", map.clone());
+        in_some::<W>(found, &name, &Erased::new(map));
+    }
+    fn in_some<W: Way>(found: &mut Exceptions, name: &str, map: &Erased) {
+        let map = || map.clone();
         let inner = Field { value: map() };
-        placed::<W, _>(found, &name, "in flatten", Flat { id: 1, inner });
-        placed::<W, _>(found, &name, "in tag", Tagged::Struct { value: map() });
-        placed::<W, _>(found, &name, "in untagged", Untagged::Newtype(map()));
-        placed::<W, _>(found, &name, "in adjacent", Adjacent::Newtype(map()));
+        placed::<W, _>(found, name, "in flatten", Flat { id: 1, inner });
+        placed::<W, _>(found, name, "in tag", Tagged::Struct { value: map() });
+        placed::<W, _>(found, name, "in untagged", Untagged::Newtype(map()));
+        placed::<W, _>(found, name, "in adjacent", Adjacent::Newtype(map()));
     }
     key::<W, _>(found, "u8", 7_u8);
     key::<W, _>(found, "u64", u64::MAX);

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use bytes::Bytes;
 use postbox_server::{BoxError, Client, SendError};
@@ -290,7 +291,7 @@ contract! {
                         std::future::pending::<Result<(), BoxError>>().await
                     }
                 }
-            }))
+            }).grace(Duration::ZERO))
             .await;
         let peer = world.peer(server.addr).await;
         for end in ["return", "fail", "panic"] {

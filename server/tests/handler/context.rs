@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use postbox_server::{Client, ContextVar, inherit_context};
@@ -98,7 +99,7 @@ contract! {
                 std::future::pending::<()>().await;
                 drop(teller);
                 Ok(())
-            }))
+            }).grace(Duration::ZERO))
             .await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("panic").await, peer.addr().to_string());

@@ -1,6 +1,7 @@
 //! L1: the bounds of what waits to be received. Over a bound the newest datagram is dropped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use postbox_server::Limits;
 use tokio::sync::Notify;
@@ -78,7 +79,7 @@ contract! {
 
     async fn l1_so_many_clients_have_a_handler_and_others_are_dropped(world: World) {
         let gate = Arc::new(Notify::new());
-        let limits = Limits::default().clients(2);
+        let limits = Limits::default().clients(2).grace(Duration::ZERO);
         let server = world.serve(gated(&gate).limits(limits)).await;
         let first = world.peer(server.addr).await;
         let second = world.peer(server.addr).await;
@@ -111,7 +112,7 @@ contract! {
 
     async fn l1_the_defaults_keep_a_burst_of_one_client_whole(world: World) {
         let gate = Arc::new(Notify::new());
-        let server = world.serve(gated(&gate)).await;
+        let server = world.serve(gated(&gate).grace(Duration::ZERO)).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("first").await, "first");
         for count in 0..2000 {
@@ -128,7 +129,7 @@ contract! {
 
     async fn l1_beside_greedy_clients_a_modest_one_loses_nothing(world: World) {
         let gate = Arc::new(Notify::new());
-        let limits = Limits::default().total_bytes(100_000);
+        let limits = Limits::default().total_bytes(100_000).grace(Duration::ZERO);
         let server = world.serve(gated(&gate).limits(limits)).await;
         let modest = world.peer(server.addr).await;
         assert_eq!(modest.ask("first").await, "first");

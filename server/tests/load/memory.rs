@@ -1,6 +1,7 @@
 //! L2 and L3: what clients cost.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use postbox_server::Limits;
 use tokio::sync::Notify;
@@ -38,7 +39,7 @@ contract! {
 
     async fn l3_a_queued_datagram_costs_its_length_and_a_small_constant(world: World) {
         let gate = Arc::new(Notify::new());
-        let limits = Limits::default().client_datagrams(1000);
+        let limits = Limits::default().client_datagrams(1000).grace(Duration::ZERO);
         let server = world.serve(gated(&gate).limits(limits)).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("x").await, "x");

@@ -1,5 +1,7 @@
 //! L4: a datagram that was cut is never decoded.
 
+use std::time::Duration;
+
 use postbox_server::{Limits, RecvError};
 
 use crate::common::*;
@@ -41,7 +43,7 @@ contract! {
                 client.send(answer).await?;
             }
         });
-        let limits = Limits::default().receive_datagram(5);
+        let limits = Limits::default().receive_datagram(5).grace(Duration::ZERO);
         let server = world.serve(builder.limits(limits)).await;
         let peer = world.peer(server.addr).await;
         world.network.send_coalesced(peer.addr(), b"aabbcc", 2, server.addr);

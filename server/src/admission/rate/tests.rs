@@ -36,8 +36,14 @@ fn l6_a_prefix_gets_its_burst_and_then_its_rate() {
         assert_eq!(admitted(&rate, ip(1), 9, start + token * 9 / 10), 0);
         assert_eq!(admitted(&rate, ip(1), 9, start + token * 11 / 10), 1);
         let mut all = 0;
+        let more = per_second / 5000 + 9; // than there are in each step
         for step in 1..=10_000 {
-            all += admitted(&rate, ip(3), 300, start + Duration::from_micros(step * 200));
+            all += admitted(
+                &rate,
+                ip(3),
+                more,
+                start + Duration::from_micros(step * 200),
+            );
         }
         // In two seconds, and what it began with.
         let expected = f64::from(2 * per_second + burst);

@@ -2,7 +2,7 @@
 //! closed; and after each step the dispatcher agrees with a model that knows nothing of tables,
 //! slots and locks.
 //!
-//! `POSTBOX_SCRIPTS` scripts are run (10,000 unless set), from `POSTBOX_SEED` on. A failure prints
+//! `POSTBOX_SCRIPTS` scripts are run (2,000 unless set), from `POSTBOX_SEED` on. A failure prints
 //! the seed of its script: with that and `POSTBOX_SCRIPTS=1` it happens again, each step told.
 
 mod elsewhere;
@@ -20,7 +20,7 @@ fn l7_random_scripts_agree_with_the_model() {
     let from_env = |name, default| std::env::var(name).map_or(default, |n| n.parse().unwrap());
     let (seed, scripts) = (
         from_env("POSTBOX_SEED", 1),
-        from_env("POSTBOX_SCRIPTS", 10_000),
+        from_env("POSTBOX_SCRIPTS", 2_000),
     );
     let mut seen = Seen::default();
     for seed in seed..seed + scripts {
