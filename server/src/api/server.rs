@@ -99,12 +99,10 @@ impl Server {
     /// use postbox_server::Server;
     ///
     /// let protocol = DatagramProtocol::new(RawSerializer);
-    /// let reverse = Server::builder_answer_fn(protocol, async |request| {
-    ///     let mut answer = request.to_vec();
-    ///     answer.reverse();
-    ///     answer.into()
+    /// let first_half = Server::builder_answer_fn(protocol, async |request| {
+    ///     request.slice(..request.len() / 2)
     /// });
-    /// # let _ = reverse;
+    /// # let _ = first_half;
     /// ```
     pub fn builder_answer_fn<P, F, Fut>(protocol: P, function: F) -> ServerBuilder
     where

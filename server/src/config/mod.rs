@@ -10,5 +10,7 @@ pub use addresses::BindAddrs;
 pub(crate) use limits::{DATAGRAM_OVERHEAD, MIN_OUTBOX};
 pub use limits::{Limits, WhenFull};
 pub(crate) use range::check;
-pub(crate) use session::Sessions;
+#[cfg(test)]
+pub(crate) use session::Secret;
 pub use session::{Origin, Session, SessionId};
+pub(crate) use session::{SessionTag, Sessions};

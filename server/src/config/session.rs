@@ -3,7 +3,6 @@
 use std::fmt;
 use std::hash::Hash;
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -32,7 +31,26 @@ pub enum Session {
 
 /// The key of a session, hashed. Made by [`Origin::key`].
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct SessionId(pub(crate) NonZeroU64);
+pub struct SessionId(u64);
+
+/// The session of a client, in one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SessionTag(pub(crate) u64);
+
+impl SessionTag {
+    pub(crate) const ADDRESS: Self = Self(0);
+    /// Of each datagram that is for itself.
+    pub(crate) const EACH: Self = Self(1);
+
+    pub(crate) const fn key(id: SessionId) -> Self {
+        Self(id.0)
+    }
+
+    /// The number, where it is that of a key.
+    pub(crate) fn of_key(self) -> Option<u64> {
+        (self > Self::EACH).then_some(self.0)
+    }
+}
 
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,7 +160,7 @@ pub(crate) struct Secret(RandomState);
 impl Secret {
     #[inline]
     pub(crate) fn id(&self, key: impl Hash) -> SessionId {
-        SessionId(NonZeroU64::new(self.0.hash_one(key)).unwrap_or(NonZeroU64::MIN))
+        SessionId(self.0.hash_one(key).max(SessionTag::EACH.0 + 1))
     }
 }
 

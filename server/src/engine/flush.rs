@@ -108,12 +108,13 @@ impl SendFailures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SessionTag;
 
     fn client(port: u16) -> ClientKey {
         ClientKey {
             remote: ([192, 0, 2, 1], port).into(),
             local: None,
-            session: None,
+            session: SessionTag::ADDRESS,
         }
     }
 

@@ -5,10 +5,10 @@
 //! half is the only virtual call of a packet.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use crate::engine::dispatch::{RunQueue, SlotId};
+use crate::config::SessionTag;
+use crate::engine::dispatch::{Client, RunQueue, SlotId};
 use crate::engine::worker_shared::{Local, WorkerShared};
 use crate::handler::ClientKey;
 
@@ -17,40 +17,31 @@ use crate::handler::ClientKey;
 pub(crate) struct Run<P> {
     pub(crate) remote: SocketAddr,
     pub(crate) slot: SlotId,
-    /// It is for one datagram.
-    pub(crate) single: bool,
     pub(crate) queue: RunQueue,
-    session: Option<NonZeroU64>,
+    session: SessionTag,
     local: Arc<Local<P>>,
 }
 
 impl<P> Run<P> {
     /// A run for this client, whose local address is this one.
-    pub(crate) fn new(
-        local: &Arc<Local<P>>,
-        client: &ClientKey,
-        single: bool,
-        slot: SlotId,
-    ) -> Self {
+    pub(crate) fn new(local: &Arc<Local<P>>, client: &ClientKey, slot: SlotId) -> Self {
         Self {
             remote: client.remote,
             slot,
-            single,
             queue: RunQueue::default(),
             session: client.session,
             local: Arc::clone(local),
         }
     }
 
-    /// A new run of the same kind, for the same client.
+    /// A new run, for the same client.
     pub(crate) fn next(&self) -> Self {
-        Self::new(&self.local, &self.client(), self.single, self.slot)
+        Self::new(&self.local, &self.client(), self.slot)
     }
 
     /// Makes it a new run, for this client. Nobody else holds it.
     #[inline]
-    pub(crate) fn begin(&mut self, local: &Arc<Local<P>>, client: &ClientKey, single: bool) {
-        self.single = single;
+    pub(crate) fn begin(&mut self, local: &Arc<Local<P>>, client: &ClientKey) {
         self.remote = client.remote;
         self.session = client.session;
         self.queue.reset();
@@ -62,7 +53,7 @@ impl<P> Run<P> {
     /// Whether it is for one datagram, and has received it: nothing more will come.
     #[inline]
     pub(crate) fn is_spent(&self) -> bool {
-        self.single && self.queue.has_received()
+        self.session == SessionTag::EACH && self.queue.has_received()
     }
 
     #[inline]
@@ -92,6 +83,13 @@ impl<P> Run<P> {
     }
 }
 
+impl Client for ClientKey {
+    #[inline]
+    fn is_single(&self) -> bool {
+        self.session == SessionTag::EACH
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,22 +102,18 @@ mod tests {
         let client = |port, local, session| ClientKey {
             remote: ([10, 9, 0, 7], port).into(),
             local,
-            session: NonZeroU64::new(session),
+            session,
         };
-        let mut run = Run::new(
-            locals.at(asked([10, 0, 0, 1])),
-            &client(1, None, 0),
-            false,
-            0,
-        );
+        let first = client(1, None, SessionTag::ADDRESS);
+        let mut run = Run::new(locals.at(asked([10, 0, 0, 1])), &first, 0);
         for (local, session) in [
-            (asked([10, 0, 0, 2]), 0),
-            (asked([10, 0, 0, 1]), 3),
-            (None, 0),
+            (asked([10, 0, 0, 2]), SessionTag::ADDRESS),
+            (asked([10, 0, 0, 1]), SessionTag(3)),
+            (None, SessionTag::EACH),
         ] {
             let client = client(2, local, session);
-            run.begin(locals.at(local), &client, session > 0);
-            assert_eq!((run.client(), run.single), (client, session > 0));
+            run.begin(locals.at(local), &client);
+            assert_eq!(run.client(), client);
         }
     }
 }

@@ -82,6 +82,7 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
 
 impl<P: Protocol> Run<P> {
     /// How long a receive waits; `None` is for ever.
+    #[inline(always)] // on the path of every conversation
     fn timeout(&self, wait: Wait) -> Option<Duration> {
         match wait {
             Wait::Idle => self.worker().limits.idle_timeout(),
@@ -301,6 +302,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::config::SessionTag;
     use crate::engine::inject_queue::Injected;
     use crate::engine::worker_shared::Locals;
     use crate::engine::worker_shared::tests::worker;
@@ -313,10 +315,10 @@ mod tests {
         let client = |port| ClientKey {
             remote: ([192, 0, 2, 1], port).into(),
             local: None,
-            session: None,
+            session: SessionTag::ADDRESS,
         };
         let mut locals = Locals::new(worker);
-        let runs = [1, 2].map(|port| Arc::new(Run::new(locals.at(None), &client(port), false, 0)));
+        let runs = [1, 2].map(|port| Arc::new(Run::new(locals.at(None), &client(port), 0)));
         let mut requests = runs.clone().map(|run| Requests::<Bytes>::new(run));
         let mut cx = Context::from_waker(Waker::noop());
         // Meanwhile their worker is held, and takes nothing out.

@@ -9,7 +9,9 @@ use bytes::BytesMut;
 use postbox_protocol::Protocol;
 use tokio::sync::TryAcquireError;
 
+use crate::config::SessionTag;
 use crate::engine::current;
+use crate::engine::dispatch::Client;
 use crate::engine::flush::{Flush, Flushing};
 use crate::engine::outbox::{OUTGOING_OVERHEAD, Outbox};
 use crate::engine::run::Run;
@@ -77,7 +79,11 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
     }
 
     fn identity(&self) -> (usize, ClientKey) {
-        (self.worker().socket(), self.client())
+        let mut client = self.client();
+        if client.is_single() {
+            client.session = SessionTag::ADDRESS; // each datagram is the address's
+        }
+        (self.worker().socket(), client)
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {

@@ -210,8 +210,8 @@ impl<Response> fmt::Display for Client<Response> {
         if let (Some(_), Some(local)) = (client.local, self.local_addr()) {
             write!(f, " at {local}")?;
         }
-        match client.session {
-            Some(session) => write!(f, " #{session:016x}"),
+        match client.session.of_key() {
+            Some(key) => write!(f, " #{key:016x}"),
             None => Ok(()),
         }
     }
@@ -222,7 +222,7 @@ impl<Response> fmt::Debug for Client<Response> {
         f.debug_struct("Client")
             .field("remote_addr", &self.remote_addr())
             .field("local_addr", &self.local_addr())
-            .field("session", &self.run.identity().1.session)
+            .field("session", &self.run.identity().1.session.of_key())
             .finish()
     }
 }

@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU64;
 
 use crate::admission::address_bits;
+use crate::config::SessionTag;
 use crate::service::Source;
 use crate::transport::{LocalAddr, local_addr};
 
@@ -16,8 +16,7 @@ pub(crate) struct ClientKey {
     pub(crate) remote: SocketAddr,
     /// The local address that was asked, on a wildcard bind.
     pub(crate) local: Option<LocalAddr>,
-    /// The [key](crate::Session::Key) of its session, or the address is one session.
-    pub(crate) session: Option<NonZeroU64>,
+    pub(crate) session: SessionTag,
 }
 
 impl ClientKey {
@@ -28,7 +27,7 @@ impl ClientKey {
         &self,
         remote: &SocketAddr,
         local: &Option<LocalAddr>,
-        session: Option<NonZeroU64>,
+        session: SessionTag,
     ) -> bool {
         let asked_the_same = match (&self.local, local) {
             (None, None) => true,
@@ -90,26 +89,25 @@ impl Ord for ClientKey {
 }
 
 impl Hash for ClientKey {
-    /// In few words: the hasher multiplies for each, and each waits for the one before.
+    /// In few words: the hasher multiplies for each, and each waits for the one before. What a
+    /// session adds is a secret hash itself.
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        hash(&self.remote.ip(), self.remote.port().into(), state);
+        let port = u64::from(self.remote.port());
+        hash(&self.remote.ip(), port ^ self.session.0, state);
         if let Some(local) = &self.local {
-            hash(&local.asked, local.interface, state);
-        }
-        if let Some(session) = self.session {
-            state.write_u64(session.get());
+            hash(&local.asked, local.interface.into(), state);
         }
     }
 }
 
 #[inline]
-fn hash(ip: &IpAddr, rest: u32, state: &mut impl Hasher) {
+fn hash(ip: &IpAddr, rest: u64, state: &mut impl Hasher) {
     match ip {
-        IpAddr::V4(ip) => state.write_u64(u64::from(ip.to_bits()) << 32 | u64::from(rest)),
+        IpAddr::V4(ip) => state.write_u64((u64::from(ip.to_bits()) << 32) ^ rest),
         IpAddr::V6(ip) => {
             state.write_u128(ip.to_bits());
-            state.write_u32(rest);
+            state.write_u64(rest);
         }
     }
 }
@@ -117,6 +115,7 @@ fn hash(ip: &IpAddr, rest: u32, state: &mut impl Hasher) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
 
     #[test]
     fn h10_each_part_of_what_a_client_is_makes_another_client_and_another_hash() {
@@ -128,10 +127,11 @@ mod tests {
                 reply_from: Some(reply_from.parse().unwrap()),
                 interface,
             }),
-            session: None,
+            session: SessionTag::ADDRESS,
         };
-        let session = |number| ClientKey {
-            session: NonZeroU64::new(number),
+        let secret = Secret::default();
+        let session = |number: u8| ClientKey {
+            session: SessionTag::key(secret.id(number)),
             ..key("10.9.0.7:9", None, "::", 0)
         };
         let others = [
@@ -179,7 +179,7 @@ mod tests {
                 reply_from: Some(own.into()),
                 interface,
             }),
-            session: None,
+            session: SessionTag::ADDRESS,
         };
         let hasher = ahash::RandomState::new();
         let (one, two) = (key(asked, [10, 9, 0, 1], 0), key(asked, [10, 9, 0, 2], 0));
@@ -201,7 +201,7 @@ mod tests {
             let client = ClientKey {
                 remote,
                 local,
-                session: None,
+                session: SessionTag::ADDRESS,
             };
             let told = client.local_addr(bound.parse().unwrap());
             told.map(|addr| addr.to_string())

@@ -33,7 +33,6 @@ mod udp;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU64;
 use std::task::{Context, Poll};
 
 pub(crate) use batch::{Meta, RecvBatch};
@@ -139,8 +138,8 @@ pub(crate) fn local_addr(local: &Option<LocalAddr>, bound: SocketAddr) -> Option
 pub(crate) struct Outgoing {
     /// Where it goes.
     pub(crate) remote: SocketAddr,
-    /// The session there, which is nothing to a transport.
-    pub(crate) session: Option<NonZeroU64>,
+    /// The number of the session there, which is nothing to a transport.
+    pub(crate) session: u64,
     /// Where it leaves from; `None` lets the kernel choose.
     pub(crate) local: Option<LocalAddr>,
     /// Where its payload starts.

@@ -221,6 +221,35 @@ contract! {
     }
 
     on memory;
+    async fn v7_what_fails_to_leave_is_told_to_its_own_session(world: World) {
+        let builder = raw_server(|client, mut requests| async move {
+            loop {
+                let text = match &requests.recv().await?[..] {
+                    [_, b'f'] => format!("{:?}", client.flush().await.is_ok()),
+                    [_, text @ ..] => String::from_utf8_lossy(text).into_owned(),
+                    [] => return Ok(()),
+                };
+                client.send(text.into()).await?;
+            }
+        });
+        let server = world.serve(builder.session_key(Session::bytes(0..1))).await;
+        let peer = world.peer(server.addr).await;
+        for text in ["a1", "b1"] {
+            peer.ask(text).await;
+        }
+        let error = || std::io::ErrorKind::PermissionDenied.into();
+        world.network.fail_sends(peer.addr(), Some(error));
+        peer.send("a2").await;
+        server.stats_where(|stats| stats.send_errors == 1).await;
+        world.network.fail_sends(peer.addr(), None);
+        for (text, answer) in [("bf", "true"), ("af", "false"), ("af", "true")] {
+            assert_eq!(peer.ask(text).await, answer);
+        }
+        world.logs.wait_for(1).await;
+        server.stop().await.unwrap();
+    }
+
+    on memory;
     async fn h15_coalesced_datagrams_are_asked_about_one_by_one(world: World) {
         let server = world.serve(pairs()).await;
         let peer = world.peer(server.addr).await;

@@ -10,7 +10,7 @@ use std::hash::Hash;
 use ahash::RandomState;
 
 use super::backlog::{Backlog, QueueLimits, QueuedDatagram};
-use super::{Arrival, Dispatch, DropReason, Task};
+use super::{Dispatch, DropReason, Task};
 use crate::service::Totals;
 
 /// The clients of which runs wait. They are looked up, and gone through only to drop everything.
@@ -39,12 +39,14 @@ impl<C: Copy + Eq + Hash> Groups<C> {
         self.runs
     }
 
+    /// How many runs a client may have.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
     /// How many runs a client has.
-    #[inline]
-    fn runs_of(&self, client: &C) -> usize {
-        if self.groups.is_empty() {
-            return 0; // mostly
-        }
+    #[inline(never)] // few servers have such clients
+    pub(super) fn runs_of(&self, client: &C) -> usize {
         self.groups.get(client).map_or(0, |group| group.runs)
     }
 
@@ -84,26 +86,6 @@ impl<C: Copy + Eq + Hash> Groups<C> {
 const KEPT: usize = 1024;
 
 impl<T: Task> Dispatch<T> {
-    /// A datagram arrived that is to have a run of its own.
-    pub(super) fn arrive_single(
-        &mut self,
-        client: &T::Client,
-        totals: &Totals,
-        admit: impl FnOnce(bool) -> bool,
-    ) -> Arrival {
-        let runs = self.groups.runs_of(client);
-        if !admit(runs > 0) {
-            return Arrival::Drop(DropReason::Refused);
-        }
-        if !self.newcomers {
-            return Arrival::Drop(DropReason::Shutdown); // each is one
-        }
-        if runs >= self.groups.most {
-            return Arrival::Wait;
-        }
-        self.newcomer(client, totals)
-    }
-
     /// The datagram has to wait until one of its client's runs ends.
     pub(crate) fn wait(
         &mut self,

@@ -44,23 +44,27 @@ use table::Table;
 /// A place in the worker's slab of running handlers.
 pub(crate) type SlotId = u32;
 
+/// What tells clients apart.
+pub(crate) trait Client: Copy + Eq + Hash + Source {
+    /// Whether each of its datagrams is for itself: has a run of its own.
+    fn is_single(&self) -> bool;
+}
+
 /// A handler and its client, as a slot keeps them. What ends is not dropped: the next one begins in
 /// its place, in the same memory.
 pub(crate) trait Task {
-    type Client: Copy + Eq + Hash + Source;
+    type Client: Client;
     fn client(&self) -> Self::Client;
     /// Whether this is its client.
     fn is_of(&self, client: &Self::Client) -> bool {
         self.client() == *client
     }
-    /// Whether its runs are for one datagram each.
-    fn is_single(&self) -> bool;
     /// The queue of its present run.
     fn queue(&self) -> &RunQueue;
     /// Whether nobody else holds the present run: no `Client`, no `Requests`. What they have done is
     /// seen then.
     fn is_unshared(&self) -> bool;
-    /// Begins the next run of the same kind for the same client, with a queue of its own.
+    /// Begins the next run for the same client, with a queue of its own.
     fn renew(&mut self);
 }
 
@@ -182,24 +186,22 @@ impl<T: Task> Dispatch<T> {
         }
     }
 
-    /// A datagram arrived, which is `single`: to have a run of its own, or for the one run of its
-    /// client. `admit` is asked about it, and told whether its client has a handler.
+    /// A datagram arrived. `admit` is asked about it, and told whether its client has a handler.
     #[inline]
     pub(crate) fn arrive(
         &mut self,
         client: &T::Client,
-        single: bool,
         totals: &Totals,
         admit: impl FnOnce(bool) -> bool,
     ) -> Arrival {
         if self.closing {
             return Arrival::Drop(DropReason::Shutdown);
         }
-        if single {
-            return self.arrive_single(client, totals, admit);
-        }
-        let found = self.find(client);
-        if !admit(found.is_some()) {
+        let (found, runs) = match client.is_single() {
+            false => (self.find(client), 0),
+            true => (None, self.groups.runs_of(client)),
+        };
+        if !admit(found.is_some() || runs > 0) {
             return Arrival::Drop(DropReason::Refused);
         }
         match found {
@@ -213,19 +215,10 @@ impl<T: Task> Dispatch<T> {
                 }
             }
             None if !self.newcomers => Arrival::Drop(DropReason::Shutdown),
-            None => self.newcomer(client, totals),
-        }
-    }
-
-    /// A datagram arrived that needs a new run.
-    #[inline]
-    fn newcomer(&mut self, client: &T::Client, totals: &Totals) -> Arrival {
-        if !totals.admits_prefix(client) {
-            Arrival::Drop(DropReason::Prefix)
-        } else if !totals.admits_client(self.clients()) {
-            self.make_room()
-        } else {
-            Arrival::Start
+            None if runs >= self.groups.most() => Arrival::Wait,
+            None if !totals.admits_prefix(client) => Arrival::Drop(DropReason::Prefix),
+            None if !totals.admits_client(self.clients()) => self.make_room(),
+            None => Arrival::Start,
         }
     }
 
@@ -267,7 +260,7 @@ impl<T: Task> Dispatch<T> {
             slot.listed = true;
             let client = slot.task.client();
             totals.add_client(&client);
-            if slot.task.is_single() {
+            if client.is_single() {
                 return self.groups.enter(client);
             }
             let (table, slots) = (&mut self.table, &self.slots);
@@ -343,7 +336,7 @@ impl<T: Task> Dispatch<T> {
         let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
         if slot.listed {
             let client = slot.task.client();
-            if !slot.task.is_single() {
+            if !client.is_single() {
                 self.table.remove(id, &client);
             } else if let Some(next) = self.groups.leave(&client) {
                 slot.task.renew();

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
 
 use super::*;
+use crate::config::SessionTag;
 use crate::engine::flush::Flush;
 use crate::handler::ClientKey;
 
@@ -11,7 +12,7 @@ fn client(port: u16) -> ClientKey {
     ClientKey {
         remote: ([192, 0, 2, 1], port).into(),
         local: None,
-        session: None,
+        session: SessionTag::ADDRESS,
     }
 }
 

@@ -3,13 +3,14 @@
 use std::task::{Context, Poll, Waker};
 
 use super::*;
+use crate::config::SessionTag;
 use crate::engine::flush::Flushing;
 
 fn client(port: u16) -> ClientKey {
     ClientKey {
         remote: ([192, 0, 2, 1], port).into(),
         local: None,
-        session: None,
+        session: SessionTag::ADDRESS,
     }
 }
 

@@ -9,6 +9,7 @@ use super::served::Served;
 use super::task::HandlerTask;
 use super::{RECV_BATCH, Worker};
 use crate::admission::Incoming;
+use crate::config::SessionTag;
 use crate::engine::current;
 use crate::engine::delivery::{BufferSlice, Segments};
 use crate::engine::dispatch::{Arrival, DropReason, SlotId};
@@ -64,7 +65,7 @@ impl<S: Served> Worker<S> {
         let client = ClientKey {
             remote: meta.remote,
             local: meta.local,
-            session: None,
+            session: SessionTag::ADDRESS,
         };
         let count = meta.datagrams() as u64;
         self.shared.counters.received.add(count);
@@ -80,7 +81,9 @@ impl<S: Served> Worker<S> {
             self.report.lost(Kind::Source, Some(&client.remote), count);
             return;
         }
-        if meta.is_coalesced() {
+        if self.asks_sessions {
+            self.arrive_in_sessions(&client, Segments::of(index, meta));
+        } else if meta.is_coalesced() {
             self.arrive_all(&client, Segments::of(index, meta));
         } else {
             self.arrive(&client, BufferSlice::whole(index, meta));
@@ -88,10 +91,10 @@ impl<S: Served> Worker<S> {
     }
 
     /// Several datagrams have arrived as one. A handler may receive several of them in one poll,
-    /// unless each of them is asked about first.
+    /// unless each of them has to be admitted first.
     #[inline(never)]
     fn arrive_all(&mut self, client: &ClientKey, mut segments: Segments) {
-        let asks = self.asks_sessions || self.gate.check().is_some();
+        let asks = self.gate.check().is_some();
         if !asks {
             let all = std::mem::take(&mut segments);
             current::with(|context| context.delivery.behind = all);
@@ -108,20 +111,8 @@ impl<S: Served> Worker<S> {
 
     /// One datagram has arrived.
     #[inline]
-    fn arrive(&mut self, client: &ClientKey, slice: BufferSlice) {
+    pub(super) fn arrive(&mut self, client: &ClientKey, slice: BufferSlice) {
         self.close_if_asked();
-        if !self.asks_sessions {
-            return self.arrive_in_session(client, false, slice);
-        }
-        let mut client = *client;
-        if let Some(single) = self.find_session(&mut client, slice) {
-            self.arrive_in_session(&client, single, slice);
-        }
-    }
-
-    /// The same where the session is known. `single`: the datagram is to have a run of its own.
-    #[inline]
-    fn arrive_in_session(&mut self, client: &ClientKey, single: bool, slice: BufferSlice) {
         let (gate, report) = (&self.gate, &mut self.report);
         let (shared, timers) = (&self.shared, &self.timers);
         let admit = |has_handler| {
@@ -138,21 +129,20 @@ impl<S: Served> Worker<S> {
             };
             gate::ask(&**check, &incoming, &shared.counters.refusals, report)
         };
-        let arrival = self.dispatch.arrive(client, single, &shared.totals, admit);
-        match arrival {
+        match self.dispatch.arrive(client, &shared.totals, admit) {
             Arrival::Drop(reason) => self.count_drop(reason, &client.remote),
-            arrival => self.deliver(client, single, slice, arrival),
+            arrival => self.deliver(client, slice, arrival),
         }
     }
 
     /// Brings a datagram to its client's handler.
     #[inline(never)]
-    fn deliver(&mut self, client: &ClientKey, single: bool, slice: BufferSlice, arrival: Arrival) {
+    fn deliver(&mut self, client: &ClientKey, slice: BufferSlice, arrival: Arrival) {
         let again = match arrival {
             Arrival::Start => {
                 let local = self.locals.at(client.local);
-                let make = |slot| HandlerTask::new(local, client, single, slot);
-                let begin = |task: &mut HandlerTask<_, _>| task.begin(local, client, single);
+                let make = |slot| HandlerTask::new(local, client, slot);
+                let begin = |task: &mut HandlerTask<_, _>| task.begin(local, client);
                 let id = self.dispatch.start(make, begin);
                 self.drive(id, true, Some(slice))
             }
@@ -163,15 +153,14 @@ impl<S: Served> Worker<S> {
                 let before = self.dispatch.clients();
                 self.evict(id);
                 let arrival = self.dispatch.after_eviction(before);
-                return self.deliver(client, single, slice, arrival);
+                return self.deliver(client, slice, arrival);
             }
             Arrival::Drop(reason) => return self.count_drop(reason, &client.remote),
         };
         if again {
             // It was admitted, and the next handler, which has received nothing, takes or discards it.
-            let totals = &self.shared.totals;
-            let arrival = self.dispatch.arrive(client, single, totals, |_| true);
-            self.deliver(client, single, slice, arrival);
+            let arrival = self.dispatch.arrive(client, &self.shared.totals, |_| true);
+            self.deliver(client, slice, arrival);
         }
     }
 

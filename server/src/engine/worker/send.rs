@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use super::served::Served;
 use super::{GIVE_BACK, Worker};
 use crate::config::MIN_OUTBOX;
+use crate::config::SessionTag;
 use crate::engine::current::PollContext;
 use crate::engine::dispatch::{Listener, Told};
 use crate::engine::flush::Flush;
@@ -51,7 +52,7 @@ impl<S: Served> Worker<S> {
                 break;
             }
             let (bytes, datagrams) = outbox.waiting();
-            let first = datagrams[0];
+            let first = datagrams[0].remote;
             let gone = match self.transport.poll_send(cx, bytes, datagrams) {
                 Poll::Pending => break,
                 Poll::Ready(Sent::Left(count)) => {
@@ -60,18 +61,15 @@ impl<S: Served> Worker<S> {
                 }
                 Poll::Ready(Sent::Failed(error)) => {
                     self.shared.counters.send_errors.add(1);
-                    self.report.failed(Kind::Send, first.remote, &error);
-                    let client = ClientKey {
-                        remote: first.remote,
-                        local: first.local,
-                        session: first.session,
-                    };
-                    if self.transport.hears_icmp()
-                        && let Some(code) = no_way(&error)
-                    {
-                        self.tell_unreachable(&client, code);
+                    self.report.failed(Kind::Send, first, &error);
+                    if let Some(client) = outbox.first_client() {
+                        if self.transport.hears_icmp()
+                            && let Some(code) = no_way(&error)
+                        {
+                            self.tell_unreachable(&client, code);
+                        }
+                        self.send_failures.keep(client, error);
                     }
-                    self.send_failures.keep(client, error);
                     1
                 }
             };
@@ -131,7 +129,7 @@ impl<S: Served> Worker<S> {
             let client = ClientKey {
                 remote,
                 local,
-                session: None,
+                session: SessionTag::ADDRESS,
             };
             self.tell_unreachable(&client, code);
         }

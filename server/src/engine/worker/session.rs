@@ -2,9 +2,9 @@
 
 use super::Worker;
 use super::served::Served;
-use crate::config::{Origin, Session};
+use crate::config::{Origin, Session, SessionTag};
 use crate::engine::current;
-use crate::engine::delivery::BufferSlice;
+use crate::engine::delivery::{BufferSlice, Segments};
 use crate::engine::dispatch::DropReason;
 use crate::engine::report::Kind;
 use crate::handler::ClientKey;
@@ -16,25 +16,20 @@ const REFUSED: &str = "session key";
 const PANICKED: &str = "session key panicked";
 
 impl<S: Served> Worker<S> {
-    /// Makes the client that of the datagram's session. Returns whether the datagram is to have a
-    /// run of its own, or `None` where it is refused, which is told.
-    #[inline(never)] // few servers have a session key
-    pub(super) fn find_session(
-        &mut self,
-        client: &mut ClientKey,
-        slice: BufferSlice,
-    ) -> Option<bool> {
-        match self.ask_session_key(client, slice) {
-            Session::Address => Some(false),
-            Session::Key(id) => {
-                client.session = Some(id.0);
-                Some(false)
-            }
-            Session::Each => Some(true),
-            Session::Refuse => {
-                self.count_drop(DropReason::Refused, &client.remote);
-                None
-            }
+    /// Datagrams have arrived, of which each may be of another session.
+    #[inline(never)] // few servers have sessions
+    pub(super) fn arrive_in_sessions(&mut self, client: &ClientKey, datagrams: Segments) {
+        for slice in datagrams {
+            let session = match self.ask_session_key(client, slice) {
+                Session::Address => SessionTag::ADDRESS,
+                Session::Key(id) => SessionTag::key(id),
+                Session::Each => SessionTag::EACH,
+                Session::Refuse => {
+                    self.count_drop(DropReason::Refused, &client.remote);
+                    continue;
+                }
+            };
+            self.arrive(&ClientKey { session, ..*client }, slice);
         }
     }
 

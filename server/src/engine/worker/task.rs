@@ -54,11 +54,6 @@ impl<Fut, P: Protocol> Task for HandlerTask<Fut, P> {
     }
 
     #[inline]
-    fn is_single(&self) -> bool {
-        self.run.single
-    }
-
-    #[inline]
     fn queue(&self) -> &RunQueue {
         &self.run.queue
     }
@@ -93,15 +88,10 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> HandlerTask<Fut, P
             fit => fit,
         };
 
-    pub(super) fn new(
-        local: &Arc<Local<P>>,
-        client: &ClientKey,
-        single: bool,
-        slot: SlotId,
-    ) -> Self {
+    pub(super) fn new(local: &Arc<Local<P>>, client: &ClientKey, slot: SlotId) -> Self {
         Self {
             future: Box::pin(None),
-            run: Arc::new(Run::new(local, client, single, slot)),
+            run: Arc::new(Run::new(local, client, slot)),
             extras: None,
             deadline: NEVER,
             entry: NEVER,
@@ -110,10 +100,10 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> HandlerTask<Fut, P
 
     /// Another client's handler is about to begin in this place.
     #[inline]
-    pub(super) fn begin(&mut self, local: &Arc<Local<P>>, client: &ClientKey, single: bool) {
+    pub(super) fn begin(&mut self, local: &Arc<Local<P>>, client: &ClientKey) {
         match Arc::get_mut(&mut self.run) {
-            Some(run) => run.begin(local, client, single),
-            None => self.run = Arc::new(Run::new(local, client, single, self.run.slot)),
+            Some(run) => run.begin(local, client),
+            None => self.run = Arc::new(Run::new(local, client, self.run.slot)),
         }
     }
 

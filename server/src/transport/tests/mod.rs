@@ -150,7 +150,7 @@ fn outgoing(
             bytes.extend_from_slice(payload);
             Outgoing {
                 remote: to,
-                session: None,
+                session: 0,
                 local,
                 start,
                 len: payload.len(),

@@ -150,7 +150,7 @@ fn l1_waiting_clients_are_bounded_over_all_workers() {
     let [mut one, mut two] = [(); 2].map(|()| Dispatch::new(limits, WhenFull::Refuse, KEPT, 1));
     for (dispatch, client) in [(&mut one, 'a'), (&mut two, 'b')] {
         assert_eq!(
-            dispatch.arrive(&client, false, &totals, |_| true),
+            dispatch.arrive(&client, &totals, |_| true),
             Arrival::Start,
             "one that answers at once is not counted"
         );
@@ -158,14 +158,11 @@ fn l1_waiting_clients_are_bounded_over_all_workers() {
         dispatch.mark_pending(id, &totals);
     }
     let full = Arrival::Drop(DropReason::Clients);
-    assert_eq!(one.arrive(&'c', false, &totals, |_| true), full);
-    assert_eq!(two.arrive(&'c', false, &totals, |_| true), full);
-    assert_eq!(
-        one.arrive(&'a', false, &totals, |_| true),
-        Arrival::Queue(0)
-    );
+    assert_eq!(one.arrive(&'c', &totals, |_| true), full);
+    assert_eq!(two.arrive(&'c', &totals, |_| true), full);
+    assert_eq!(one.arrive(&'a', &totals, |_| true), Arrival::Queue(0));
     let _ = two.end(0, false, &totals);
-    assert_eq!(one.arrive(&'c', false, &totals, |_| true), Arrival::Start);
+    assert_eq!(one.arrive(&'c', &totals, |_| true), Arrival::Start);
 }
 
 #[test]
@@ -188,7 +185,7 @@ fn l6_admission_is_asked_for_each_datagram_and_told_whether_its_client_has_a_han
             asked.push(has_handler);
             admitted
         };
-        let arrival = bench.dispatch.arrive(&client, false, &bench.totals, admit);
+        let arrival = bench.dispatch.arrive(&client, &bench.totals, admit);
         (arrival, asked)
     };
     let refused = Arrival::Drop(DropReason::Refused);
@@ -228,7 +225,7 @@ fn l1_waiting_clients_of_one_prefix_are_bounded_over_all_workers() {
     let mut ids = Vec::new();
     for (dispatch, client) in [(&mut one, 'a'), (&mut two, 'b')] {
         assert_eq!(
-            dispatch.arrive(&client, false, &totals, |_| true),
+            dispatch.arrive(&client, &totals, |_| true),
             Arrival::Start,
             "one that answers at once is not counted"
         );
@@ -240,16 +237,13 @@ fn l1_waiting_clients_of_one_prefix_are_bounded_over_all_workers() {
     }
     let full = Arrival::Drop(DropReason::Prefix);
     for dispatch in [&mut one, &mut two] {
-        assert_eq!(dispatch.arrive(&'A', false, &totals, |_| true), full);
-        assert_eq!(dispatch.arrive(&'B', false, &totals, |_| true), full);
+        assert_eq!(dispatch.arrive(&'A', &totals, |_| true), full);
+        assert_eq!(dispatch.arrive(&'B', &totals, |_| true), full);
         let no_room = Arrival::Drop(DropReason::Clients);
-        assert_eq!(dispatch.arrive(&'c', false, &totals, |_| true), no_room);
+        assert_eq!(dispatch.arrive(&'c', &totals, |_| true), no_room);
     }
-    assert_eq!(
-        one.arrive(&'a', false, &totals, |_| true),
-        Arrival::Queue(ids[0])
-    );
+    assert_eq!(one.arrive(&'a', &totals, |_| true), Arrival::Queue(ids[0]));
     let _ = one.end(ids[0], false, &totals);
-    assert_eq!(two.arrive(&'A', false, &totals, |_| true), Arrival::Start);
-    assert_eq!(one.arrive(&'B', false, &totals, |_| true), full);
+    assert_eq!(two.arrive(&'A', &totals, |_| true), Arrival::Start);
+    assert_eq!(one.arrive(&'B', &totals, |_| true), full);
 }

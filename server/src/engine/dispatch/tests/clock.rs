@@ -108,7 +108,7 @@ fn l9_each_datagram_after_the_first_marks_however_it_is_received() {
 #[test]
 fn l9_a_datagram_that_is_refused_sets_no_mark() {
     let mut bench = full("ab");
-    let arrival = bench.dispatch.arrive(&'a', false, &bench.totals, |_| false);
+    let arrival = bench.dispatch.arrive(&'a', &bench.totals, |_| false);
     assert_eq!(arrival, Arrival::Drop(DropReason::Refused));
     assert_eq!(replace(&mut bench, 'c'), 'a');
 }

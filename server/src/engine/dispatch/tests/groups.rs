@@ -7,7 +7,7 @@ use super::*;
 impl Bench {
     /// A datagram arrived that is to have a run of its own.
     fn arrive_single(&mut self, client: Name) -> Arrival {
-        let arrival = self.dispatch.arrive(&client, true, &self.totals, |_| true);
+        let arrival = self.dispatch.arrive(&client, &self.totals, |_| true);
         if arrival == Arrival::Wait {
             return match self.dispatch.wait(&client, datagram("later"), &self.totals) {
                 Ok(()) => Arrival::Wait,
@@ -24,8 +24,8 @@ impl Bench {
     }
 
     fn begin_single(&mut self, client: Name) -> SlotId {
-        let make = |_| Shared::of(client, true);
-        let id = self.dispatch.start(make, |run| begin_of(run, client, true));
+        let make = |_| Shared::new(client);
+        let id = self.dispatch.start(make, |run| begin(run, client));
         self.receives(id);
         self.waits(id, false);
         id
@@ -41,10 +41,10 @@ const WAITS: Arrival = Arrival::Wait;
 #[test]
 fn h15_so_many_runs_of_a_client_are_at_once_and_the_next_begins_where_one_ends() {
     let mut bench = Bench::concurrent(2, 100);
-    let (one, two) = (bench.start_single('a'), bench.start_single('a'));
-    assert_eq!(bench.arrive_single('a'), WAITS);
-    assert_eq!(bench.arrive_single('a'), WAITS);
-    let other = bench.start_single('b');
+    let (one, two) = (bench.start_single('1'), bench.start_single('1'));
+    assert_eq!(bench.arrive_single('1'), WAITS);
+    assert_eq!(bench.arrive_single('1'), WAITS);
+    let other = bench.start_single('2');
     assert_eq!((bench.runs(), bench.totals.datagrams()), (3, 2));
 
     assert_eq!(bench.end(two, false), NEXT);
@@ -53,42 +53,40 @@ fn h15_so_many_runs_of_a_client_are_at_once_and_the_next_begins_where_one_ends()
         (3, 2),
         "in its queue now"
     );
-    assert!(bench.dispatch.task(two).is_single());
     assert_eq!(bench.drain(two), ["later"]);
     assert_eq!(bench.end(one, false), NEXT);
     assert_eq!(bench.drain(one), ["later"]);
-    assert_eq!(bench.arrive_single('a'), WAITS, "both go on");
+    assert_eq!(bench.arrive_single('1'), WAITS, "both go on");
     assert_eq!(bench.end(one, false), NEXT);
     assert_eq!(bench.drain(one), ["later"]);
     for id in [one, two, other] {
         assert_eq!(bench.end(id, false), FORGOTTEN);
     }
     bench.assert_empty();
-    assert_eq!(bench.arrive_single('a'), Arrival::Start);
+    assert_eq!(bench.arrive_single('1'), Arrival::Start);
 }
 
 #[test]
 fn h15_a_run_that_is_kept_by_others_leaves_its_place_to_a_new_one() {
     let mut bench = Bench::concurrent(1, 100);
-    let id = bench.start_single('a');
+    let id = bench.start_single('1');
     let kept = Arc::clone(bench.dispatch.task(id));
-    assert_eq!(bench.arrive_single('a'), WAITS);
+    assert_eq!(bench.arrive_single('1'), WAITS);
     let renewed = End {
         renewed: true,
         ..NEXT
     };
     assert_eq!(bench.end(id, false), renewed);
     assert_eq!(take(&kept, &bench.totals), Taken::Closed);
-    assert!(bench.dispatch.task(id).is_single());
     assert_eq!(bench.drain(id), ["later"]);
 }
 
 #[test]
 fn h15_a_run_for_one_datagram_that_does_not_receive_it_discards_it_and_no_other() {
     let mut bench = Bench::concurrent(1, 100);
-    let id = bench.start_single('a');
-    assert_eq!(bench.arrive_single('a'), WAITS);
-    assert_eq!(bench.arrive_single('a'), WAITS);
+    let id = bench.start_single('1');
+    assert_eq!(bench.arrive_single('1'), WAITS);
+    assert_eq!(bench.arrive_single('1'), WAITS);
     assert_eq!(bench.end(id, false), NEXT);
     let discards = End {
         discarded: true,
@@ -103,24 +101,24 @@ fn h15_a_run_for_one_datagram_that_does_not_receive_it_discards_it_and_no_other(
 #[test]
 fn h15_what_waits_is_bounded_like_any_queue_and_refused_and_dropped_like_any_newcomer() {
     let mut bench = Bench::concurrent(1, 2);
-    let id = bench.start_single('a');
+    let id = bench.start_single('1');
     assert_eq!(
-        [(); 3].map(|()| bench.arrive_single('a')),
+        [(); 3].map(|()| bench.arrive_single('1')),
         [WAITS, WAITS, Arrival::Drop(DropReason::ClientBound)]
     );
     let mut told = Vec::new();
-    for client in ['a', 'b'] {
+    for client in ['1', '2'] {
         let admit = |has_handler| {
             told.push(has_handler);
             false
         };
-        let arrival = bench.dispatch.arrive(&client, true, &bench.totals, admit);
+        let arrival = bench.dispatch.arrive(&client, &bench.totals, admit);
         assert_eq!(arrival, Arrival::Drop(DropReason::Refused));
     }
     assert_eq!(told, [true, false]);
 
     bench.dispatch.refuse_newcomers();
-    for client in ['a', 'b'] {
+    for client in ['1', '2'] {
         let arrival = bench.arrive_single(client);
         assert_eq!(arrival, Arrival::Drop(DropReason::Shutdown), "each is one");
     }
@@ -130,7 +128,7 @@ fn h15_what_waits_is_bounded_like_any_queue_and_refused_and_dropped_like_any_new
     let (dropped, wake) = bench.dispatch.close(&bench.totals);
     assert_eq!((dropped, wake.len()), (1, 0));
     assert_eq!(
-        bench.arrive_single('b'),
+        bench.arrive_single('2'),
         Arrival::Drop(DropReason::Shutdown)
     );
     assert_eq!(bench.end(id, false), FORGOTTEN);
@@ -141,27 +139,14 @@ fn h15_what_waits_is_bounded_like_any_queue_and_refused_and_dropped_like_any_new
 fn h15_runs_for_one_datagram_count_as_clients_and_are_never_evicted() {
     let mut bench = Bench::evicting(Totals::new(3, 100_000));
     bench.dispatch.groups = Groups::new(9);
-    bench.start_single('a');
-    bench.start_single('a');
+    bench.start_single('1');
+    bench.start_single('1');
     let parked = bench.start_parked('b');
-    assert_eq!(bench.arrive_single('a'), Arrival::Evict(parked));
+    assert_eq!(bench.arrive_single('1'), Arrival::Evict(parked));
     assert_eq!(bench.end(parked, false), FORGOTTEN);
-    bench.begin_single('a');
-    assert_eq!(bench.arrive_single('a'), Arrival::Drop(DropReason::Clients));
+    bench.begin_single('1');
+    assert_eq!(bench.arrive_single('1'), Arrival::Drop(DropReason::Clients));
     assert_eq!(bench.arrive('c'), Arrival::Drop(DropReason::Clients));
-}
-
-#[test]
-fn h15_a_client_has_one_run_for_many_datagrams_beside_those_for_one() {
-    let mut bench = Bench::concurrent(1, 100);
-    let one = bench.start_single('a');
-    let many = bench.start_busy('a');
-    assert_eq!(bench.arrive('a'), Arrival::Queue(many));
-    assert_eq!(bench.arrive_single('a'), WAITS);
-    assert_eq!(bench.end(one, false), NEXT);
-    assert_eq!(bench.drain(one), ["later"]);
-    assert_eq!(bench.end(many, false), FORGOTTEN);
-    assert_eq!(bench.arrive('a'), Arrival::Start);
 }
 
 /// Random arrivals and ends, beside a model: a number of runs and of waiting datagrams a client.
@@ -176,7 +161,7 @@ fn h15_model_every_datagram_has_one_run_and_never_more_than_so_many_at_once() {
         let mut model: HashMap<Name, (Vec<SlotId>, usize)> = HashMap::new();
         let (mut arrived, mut dropped, mut handled) = (0, 0, 0);
         for _ in 0..200 {
-            let client = random.choice(['a', 'b', 'c']).unwrap();
+            let client = random.choice(['1', '2', '3']).unwrap();
             let (runs, waits) = model.entry(client).or_default();
             if random.bool() {
                 arrived += 1;

@@ -24,23 +24,24 @@ impl Source for Name {
     }
 }
 
+/// Digits are clients each of whose datagrams has a run of its own.
+impl Client for Name {
+    fn is_single(&self) -> bool {
+        self.is_ascii_digit()
+    }
+}
+
 /// One run of a handler, as its dispatcher, its client object and its requests share it.
 #[derive(Debug)]
 struct Shared {
     client: Name,
-    single: bool,
     queue: RunQueue,
 }
 
 impl Shared {
     fn new(client: Name) -> Arc<Self> {
-        Self::of(client, false)
-    }
-
-    fn of(client: Name, single: bool) -> Arc<Self> {
         Arc::new(Self {
             client,
-            single,
             queue: RunQueue::default(),
         })
     }
@@ -48,16 +49,12 @@ impl Shared {
 
 /// Begins anew for this client.
 fn begin(run: &mut Arc<Shared>, client: Name) {
-    begin_of(run, client, false);
-}
-
-fn begin_of(run: &mut Arc<Shared>, client: Name, single: bool) {
     match Arc::get_mut(run) {
         Some(run) => {
-            (run.client, run.single) = (client, single);
+            run.client = client;
             run.queue.reset();
         }
-        None => *run = Shared::of(client, single),
+        None => *run = Shared::new(client),
     }
 }
 
@@ -66,10 +63,6 @@ impl Task for Arc<Shared> {
 
     fn client(&self) -> Name {
         self.client
-    }
-
-    fn is_single(&self) -> bool {
-        self.single
     }
 
     fn queue(&self) -> &RunQueue {
@@ -81,8 +74,8 @@ impl Task for Arc<Shared> {
     }
 
     fn renew(&mut self) {
-        let (client, single) = (self.client, self.single);
-        begin_of(self, client, single);
+        let client = self.client;
+        begin(self, client);
     }
 }
 
@@ -190,7 +183,7 @@ impl Bench {
     }
 
     fn arrive(&mut self, client: Name) -> Arrival {
-        self.dispatch.arrive(&client, false, &self.totals, |_| true)
+        self.dispatch.arrive(&client, &self.totals, |_| true)
     }
 
     fn start(&mut self, client: Name) -> SlotId {

@@ -289,9 +289,7 @@ impl Script {
         {
             model.marked = true;
         }
-        let arrival = self
-            .dispatch
-            .arrive(&client, false, &self.totals, |_| admitted);
+        let arrival = self.dispatch.arrive(&client, &self.totals, |_| admitted);
         self.tell("arrives", &(number(&datagram), client, &arrival));
         assert_eq!(arrival, expected);
         match arrival {
