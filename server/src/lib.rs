@@ -21,6 +21,7 @@
 //! | change that while serving, and see what it refused | [`set_admission`](ServerHandle::set_admission), [`refusals`](ServerHandle::refusals) |
 //! | see what it does | [`stats`](ServerHandle::stats), [`Stats`] |
 //! | start background tasks, undo things at the end | [`service_init`](Handler::service_init), [`ServiceScope`], [`Spawner`] |
+//! | send to who has not sent anything | [`ServiceScope::clients`], [`Clients`], [`AddressError`] |
 //! | give each client a value that nobody passes along | [`ContextVar`] |
 //! | test a handler without sockets | [`MemoryNetwork`] |
 //! | test it where datagrams are lost, late or changed | [`Conditions`] |
@@ -99,7 +100,7 @@
 //!
 //! | what the transport can do | Linux (batched system calls) | tokio's socket (elsewhere, or `.plain_transport(true)`) | in memory (for tests) |
 //! |---|---|---|---|
-//! | on a wildcard bind, know the address that was asked | yes | no, [`Client::local_addr`] is `None` | yes |
+//! | on a wildcard bind, know the address that was asked, and send from it | yes | no, [`Client::local_addr`] is `None` | yes |
 //! | report that a datagram was cut short | yes | no | yes |
 //! | report ICMP errors, if asked to | yes | no | no |
 //! | segmentation and coalescing offloads | yes | no | no |
@@ -143,12 +144,12 @@ pub use api::stop_signal;
 pub use api::{BlockingServer, Server, ServerBuilder, Serving};
 pub use config::{BindAddrs, Limits, WhenFull};
 pub use error::{
-    BindError, ClientFault, FlushError, Panicked, RecvError, SendError, ServeError, SpawnError,
-    StartError,
+    AddressError, BindError, ClientFault, FlushError, Panicked, RecvError, SendError, ServeError,
+    SpawnError, StartError, WrongResponse,
 };
 pub use handler::{
-    BoxedHandler, Client, ClientSpawner, ContextVar, Handler, HandlerFn, InheritContext, Recv,
-    Requests, Sending, handler_fn, inherit_context,
+    BoxedHandler, Client, ClientSpawner, Clients, ContextVar, Handler, HandlerFn, InheritContext,
+    Recv, Requests, Sending, handler_fn, inherit_context,
 };
 pub use ipnet::IpNet;
 pub use postbox_protocol::BoxError;

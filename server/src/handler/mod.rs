@@ -7,6 +7,7 @@
 mod boxed;
 mod client;
 mod client_key;
+mod clients;
 mod closure;
 pub(crate) mod context;
 mod requests;
@@ -14,9 +15,11 @@ mod spawner;
 mod r#trait;
 
 pub use boxed::BoxedHandler;
-pub(crate) use client::{Answer, BoxFuture, Packet, SendAttempt};
+pub(crate) use client::{Answer, BoxFuture, Packet, SendAttempt, SendsFirst};
 pub use client::{Client, Sending};
 pub(crate) use client_key::ClientKey;
+pub(crate) use clients::ClientSocket;
+pub use clients::Clients;
 pub use closure::{HandlerFn, handler_fn};
 pub use context::{ContextVar, InheritContext, inherit_context};
 pub(crate) use requests::{Receive, Wait, Whose};
