@@ -1,6 +1,7 @@
 //! It answers closed once its serving has ended, however that ended.
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use postbox_server::{Client, FlushError, MemoryNetwork, SendError};
@@ -140,7 +141,11 @@ fn h17_it_is_closed_where_its_worker_never_ran() {
         let mut flush = Box::pin(client.flush());
         assert!(poll_now(&mut flush).is_pending());
         drop(runtime); // before the worker was polled for the first time
-        assert!(matches!(block_on(flush), Err(FlushError::Closed)));
+        let flushed = poll_now(&mut flush);
+        assert!(
+            matches!(flushed, Poll::Ready(Err(FlushError::Closed))),
+            "{flushed:?}"
+        );
         block_on(assert_closed(&client));
         let stats = server.handle().stats();
         assert_eq!((stats.sent, stats.answers_abandoned), (0, 1));
