@@ -205,6 +205,48 @@ fn within(range: &RangeInclusive<usize>) -> String {
     }
 }
 
+/// Why [`ServiceScope::clients`](crate::ServiceScope::clients) failed: the handler has another
+/// response type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the handler's response type is not {asked}")]
+pub struct WrongResponse {
+    /// The response type that was asked for.
+    pub asked: &'static str,
+}
+
+/// Why [`Clients::to`](crate::Clients::to) made no client. Whether datagrams arrive is another
+/// matter: nothing was sent yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// Nobody has this address: its port is 0, or it is the unspecified one.
+    #[error("nobody has the address {remote}: its port is 0, or it is unspecified")]
+    Nobody {
+        /// The address.
+        remote: SocketAddr,
+    },
+    /// The server has no socket with the local address that was named.
+    #[error("this server has no socket at {local}")]
+    NoSocket {
+        /// The local address.
+        local: SocketAddr,
+    },
+    /// The server, or the socket that was named, does not speak the address's family: IPv4 and IPv6
+    /// have sockets of their own.
+    #[error("no socket to send to {remote} from: IPv4 and IPv6 have sockets of their own")]
+    Family {
+        /// The address.
+        remote: SocketAddr,
+    },
+    /// The server, or the socket that was named, is bound to a loopback address, which datagrams to
+    /// other hosts cannot leave from.
+    #[error("cannot send to {remote} from a loopback address")]
+    Loopback {
+        /// The address.
+        remote: SocketAddr,
+    },
+}
+
 /// Why a client's task was not started: see [`ClientSpawner`](crate::ClientSpawner).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -23,6 +23,7 @@
 //! | change that while serving, and see what it refused | [`set_admission`](ServerHandle::set_admission), [`refusals`](ServerHandle::refusals) |
 //! | see what it does | [`stats`](ServerHandle::stats), [`Stats`] |
 //! | start background tasks, undo things at the end | [`service_init`](Handler::service_init), [`ServiceScope`], [`Spawner`] |
+//! | send to who has not sent anything | [`ServiceScope::clients`], [`Clients`], [`AddressError`] |
 //! | give each client a value that nobody passes along | [`ContextVar`] |
 //! | test a handler without sockets | [`MemoryNetwork`] |
 //! | test it where datagrams are lost, late or changed | [`Conditions`] |
@@ -101,7 +102,7 @@
 //!
 //! | what the transport can do | Linux (batched system calls) | tokio's socket (elsewhere, or `.plain_transport(true)`) | in memory (for tests) |
 //! |---|---|---|---|
-//! | on a wildcard bind, know the address that was asked | yes | no, [`Client::local_addr`] is `None` | yes |
+//! | on a wildcard bind, know the address that was asked, and send from it | yes | no, [`Client::local_addr`] is `None` | yes |
 //! | report that a datagram was cut short | yes | no | yes |
 //! | report ICMP errors, if asked to | yes | no | no |
 //! | segmentation and coalescing offloads | yes | no | no |
@@ -145,13 +146,13 @@ pub use api::stop_signal;
 pub use api::{BlockingServer, Server, ServerBuilder, Serving};
 pub use config::{BindAddrs, Limits, Origin, Session, SessionId, WhenFull};
 pub use error::{
-    BindError, ClientFault, FlushError, Panicked, RecvError, SendError, ServeError, SpawnError,
-    StartError,
+    AddressError, BindError, ClientFault, FlushError, Panicked, RecvError, SendError, ServeError,
+    SpawnError, StartError, WrongResponse,
 };
 pub use handler::{
-    AnswerFn, BoxedHandler, Client, ClientSpawner, ContextVar, Handler, HandlerFn, InheritContext,
-    IntoAnswer, Recv, Requests, Sending, answer_fn, answer_fn_with, handler_fn, handler_fn_with,
-    inherit_context,
+    AnswerFn, BoxedHandler, Client, ClientSpawner, Clients, ContextVar, Handler, HandlerFn,
+    InheritContext, IntoAnswer, Recv, Requests, Sending, answer_fn, answer_fn_with, handler_fn,
+    handler_fn_with, inherit_context,
 };
 pub use ipnet::IpNet;
 pub use postbox_protocol::BoxError;

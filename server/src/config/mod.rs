@@ -10,7 +10,5 @@ pub use addresses::BindAddrs;
 pub(crate) use limits::{DATAGRAM_OVERHEAD, MIN_OUTBOX};
 pub use limits::{Limits, WhenFull};
 pub(crate) use range::check;
-#[cfg(test)]
-pub(crate) use session::Secret;
 pub use session::{Origin, Session, SessionId};
-pub(crate) use session::{SessionTag, Sessions};
+pub(crate) use session::{Secret, SessionTag, Sessions};

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::engine::dispatch::SlotId;
 use crate::engine::outbox::Outbox;
+use crate::handler::context::Values;
 use crate::service::DrainKind;
 use crate::support::panics;
 
@@ -41,6 +42,8 @@ pub(crate) struct Injected {
     /// The receives in other tasks that have a deadline: of each run only the last. A task may begin
     /// and drop as many as it likes while its worker is held.
     pub(crate) alarms: Alarms,
+    /// Receive from now on: the service is initialized, and has set this context.
+    pub(crate) begin: Option<Values>,
     /// Drain.
     pub(crate) drain: Option<DrainKind>,
     /// Shut down, with this grace.
@@ -135,6 +138,7 @@ impl InjectQueue {
         let mut injected = self.lock();
         std::mem::swap(&mut injected.ready, &mut into.ready);
         std::mem::swap(&mut injected.alarms, &mut into.alarms);
+        into.begin = injected.begin.take().or_else(|| into.begin.take());
         into.drain = injected.drain.take().or(into.drain);
         into.close = injected.close.take().or(into.close);
         self.filled

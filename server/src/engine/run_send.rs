@@ -11,12 +11,15 @@ use tokio::sync::TryAcquireError;
 
 use crate::config::SessionTag;
 use crate::engine::current;
-use crate::engine::dispatch::Client;
+use crate::engine::dispatch::{Client, SlotId};
 use crate::engine::flush::{Flush, Flushing};
 use crate::engine::outbox::{OUTGOING_OVERHEAD, Outbox};
 use crate::engine::run::Run;
+use crate::engine::worker_shared::{Local, WorkerShared};
 use crate::error::{FlushError, SendError};
-use crate::handler::{Answer, BoxFuture, ClientKey, ClientSpawner, Packet, SendAttempt};
+use crate::handler::{
+    Answer, BoxFuture, ClientKey, ClientSpawner, Packet, SendAttempt, SendsFirst,
+};
 use crate::support::panics;
 use crate::transport::{MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 
@@ -87,7 +90,7 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
-        self.client().local_addr(self.worker().bound)
+        self.client().local_addr(*self.worker().bound)
     }
 
     fn spawner(&self) -> ClientSpawner {
@@ -100,6 +103,17 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
 
     fn is_draining(&self) -> bool {
         self.worker().draining.is_cancelled()
+    }
+}
+
+/// A run of no handler: nothing is received by it, so it has no slot.
+impl<P: Protocol> SendsFirst<P::Sent> for WorkerShared<P> {
+    fn client(self: Arc<Self>, client: ClientKey) -> Arc<dyn Answer<P::Sent>> {
+        let local = Arc::new(Local {
+            addr: client.local,
+            worker: self,
+        });
+        Arc::new(Run::new(&local, &client, SlotId::MAX))
     }
 }
 

@@ -118,11 +118,10 @@ enum Has {
 
 impl OwnSocket {
     fn new(endpoint: &dyn Endpoint) -> Self {
-        let socket = endpoint.socket();
         Self {
             bound: endpoint.local_addr(),
-            takes_v4: socket.is_some_and(|socket| socket.only_v6().is_ok_and(|only| !only)),
-            alone: socket.is_none(),
+            takes_v4: endpoint.takes_v4(),
+            alone: endpoint.socket().is_none(),
         }
     }
 

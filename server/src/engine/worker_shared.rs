@@ -21,8 +21,8 @@ pub(crate) struct WorkerShared<P> {
     pub(crate) tasks: Arc<ClientTasks>,
     /// Cancelled when a drain begins, or a shutdown.
     pub(crate) draining: CancellationToken,
-    /// The address that the socket is bound to.
-    pub(crate) bound: SocketAddr,
+    /// The address that the socket is bound to: one for all workers of it.
+    pub(crate) bound: Arc<SocketAddr>,
     /// Who sent what a receive could not decode: the last one.
     pub(crate) malformed: Mutex<Option<SocketAddr>>,
 }
@@ -35,7 +35,7 @@ impl<P> WorkerShared<P> {
 
     /// What tells the server's sockets apart, over all servings.
     pub(crate) fn socket(&self) -> usize {
-        Arc::as_ptr(&self.counters).addr()
+        Arc::as_ptr(&self.bound).addr()
     }
 }
 
@@ -110,7 +110,7 @@ pub(crate) mod tests {
             limits: Arc::default(),
             draining: CancellationToken::new(),
             tasks: ClientTasks::new(runtime.handle().clone(), Arc::new(Totals::new(0, 0)), 0),
-            bound: bound.parse().unwrap(),
+            bound: Arc::new(bound.parse().unwrap()),
             malformed: Mutex::default(),
         })
     }

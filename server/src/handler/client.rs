@@ -290,6 +290,11 @@ pub(crate) enum SendAttempt {
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// What sends from one socket of the server, also to who has not sent anything.
+pub(crate) trait SendsFirst<Response>: Send + Sync {
+    fn client(self: Arc<Self>, client: ClientKey) -> Arc<dyn Answer<Response>>;
+}
+
 /// The half of a handler run that answers: encode only.
 pub(crate) trait Answer<Response>: Send + Sync {
     /// Takes and encodes a packet, and sends it if there is room.

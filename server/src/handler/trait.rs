@@ -99,7 +99,8 @@ pub trait Handler: Send + Sync + 'static {
         None
     }
 
-    /// Sets the service up: runs once per serving, before the first datagram is handled.
+    /// Sets the service up: runs once per serving, before the first datagram is handled. What it
+    /// [sends](ServiceScope::clients) leaves meanwhile.
     ///
     /// An error, or a panic, fails serving; nothing is served then. Exit actions registered before
     /// it run all the same.

@@ -1,5 +1,6 @@
 //! What `service_init` is given: background tasks and exit actions, for one serving.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::ServerHandle;
 use super::exit::{ExitAction, ExitActions};
 use super::tasks::{Spawner, TaskResult, Tasks, boxed};
+use crate::config::Secret;
 
 /// The scope of one serving: everything that is started here ends with it.
 ///
@@ -45,6 +47,8 @@ pub struct ServiceScope {
     exits: Arc<ExitActions>,
     draining: CancellationToken,
     stops_tasks: bool,
+    /// What sends from the server's sockets: a `ClientSocket` of the handler's response type each.
+    pub(crate) sockets: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 impl ServiceScope {
@@ -60,6 +64,7 @@ impl ServiceScope {
             exits,
             draining,
             stops_tasks: false,
+            sockets: Vec::new(),
         }
     }
 
@@ -110,6 +115,15 @@ impl ServiceScope {
     {
         let action = ExitAction::Async(Box::new(move || boxed(action())));
         self.exits.push(action);
+    }
+
+    pub(crate) fn add_socket(&mut self, socket: impl Any + Send + Sync) {
+        self.sockets.push(Arc::new(socket));
+    }
+
+    /// What session keys are hashed with.
+    pub(crate) fn secret(&self) -> Secret {
+        self.handle.shared.sessions.secret.clone()
     }
 
     /// The server's handle.

@@ -48,15 +48,24 @@ pub(crate) struct State {
 pub(crate) struct WorkerState {
     pub(crate) endpoint: Arc<dyn Endpoint>,
     pub(crate) counters: Arc<Counters>,
+    /// The address that it is bound to: one for all workers of it.
+    pub(crate) bound: Arc<SocketAddr>,
 }
 
 impl WorkerState {
-    fn new(endpoint: Arc<dyn Endpoint>) -> Self {
+    fn new(endpoint: Arc<dyn Endpoint>, others: &[Self]) -> Self {
+        let bound = endpoint.local_addr();
+        let same = others.iter().find(|other| *other.bound == bound);
+        let bound = same.map_or_else(|| Arc::new(bound), |other| Arc::clone(&other.bound));
         let counters = Arc::<Counters>::default();
         // A user's socket may have a past, which is not this server's.
         let drops = endpoint.drops().unwrap_or(0);
         counters.kernel_drops_told.store(drops, Ordering::Relaxed);
-        Self { endpoint, counters }
+        Self {
+            endpoint,
+            counters,
+            bound,
+        }
     }
 }
 
@@ -107,7 +116,10 @@ impl Shared {
         sessions: Sessions,
         allows_own_source: bool,
     ) -> Self {
-        let workers: Vec<_> = endpoints.into_iter().map(WorkerState::new).collect();
+        let mut workers = Vec::new();
+        for endpoint in endpoints {
+            workers.push(WorkerState::new(endpoint, &workers));
+        }
         let counters = workers
             .iter()
             .map(|one| Arc::clone(&one.counters))
@@ -161,7 +173,7 @@ impl Shared {
             return addresses;
         }
         for worker in &state.workers {
-            let addr = worker.endpoint.local_addr();
+            let addr = *worker.bound;
             if !addresses.contains(&addr) {
                 addresses.push(addr);
             }

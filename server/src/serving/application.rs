@@ -9,8 +9,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{self, Heartbeat, InjectQueue, Report, Setup, SourceFilter, WorkerShared};
-use crate::handler::Handler;
-use crate::handler::context::Values;
+use crate::handler::{ClientSocket, Handler};
 use crate::service::{ClientTasks, ServiceScope, Shared, WorkerState};
 
 /// What a server serves: a protocol and a handler, their types forgotten.
@@ -23,8 +22,14 @@ pub(crate) trait Application: Send + Sync {
         scope: &'a mut ServiceScope,
     ) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
 
-    /// Makes the worker of one endpoint. Needs the runtime that it will run on.
-    fn worker(&self, worker: &WorkerState, plan: WorkerPlan) -> io::Result<WorkerFuture>;
+    /// Makes the worker of one endpoint. Needs the runtime that it will run on. `scope` is given
+    /// what sends from there.
+    fn worker(
+        &self,
+        worker: &WorkerState,
+        plan: WorkerPlan,
+        scope: &mut ServiceScope,
+    ) -> io::Result<WorkerFuture>;
 }
 
 pub(crate) type WorkerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -36,7 +41,6 @@ pub(crate) struct WorkerPlan {
     /// Cancelled when a drain begins.
     pub(crate) draining: CancellationToken,
     pub(crate) inject: Arc<InjectQueue>,
-    pub(crate) context: Values,
     pub(crate) beat: Arc<Heartbeat>,
     pub(crate) report: Report,
     pub(crate) started: oneshot::Sender<()>,
@@ -64,8 +68,13 @@ where
         Box::pin(self.handler.service_init(scope))
     }
 
-    fn worker(&self, worker: &WorkerState, plan: WorkerPlan) -> io::Result<WorkerFuture> {
-        let shared = WorkerShared {
+    fn worker(
+        &self,
+        worker: &WorkerState,
+        plan: WorkerPlan,
+        scope: &mut ServiceScope,
+    ) -> io::Result<WorkerFuture> {
+        let shared = Arc::new(WorkerShared {
             protocol: Arc::clone(&self.protocol),
             inject: plan.inject,
             counters: Arc::clone(&worker.counters),
@@ -73,18 +82,19 @@ where
             limits: Arc::clone(&plan.shared.limits),
             tasks: plan.tasks,
             draining: plan.draining,
-            bound: worker.endpoint.local_addr(),
+            bound: Arc::clone(&worker.bound),
             malformed: Mutex::default(),
-        };
+        });
+        let sends = Arc::clone(&shared);
+        scope.add_socket(ClientSocket::new(&*worker.endpoint, sends));
         let setup = Setup {
             transport: worker.endpoint.open()?,
             endpoint: Arc::clone(&worker.endpoint),
-            shared: Arc::new(shared),
+            shared,
             server: plan.shared.address(),
             admission: plan.shared.admission.subscribe(),
             sources: own_sources(&plan.shared),
             sessions: plan.shared.sessions.clone(),
-            context: plan.context,
             beat: plan.beat,
             report: plan.report,
             started: plan.started,

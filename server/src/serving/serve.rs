@@ -137,10 +137,18 @@ impl Started {
         shared: &Arc<Shared>,
         failures: &mut mpsc::UnboundedReceiver<BoxError>,
     ) -> Result<(), ServeError> {
+        if self.ending.claim.stop.is_requested() {
+            return Ok(());
+        }
+        // Before the service is initialized, so that what is sent there leaves.
+        let signals = self.start_workers(shared)?;
         let Some(context) = self.init(failures).await? else {
             return Ok(());
         };
-        let signals = self.start_workers(shared, &context)?;
+        for inject in &self.queues {
+            let context = context.clone();
+            let _ = inject.push(|injected| injected.begin = Some(context));
+        }
         drop(context);
         self.run(signals, failures).await
     }
@@ -150,12 +158,8 @@ impl Started {
         &mut self,
         failures: &mut mpsc::UnboundedReceiver<BoxError>,
     ) -> Result<Option<Values>, ServeError> {
-        let stop = &self.ending.claim.stop;
-        if stop.is_requested() {
-            return Ok(None);
-        }
         let mut context = Values::none();
-        let mut stopped = pin!(stop.requested());
+        let mut stopped = pin!(self.ending.claim.stop.requested());
         let (app, scope) = (&self.app, &mut self.scope);
         let begin = || in_context(&mut context, move || app.service_init(scope));
         let mut init = match panics::catch(begin) {
@@ -186,12 +190,8 @@ impl Started {
         Ok(done.map(|()| context))
     }
 
-    /// Starts a worker for each socket.
-    fn start_workers(
-        &mut self,
-        shared: &Arc<Shared>,
-        context: &Values,
-    ) -> Result<Signals, ServeError> {
+    /// Starts a worker for each socket. They only send, until they are told to begin.
+    fn start_workers(&mut self, shared: &Arc<Shared>) -> Result<Signals, ServeError> {
         let (mut beats, mut signals, mut futures) = (Vec::new(), Signals::default(), Vec::new());
         for worker in shared.workers() {
             let (started, has_started) = oneshot::channel();
@@ -205,13 +205,12 @@ impl Started {
                 tasks: Arc::clone(&self.client_tasks),
                 draining: stop.drain.token(),
                 inject: Arc::clone(&inject),
-                context: context.clone(),
                 beat: Arc::clone(&beat),
                 report: Report::new(worker.endpoint.local_addr(), Arc::clone(&stop.closed_told)),
                 started,
                 drained,
             };
-            let future = self.app.worker(&worker, plan);
+            let future = self.app.worker(&worker, plan, &mut self.scope);
             let future = future.map_err(|source| ServeError::Socket {
                 addr: worker.endpoint.local_addr(),
                 source,

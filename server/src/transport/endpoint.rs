@@ -30,6 +30,12 @@ pub(crate) trait Endpoint: Send + Sync {
     /// How many datagrams were lost on arrival, mostly for want of room; `None` where nobody tells.
     fn drops(&self) -> Option<u64>;
 
+    /// Whether it is an IPv6 socket that takes IPv4 too.
+    fn takes_v4(&self) -> bool {
+        let socket = self.socket();
+        socket.is_some_and(|socket| socket.only_v6().is_ok_and(|only| !only))
+    }
+
     /// Its socket, if it has one.
     fn socket(&self) -> Option<&Arc<ServerSocket>> {
         None

@@ -115,6 +115,30 @@ pub(crate) struct LocalAddr {
     pub(crate) interface: u32,
 }
 
+impl LocalAddr {
+    /// The other way around than [`local_addr`]: what a datagram that was sent to this address
+    /// tells.
+    pub(crate) fn of(addr: &SocketAddr) -> Self {
+        let (asked, ip) = (addr.ip(), addr.ip().to_canonical());
+        let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+        Self {
+            asked,
+            reply_from: (!ip.is_multicast() && !broadcast).then_some(asked),
+            interface: interface(addr),
+        }
+    }
+}
+
+/// The interface of an IPv6 address that means nothing without it; else 0.
+pub(crate) fn interface(addr: &SocketAddr) -> u32 {
+    match addr {
+        SocketAddr::V6(addr) if addr.ip().is_multicast() || addr.ip().is_unicast_link_local() => {
+            addr.scope_id()
+        }
+        _ => 0,
+    }
+}
+
 /// The address that was asked, of a socket that is bound to this one. `None` where the transport
 /// cannot tell.
 pub(crate) fn local_addr(local: &Option<LocalAddr>, bound: SocketAddr) -> Option<SocketAddr> {

@@ -5,4 +5,5 @@ mod background;
 mod client_tasks;
 mod destructors;
 mod exits;
+mod first;
 mod scope;

@@ -1,5 +1,5 @@
-//! What others want of this worker: wake-ups, alarms, a shutdown. Their answers are taken where
-//! answers are sent.
+//! What others want of this worker: wake-ups, alarms, to begin, a shutdown. Their answers are taken
+//! where answers are sent.
 
 use super::Worker;
 use super::served::Served;
@@ -32,6 +32,9 @@ impl<S: Served> Worker<S> {
                 self.set_alarm(&alarm);
             }
             self.injected.alarms = kept(alarms);
+        }
+        if let Some(context) = self.injected.begin.take() {
+            self.begin_serving(context);
         }
         if let Some(kind) = self.injected.drain.take() {
             self.begin_drain(kind);

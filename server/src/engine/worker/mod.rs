@@ -69,7 +69,7 @@ use drain::DrainPhase;
 use gate::Gate;
 use losses::Losses;
 use served::{Served, ServedBy};
-use shutdown::ShutdownPhase;
+use shutdown::{ShutdownPhase, abandon_sends};
 use task::HandlerTask;
 use timers::Timers;
 use waker::TaskWaker;
@@ -95,22 +95,47 @@ pub(crate) struct Setup<P> {
     pub(crate) admission: watch::Receiver<InForce>,
     pub(crate) sources: SourceFilter,
     pub(crate) sessions: Sessions,
-    /// What `service_init` set.
-    pub(crate) context: Values,
     pub(crate) beat: Arc<Heartbeat>,
     pub(crate) report: Report,
-    /// Told after the first turn.
+    /// Told after the first turn in which it receives.
     pub(crate) started: oneshot::Sender<()>,
     /// Told when a drain is over.
     pub(crate) drained: oneshot::Sender<()>,
 }
 
 /// Runs one worker until the server shuts down.
-pub(crate) async fn run_worker<P, H>(handler: Arc<H>, setup: Setup<P>)
+///
+/// Its clients answer closed once the future is dropped, also where it was never polled.
+pub(crate) fn run_worker<P, H>(
+    handler: Arc<H>,
+    setup: Setup<P>,
+) -> impl Future<Output = ()> + Send + use<P, H>
 where
     P: Protocol<Sent = H::Response, Received = H::Request>,
     H: Handler,
 {
+    run_begun(handler, Begins(Some(setup)))
+}
+
+/// A worker that is yet to be polled.
+struct Begins<P>(Option<Setup<P>>);
+
+impl<P> Drop for Begins<P> {
+    fn drop(&mut self) {
+        if let Some(mut setup) = self.0.take() {
+            abandon_sends(&setup.shared, &mut setup.report);
+        }
+    }
+}
+
+async fn run_begun<P, H>(handler: Arc<H>, mut begins: Begins<P>)
+where
+    P: Protocol<Sent = H::Response, Received = H::Request>,
+    H: Handler,
+{
+    let Some(setup) = begins.0.take() else {
+        return;
+    };
     let served = ServedBy::new(|client, requests| handler.handle(client, requests));
     let mut worker = Worker::new(served, setup);
     // The handlers of one turn must not share one task's budget: the loop yields by itself.
@@ -198,13 +223,13 @@ impl<S: Served> Worker<S> {
             backoff: Backoff::default(),
             drain: DrainPhase::No,
             drained: Some(setup.drained),
-            phase: ShutdownPhase::Serving,
+            phase: ShutdownPhase::Starting,
             last_left: Instant::now(),
             gate: Gate::new(setup.admission),
             sources: setup.sources,
             asks_sessions: !setup.sessions.are_addresses(),
             sessions: setup.sessions,
-            initial_context: setup.context,
+            initial_context: Values::none(),
             own_context: Values::none(),
             report: setup.report,
             losses: Losses::new(setup.endpoint, &shared.counters),
@@ -227,7 +252,9 @@ impl<S: Served> Worker<S> {
     fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURNS {
             let progressed = self.turn(cx);
-            if let Some(started) = self.started.take() {
+            if !self.phase.is_starting()
+                && let Some(started) = self.started.take()
+            {
                 let _ = started.send(());
             }
             if self.phase.is_over() {

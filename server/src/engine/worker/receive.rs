@@ -22,7 +22,7 @@ impl<S: Served> Worker<S> {
     pub(super) fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         let now = self.timers.now();
         let paused = self.drain == DrainPhase::HandingOver || self.backoff.until(now).is_some();
-        if self.is_closing() || paused {
+        if self.phase.is_starting() || self.is_closing() || paused {
             return false;
         }
         match self.transport.poll_recv(cx, &mut self.batch) {

@@ -8,12 +8,16 @@ use super::Worker;
 use super::served::Served;
 use crate::engine::current;
 use crate::engine::dispatch::{Next, SlotId};
-use crate::engine::report::Kind;
+use crate::engine::report::{Kind, Report};
+use crate::engine::worker_shared::WorkerShared;
+use crate::handler::context::Values;
 use crate::support::{clock, panics};
 
 /// Where a worker is in its life.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ShutdownPhase {
+    /// The service is being initialized. Nothing is received yet; what is sent leaves.
+    Starting,
     Serving,
     /// Running handlers may go on until this instant.
     Closing(Instant),
@@ -29,15 +33,27 @@ pub(super) enum ShutdownPhase {
 const DRAIN: Duration = Duration::from_secs(1);
 
 impl ShutdownPhase {
+    pub(super) fn is_starting(self) -> bool {
+        matches!(self, Self::Starting)
+    }
+
     pub(super) fn is_over(self) -> bool {
         matches!(self, Self::Over)
     }
 }
 
 impl<S: Served> Worker<S> {
+    /// The service is initialized, and has set this context.
+    pub(super) fn begin_serving(&mut self, context: Values) {
+        if self.phase.is_starting() {
+            self.initial_context = context;
+            self.phase = ShutdownPhase::Serving;
+        }
+    }
+
     /// The server shuts down: tells every receive, and lets each handler act on it.
     pub(super) fn begin_close(&mut self, grace: Duration) {
-        if !matches!(self.phase, ShutdownPhase::Serving) {
+        if !matches!(self.phase, ShutdownPhase::Starting | ShutdownPhase::Serving) {
             return;
         }
         self.phase = ShutdownPhase::Closing(clock::deadline(self.timers.now(), grace));
@@ -50,7 +66,7 @@ impl<S: Served> Worker<S> {
     /// Moves on to the next phase when this one is done. Returns whether it did.
     pub(super) fn step_phase(&mut self) -> bool {
         match self.phase {
-            ShutdownPhase::Serving | ShutdownPhase::Over => false,
+            ShutdownPhase::Starting | ShutdownPhase::Serving | ShutdownPhase::Over => false,
             ShutdownPhase::Closing(end) => {
                 let waits = self.waits_for_handlers() || !self.shared.tasks.is_idle();
                 if self.timers.now() < end && waits {
@@ -90,7 +106,7 @@ impl<S: Served> Worker<S> {
         match self.phase {
             ShutdownPhase::Closing(at) | ShutdownPhase::Draining(at) => Some(at),
             ShutdownPhase::Emptying => Some(self.last_left + DRAIN),
-            ShutdownPhase::Serving | ShutdownPhase::Over => None,
+            ShutdownPhase::Starting | ShutdownPhase::Serving | ShutdownPhase::Over => None,
         }
     }
 
@@ -152,15 +168,24 @@ impl<S: Served> Worker<S> {
 
     fn abandon_all(&mut self) {
         // First, so that a destructor which sends is told that it is too late.
-        let mut left = self.shared.inject.close().outbox.abandon();
+        abandon_sends(&self.shared, &mut self.report);
         self.close_queues();
         self.cancel_handlers();
-        if let Some(context) = &mut self.poll_context {
-            left += context.outbox.abandon();
-        }
-        if left > 0 {
-            self.shared.counters.answers_abandoned.add(left as u64);
-            self.report.lost(Kind::Abandoned, None, left as u64);
-        }
+        let context = self.poll_context.as_mut();
+        let left = context.map_or(0, |context| context.outbox.abandon());
+        tell_abandoned(left, &self.shared, &mut self.report);
+    }
+}
+
+/// Nothing leaves any more: later sends answer closed, and what others have sent is given up.
+pub(super) fn abandon_sends<P>(shared: &WorkerShared<P>, report: &mut Report) {
+    let left = shared.inject.close().outbox.abandon();
+    tell_abandoned(left, shared, report);
+}
+
+fn tell_abandoned<P>(left: usize, shared: &WorkerShared<P>, report: &mut Report) {
+    if left > 0 {
+        shared.counters.answers_abandoned.add(left as u64);
+        report.lost(Kind::Abandoned, None, left as u64);
     }
 }
