@@ -77,7 +77,7 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
     }
 
     fn identity(&self) -> (usize, ClientKey) {
-        (self.worker().socket(), self.client())
+        (self.worker().place, self.client())
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {

@@ -23,6 +23,9 @@ pub(crate) struct WorkerShared<P> {
     pub(crate) draining: CancellationToken,
     /// The address that the socket is bound to.
     pub(crate) bound: SocketAddr,
+    /// What tells this address of this server from others, over all servings. Several workers may
+    /// have it.
+    pub(crate) place: usize,
     /// Who sent what a receive could not decode: the last one.
     pub(crate) malformed: Mutex<Option<SocketAddr>>,
 }
@@ -31,11 +34,6 @@ impl<P> WorkerShared<P> {
     /// What tells it from others while it lives.
     pub(crate) fn address(&self) -> usize {
         std::ptr::from_ref(self).addr()
-    }
-
-    /// What tells the server's sockets apart, over all servings.
-    pub(crate) fn socket(&self) -> usize {
-        Arc::as_ptr(&self.counters).addr()
     }
 }
 
@@ -96,12 +94,14 @@ pub(crate) mod tests {
     use postbox_protocol::{DatagramProtocol, RawSerializer};
 
     use super::*;
+    use crate::service::Shared;
 
     /// A worker of raw datagrams that does not run.
     pub(crate) fn worker(bound: &str) -> Arc<WorkerShared<DatagramProtocol<RawSerializer>>> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
+        let shared = Shared::new(Limits::default(), Vec::new(), None, false);
         Arc::new(WorkerShared {
             protocol: Arc::new(DatagramProtocol::new(RawSerializer)),
             inject: Arc::new(InjectQueue::new(0, Arc::default())),
@@ -109,8 +109,9 @@ pub(crate) mod tests {
             totals: Arc::new(Totals::new(0, 0)),
             limits: Arc::default(),
             draining: CancellationToken::new(),
-            tasks: ClientTasks::new(runtime.handle().clone(), Arc::new(Totals::new(0, 0)), 0),
+            tasks: ClientTasks::new(runtime.handle().clone(), &shared, Arc::default()),
             bound: bound.parse().unwrap(),
+            place: 0,
             malformed: Mutex::default(),
         })
     }

@@ -166,6 +166,17 @@ impl Shared {
         addresses
     }
 
+    /// What tells this address from others while the server lives: where the counters are of the
+    /// first socket that is bound to it.
+    pub(crate) fn place(&self, addr: SocketAddr) -> usize {
+        let state = self.state.borrow();
+        let first = state
+            .workers
+            .iter()
+            .find(|one| one.endpoint.local_addr() == addr);
+        first.map_or(0, |one| Arc::as_ptr(&one.counters).addr())
+    }
+
     /// Those of each socket, which they do not keep open.
     pub(crate) fn socket_options(&self) -> Vec<SocketOptions> {
         let state = self.state.borrow();
@@ -291,16 +302,20 @@ impl Shared {
             let Status { phase, begun, .. } = state.status;
             (phase, begun, state.stop.clone())
         };
+        let begins = || {
+            if request.kind == DrainKind::HandOver {
+                let state = self.state.borrow();
+                state.sockets().for_each(|socket| socket.hand_over());
+            }
+        };
         match phase {
             Phase::Idle => None,
-            Phase::Called | Phase::Starting => self.request_stop(),
+            Phase::Called | Phase::Starting => {
+                begins();
+                self.request_stop()
+            }
             Phase::Serving => {
-                stop.drain.request(request, || {
-                    if request.kind == DrainKind::HandOver {
-                        let state = self.state.borrow();
-                        state.sockets().for_each(|socket| socket.hand_over());
-                    }
-                });
+                stop.drain.request(request, begins);
                 Some(begun)
             }
             Phase::Ending | Phase::Dropped => Some(begun),

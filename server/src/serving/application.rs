@@ -67,6 +67,7 @@ where
             tasks: plan.tasks,
             draining: plan.draining,
             bound: worker.endpoint.local_addr(),
+            place: plan.shared.place(worker.endpoint.local_addr()),
             malformed: Mutex::default(),
         };
         let setup = Setup {

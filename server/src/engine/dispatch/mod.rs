@@ -9,7 +9,7 @@
 //! |---|---|---|---|
 //! | a datagram arrives | [`Arrival::Start`] | [`Arrival::Deliver`] | [`Arrival::Queue`] |
 //! | ... and is refused | dropped: refused | dropped: refused | dropped: refused |
-//! | ... while the server drains | dropped: shutdown | as ever | as ever |
+//! | ... while the server drains | dropped: shutdown | as ever | queued, for this run alone |
 //! | ... over a bound | [`Arrival::Evict`], or dropped: prefix or clients | (nothing is queued) | dropped: client's bound or total |
 //! | ... and is not received by the poll that it is offered to | queued | queued | - |
 //! | the handler ends | - | forgotten | next datagram: a new run, else forgotten |
@@ -95,6 +95,8 @@ pub(crate) enum Arrival {
 pub(crate) struct Ended {
     /// The datagram that started the handler was not received, and is discarded.
     pub(crate) discarded: bool,
+    /// So many that came while the server drains were not received, and are dropped.
+    pub(crate) dropped: usize,
     pub(crate) next: Next,
     /// A receive in another task, which must learn that the handler ended.
     pub(crate) wake: Option<Waker>,
@@ -254,7 +256,11 @@ impl<T: Task> Dispatch<T> {
         totals: &Totals,
     ) -> Result<Option<Waker>, DropReason> {
         let queue = self.slot(id).task.queue();
-        queue.push(datagram, self.limits, totals)
+        let waker = queue.push(datagram, self.limits, totals)?;
+        if !self.newcomers {
+            queue.lock().last_is_late();
+        }
+        Ok(waker)
     }
 
     /// The handler ended: it returned, failed, panicked or was cancelled. `offered`: no receive took
@@ -270,6 +276,7 @@ impl<T: Task> Dispatch<T> {
         let discarded = offered && !queue.has_received();
         Ended {
             discarded,
+            dropped: 0,
             next: self.forget(id, totals),
             wake: None,
         }
@@ -285,6 +292,9 @@ impl<T: Task> Dispatch<T> {
                 }
                 None => offered,
             };
+        let begin = rest.datagrams.len().saturating_sub(rest.late);
+        let late = rest.datagrams.split_off(begin);
+        late.iter().for_each(|one| totals.release(one.cost()));
         let next = if rest.datagrams.is_empty() {
             self.forget(id, totals)
         } else {
@@ -295,6 +305,7 @@ impl<T: Task> Dispatch<T> {
         };
         Ended {
             discarded,
+            dropped: late.len(),
             next,
             wake: rest.waker,
         }
@@ -317,7 +328,8 @@ impl<T: Task> Dispatch<T> {
         Next::Forgotten
     }
 
-    /// The server drains: who has no handler gets none any more.
+    /// The server drains: who has no handler gets none any more, and what comes behind a handler is
+    /// for that one alone.
     pub(crate) fn refuse_newcomers(&mut self) {
         self.newcomers = false;
     }

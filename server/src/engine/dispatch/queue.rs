@@ -189,7 +189,8 @@ impl RunQueue {
         if self.tell_on_worker(told) {
             return Some(Listener::Worker);
         }
-        if self.waiting() != Waiting::InTask {
+        // A hand over is for good: one that looks just now, and finds nothing, must not miss it.
+        if self.waiting() != Waiting::InTask && told != Told::HandedOver {
             return None;
         }
         let mut queue = self.lock();
@@ -282,6 +283,7 @@ impl RunQueue {
         queue.closed = true;
         Remainder {
             received: self.has_received(),
+            late: queue.late,
             datagrams: std::mem::take(&mut queue.datagrams),
             waker: queue.waker.take(),
         }
@@ -339,6 +341,8 @@ pub(crate) enum Taken {
 pub(crate) struct Queue {
     datagrams: VecDeque<QueuedDatagram>,
     bytes: usize,
+    /// So many of the last ones begin no further run.
+    late: usize,
     closed: bool,
     /// Who waits [`InTask`](Waiting::InTask).
     waker: Option<Waker>,
@@ -361,6 +365,11 @@ impl Queue {
         self.bytes -= cost;
         totals.release(cost);
         Taken::Datagram(datagram)
+    }
+
+    /// The last one came while the server drains: this run may receive it, and no other.
+    pub(super) fn last_is_late(&mut self) {
+        self.late = self.datagrams.len().min(self.late + 1);
     }
 
     /// A receive begins to wait elsewhere: the deadlines of those before no longer count. Returns
@@ -400,5 +409,7 @@ impl Queue {
 pub(super) struct Remainder {
     pub(super) received: bool,
     pub(super) datagrams: VecDeque<QueuedDatagram>,
+    /// So many of the last ones begin no further run.
+    pub(super) late: usize,
     pub(super) waker: Option<Waker>,
 }
