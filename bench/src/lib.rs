@@ -9,6 +9,8 @@ pub mod compare;
 #[cfg(target_os = "linux")]
 pub mod growth;
 #[cfg(target_os = "linux")]
+pub mod kept;
+#[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]
 mod machine;

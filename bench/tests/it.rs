@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 mod compare;
+mod kept;
 mod reliability;
 
 use std::path::PathBuf;

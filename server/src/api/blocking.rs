@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -106,6 +107,25 @@ impl BlockingServer {
         self.runtime.block_on(self.server.serve_until(signal))
     }
 
+    /// Serves on this thread until `signal` is ready, then [drains](ServerHandle::drain), `within`
+    /// this time at the latest. The signal is polled as in [`serve_until`](Self::serve_until).
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`], as [`Server::serve_forever`].
+    ///
+    /// # Panics
+    ///
+    /// Within an async runtime.
+    pub fn serve_until_drained<S: Future>(
+        &self,
+        signal: S,
+        within: Duration,
+    ) -> Result<(), ServeError> {
+        let serving = self.server.serve_until_drained(signal, within);
+        self.runtime.block_on(serving)
+    }
+
     /// The server's handle.
     pub fn handle(&self) -> ServerHandle {
         self.server.handle()
@@ -125,6 +145,16 @@ impl ServerHandle {
     /// [`shutdown`](Self::shutdown), blocking this thread.
     pub fn blocking_shutdown(&self) {
         block_on(self.shutdown());
+    }
+
+    /// [`drain`](Self::drain), blocking this thread.
+    pub fn blocking_drain(&self, within: Duration) {
+        block_on(self.drain(within));
+    }
+
+    /// [`hand_over`](Self::hand_over), blocking this thread.
+    pub fn blocking_hand_over(&self, within: Duration) {
+        block_on(self.hand_over(within));
     }
 
     /// [`close`](Self::close), blocking this thread.

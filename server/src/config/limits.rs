@@ -73,9 +73,10 @@ limits! {
     /// Datagrams that wait in one client's queue while its handler is busy.
     ///
     /// Default [`usize::MAX`]: a client may hold a quarter of what is still free of
-    /// [`total_bytes`](Self::total_bytes). So a burst is kept whole while there is room: with the
-    /// defaults 100,000 lines of 100 bytes of one client. And nobody takes all: one that sends as
-    /// much as it can leaves four fifths of what it found. At least 1.
+    /// [`total_bytes`](Self::total_bytes), an eighth of them aside. So a burst is kept whole while
+    /// there is room: with the defaults 85,000 lines of 100 bytes of one client. And nobody takes
+    /// all: one that sends as much as it can leaves four fifths of what it found, and that eighth is
+    /// for clients that hold little, a 16,384th of all, 4 KiB, or one datagram. At least 1.
     client_datagrams(usize), max_client_datagrams: usize = usize::MAX, in 1..=usize::MAX;
     /// Bytes that wait in one client's queue, 32 bytes of overhead for each datagram included.
     ///

@@ -123,6 +123,10 @@ impl<P: Protocol> Run<P> {
             self.queue.set_not_waiting();
             return Found::Told(told);
         }
+        if self.worker().inject.is_handing_over() {
+            self.queue.set_not_waiting();
+            return Found::Closed;
+        }
         let timeout = self.timeout(wait);
         if timeout == Some(Duration::ZERO) {
             self.queue.set_not_waiting();
@@ -131,10 +135,6 @@ impl<P: Protocol> Run<P> {
         if cx.waker().data().addr() != context.poll.waker {
             // Not the handler's own: it has to wait like a receive from elsewhere.
             return Found::Nothing;
-        }
-        if self.worker().inject.is_handing_over() {
-            self.queue.set_not_waiting();
-            return Found::Closed;
         }
         self.wait_here(context, timeout);
         Found::Waits

@@ -96,12 +96,21 @@ pub(crate) mod tests {
     use postbox_protocol::{DatagramProtocol, RawSerializer};
 
     use super::*;
+    use crate::config::Sessions;
+    use crate::service::Shared;
 
     /// A worker of raw datagrams that does not run.
     pub(crate) fn worker(bound: &str) -> Arc<WorkerShared<DatagramProtocol<RawSerializer>>> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
+        let shared = Shared::new(
+            Limits::default(),
+            Vec::new(),
+            None,
+            Sessions::default(),
+            false,
+        );
         Arc::new(WorkerShared {
             protocol: Arc::new(DatagramProtocol::new(RawSerializer)),
             inject: Arc::new(InjectQueue::new(0, Arc::default())),
@@ -109,7 +118,7 @@ pub(crate) mod tests {
             totals: Arc::new(Totals::new(0, 0)),
             limits: Arc::default(),
             draining: CancellationToken::new(),
-            tasks: ClientTasks::new(runtime.handle().clone(), Arc::new(Totals::new(0, 0)), 0),
+            tasks: ClientTasks::new(runtime.handle().clone(), &shared, Arc::default()),
             bound: Arc::new(bound.parse().unwrap()),
             malformed: Mutex::default(),
         })

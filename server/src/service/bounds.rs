@@ -10,6 +10,14 @@ use super::prefixes::{Prefixes, Source};
 /// room, and however many clients are greedy, each leaves four fifths of what it found.
 const SHARE: usize = 4;
 
+/// But one part in so many of all is not for them: it is for clients that hold little, or one
+/// datagram. Else a few dozen greedy clients would leave nothing.
+const KEPT_FREE: usize = 8;
+
+/// Little is one part in so many of all, 4 KiB with the default bound: some thirty lines of a log.
+/// What is kept free is that of 2,048 clients.
+const LITTLE: usize = 16_384;
+
 /// What is in the way of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoRoom {
@@ -105,9 +113,11 @@ impl Totals {
     pub(crate) fn reserve(&self, cost: usize, held: usize) -> Result<(), NoRoom> {
         let before = self.bytes.fetch_add(cost, Ordering::Relaxed);
         let free = self.max_bytes.saturating_sub(before);
+        let spare = free.saturating_sub(self.max_bytes / KEPT_FREE);
+        let share = (spare / SHARE).max(self.max_bytes / LITTLE);
         let no_room = if cost > free {
             NoRoom::Total
-        } else if held > 0 && held + cost > free / SHARE {
+        } else if held > 0 && held + cost > share {
             NoRoom::Share
         } else {
             self.datagrams.fetch_add(1, Ordering::Relaxed);
@@ -148,5 +158,47 @@ impl Totals {
     /// Datagrams queued in all queues.
     pub(crate) fn datagrams(&self) -> usize {
         self.datagrams.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULT: usize = 64 << 20;
+
+    /// A client queues datagrams until one is refused.
+    fn takes_all_it_may(totals: &Totals, cost: usize) -> usize {
+        let mut held = 0;
+        while totals.reserve(cost, held).is_ok() {
+            held += cost;
+        }
+        held
+    }
+
+    #[test]
+    fn l1_greedy_clients_leave_room_for_those_that_hold_little() {
+        for (greedy, cost) in [(1000, 132), (1000, 1032), (64, 60_032)] {
+            let totals = Totals::new(100_000, DEFAULT);
+            for _ in 0..greedy {
+                takes_all_it_may(&totals, cost);
+            }
+            for _ in 0..1000 {
+                let mut held = 0;
+                while held + 132 <= DEFAULT / LITTLE {
+                    assert_eq!(totals.reserve(132, held), Ok(()), "{greedy} of {cost}");
+                    held += 132;
+                }
+            }
+            assert!(totals.bytes() <= DEFAULT);
+        }
+    }
+
+    #[test]
+    fn l1_a_client_alone_holds_a_quarter_of_what_is_free_but_for_the_eighth() {
+        let held = takes_all_it_may(&Totals::new(1, DEFAULT), 132);
+        let most = (DEFAULT - DEFAULT / KEPT_FREE) / (SHARE + 1);
+        assert!((most - 132..=most).contains(&held), "{held} of {most}");
+        assert!(held / 132 > 85_000, "lines of 100 bytes");
     }
 }

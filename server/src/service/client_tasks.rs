@@ -1,21 +1,25 @@
 //! Tasks of clients: work that outlives the handler which began it.
 
+use std::error::Error;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use postbox_protocol::BoxError;
 use tokio::runtime;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::Totals;
+use super::handle::{awaits_shutdown, polling_handlers};
 use super::tasks::{TaskResult, boxed};
-use crate::error::SpawnError;
-use crate::support::log::{Chain, tell};
+use super::{Shared, Totals};
+use crate::error::{FlushError, RecvError, SendError, SpawnError};
+use crate::support::log::{Chain, causes, tell};
 use crate::support::{Throttle, panics};
 
 /// Between two lines about failures.
@@ -27,6 +31,10 @@ pub(crate) struct ClientTasks {
     running: watch::Sender<Running>,
     /// Those that run are dropped where they wait.
     cut: CancellationToken,
+    /// The address of the server's shared state.
+    server: usize,
+    /// The server shuts down.
+    closing: Arc<AtomicBool>,
     runtime: runtime::Handle,
     totals: Arc<Totals>,
     limit: usize,
@@ -36,19 +44,34 @@ pub(crate) struct ClientTasks {
 #[derive(Debug, Default)]
 struct Running {
     tasks: usize,
+    /// Those of them that wait for their own server to end.
+    awaiting: usize,
     /// No task starts any more.
     closed: bool,
 }
 
+impl Running {
+    /// Whether none runs that is to be waited for.
+    fn is_idle(&self) -> bool {
+        self.tasks == self.awaiting
+    }
+}
+
 impl ClientTasks {
-    /// At most `limit` at a time, on this runtime.
-    pub(crate) fn new(runtime: runtime::Handle, totals: Arc<Totals>, limit: usize) -> Arc<Self> {
+    /// Those of one serving of this server, on this runtime, with its bounds.
+    pub(crate) fn new(
+        runtime: runtime::Handle,
+        shared: &Shared,
+        closing: Arc<AtomicBool>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             running: watch::Sender::default(),
             cut: CancellationToken::new(),
+            server: shared.address(),
+            closing,
             runtime,
-            totals,
-            limit,
+            totals: Arc::clone(&shared.totals),
+            limit: shared.limits.max_client_tasks(),
             failures: Mutex::new(Throttle::NEW),
         })
     }
@@ -58,33 +81,53 @@ impl ClientTasks {
     where
         F: Future<Output: TaskResult> + Send + 'static,
     {
-        let place = Place::take(self)?;
+        let mut place = Place::take(self)?;
         let mut task = boxed(task);
         self.runtime.spawn(async move {
-            let tasks = &place.0;
+            let tasks = Arc::clone(&place.tasks);
             let mut cut = pin!(tasks.cut.cancelled());
             let polled = poll_fn(|cx| {
                 if cut.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Ok(()));
                 }
-                panics::catch(|| task.as_mut().poll(cx))
-                    .unwrap_or_else(|message| Poll::Ready(Err(panics::error(message))))
+                let poll = || panics::catch(|| task.as_mut().poll(cx));
+                let (polled, awaits) = polling_handlers(tasks.server, || awaits_shutdown(poll));
+                place.set_awaits(awaits);
+                polled.unwrap_or_else(|message| Poll::Ready(Err(panics::error(message))))
             });
             let result = polled.await;
             let dropped = panics::drop_caught(task).map_err(panics::error);
             for error in [result, dropped].into_iter().filter_map(Result::err) {
-                tasks.log_failed(client, &Chain(&*error));
+                tasks.log_failed(client, &error);
             }
         });
         Ok(())
     }
 
     /// One datagram can start a task that fails: so there is one line a second.
-    fn log_failed(&self, client: SocketAddr, error: &Chain<'_>) {
-        let passed = self.failures().pass(Instant::now(), PAUSE, 1, client);
+    fn log_failed(self: &Arc<Self>, client: SocketAddr, error: &BoxError) {
+        let chain = Chain(&**error);
+        if self.closing.load(Ordering::Acquire) && is_closed(&**error) {
+            tell(|| tracing::debug!(%client, "a client's task ended by the shutdown: {chain}"));
+            return;
+        }
+        let (passed, due) = {
+            let mut failures = self.failures();
+            let waited = failures.may_be_told().is_some();
+            let passed = failures.pass(Instant::now(), PAUSE, 1, client);
+            (passed, failures.may_be_told().filter(|_| !waited))
+        };
         if let Some(times) = passed {
             let suppressed = times - 1;
-            tell(|| tracing::error!(%client, suppressed, "a client's task failed: {error}"));
+            tell(|| tracing::error!(%client, suppressed, "a client's task failed: {chain}"));
+        }
+        if let Some(due) = due {
+            // What is left out waits for the next line, but not for ever.
+            let tasks = Arc::clone(self);
+            self.runtime.spawn(async move {
+                tokio::time::sleep_until(due + PAUSE).await;
+                tasks.log_rest();
+            });
         }
     }
 
@@ -101,15 +144,15 @@ impl ClientTasks {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether none runs.
+    /// Whether none runs that does not itself wait for its server to end.
     pub(crate) fn is_idle(&self) -> bool {
-        self.running.borrow().tasks == 0
+        self.running.borrow().is_idle()
     }
 
-    /// Waits until none runs, or until one does.
+    /// Waits until that is so, or until it is not.
     pub(crate) async fn becomes(&self, idle: bool) {
         let mut running = self.running.subscribe();
-        let _ = running.wait_for(|now| (now.tasks == 0) == idle).await;
+        let _ = running.wait_for(|now| now.is_idle() == idle).await;
     }
 
     /// Waits until no task runs, until `deadline` at most, and then drops those that still do.
@@ -124,14 +167,29 @@ impl ClientTasks {
             left = now.tasks;
         });
         self.cut.cancel();
-        self.becomes(true).await;
+        let mut running = self.running.subscribe();
+        let _ = running.wait_for(|now| now.tasks == 0).await;
         self.log_rest();
         left
     }
 }
 
+/// Whether an error is our *closed*, or has it in its chain, which is the user's code.
+fn is_closed(error: &(dyn Error + 'static)) -> bool {
+    let is_closed = |cause: &(dyn Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(RecvError::Closed))
+            || matches!(cause.downcast_ref(), Some(SendError::Closed))
+            || matches!(cause.downcast_ref(), Some(FlushError::Closed))
+    };
+    panics::catch(|| causes(error).any(is_closed)).unwrap_or(false)
+}
+
 /// One of the tasks that may run at a time.
-struct Place(Arc<ClientTasks>);
+struct Place {
+    tasks: Arc<ClientTasks>,
+    /// It waits for its own server to end.
+    awaits: bool,
+}
 
 impl Place {
     fn take(tasks: &Arc<ClientTasks>) -> Result<Self, SpawnError> {
@@ -147,16 +205,31 @@ impl Place {
             }
             now.tasks += 1;
             tasks.totals.add_task();
-            result = Ok(Self(Arc::clone(tasks)));
+            result = Ok(Self {
+                tasks: Arc::clone(tasks),
+                awaits: false,
+            });
             true
         });
         result
+    }
+
+    fn set_awaits(&mut self, awaits: bool) {
+        if std::mem::replace(&mut self.awaits, awaits) != awaits {
+            self.tasks.running.send_modify(|now| match awaits {
+                true => now.awaiting += 1,
+                false => now.awaiting -= 1,
+            });
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.totals.remove_task();
-        self.0.running.send_modify(|now| now.tasks -= 1);
+        self.tasks.totals.remove_task();
+        self.tasks.running.send_modify(|now| {
+            now.tasks -= 1;
+            now.awaiting -= usize::from(self.awaits);
+        });
     }
 }

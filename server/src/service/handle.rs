@@ -79,18 +79,20 @@ impl ServerHandle {
         }
     }
 
-    /// Stops serving without losing what has begun, and returns when that has ended, `within` this
-    /// time at the latest; at once if the server is not serving.
+    /// Stops serving without losing what has begun, and returns when serving has ended: as soon as
+    /// that is done, or at its deadline, `within` this time; at once if the server is not serving.
     ///
     /// What has arrived by now is received and handled. From then on a datagram of a client that has
     /// no handler is dropped, and counted ([`Stats::dropped_shutdown`]); conversations, and
     /// [tasks](crate::ClientSpawner) of clients, go on. When the last of them has ended, or at the
-    /// deadline, the server [shuts down](Self::shutdown).
+    /// deadline, the server [shuts down](Self::shutdown): at the deadline with a grace for what still
+    /// runs, and the exit actions come after that.
     ///
     /// Handlers learn of it by [`Client::is_draining`](crate::Client::is_draining), and by
     /// [`ServiceScope::drain_token`](crate::ServiceScope::drain_token). Background tasks do not hold
-    /// it. During `service_init` it is a shutdown; a shutdown takes over from it; a second drain
-    /// only changes the deadline, to the earlier one.
+    /// it, nor does a handler, or a task of a client, that waits for this very drain. During
+    /// `service_init` it is a shutdown; a shutdown takes over from it; a second drain only changes
+    /// the deadline, to the earlier one.
     ///
     /// # Cancel safety
     ///
@@ -103,7 +105,9 @@ impl ServerHandle {
     /// them too, from a service manager or by [`from_sockets`](crate::ServerBuilder::from_sockets).
     ///
     /// Nothing is received from now on: what the kernel holds stays there for the successor. What
-    /// handlers have queued is still handed out; a receive that finds nothing queued answers closed.
+    /// handlers have queued is still handed out; a receive that finds nothing queued answers closed,
+    /// whatever its timeout. After a [`drain`](Self::drain) has begun this only changes its deadline:
+    /// nothing is handed over.
     ///
     /// # Cancel safety
     ///

@@ -306,16 +306,20 @@ impl Shared {
             let Status { phase, begun, .. } = state.status;
             (phase, begun, state.stop.clone())
         };
+        let begins = || {
+            if request.kind == DrainKind::HandOver {
+                let state = self.state.borrow();
+                state.sockets().for_each(|socket| socket.hand_over());
+            }
+        };
         match phase {
             Phase::Idle => None,
-            Phase::Called | Phase::Starting => self.request_stop(),
+            Phase::Called | Phase::Starting => {
+                begins();
+                self.request_stop()
+            }
             Phase::Serving => {
-                stop.drain.request(request, || {
-                    if request.kind == DrainKind::HandOver {
-                        let state = self.state.borrow();
-                        state.sockets().for_each(|socket| socket.hand_over());
-                    }
-                });
+                stop.drain.request(request, begins);
                 Some(begun)
             }
             Phase::Ending | Phase::Dropped => Some(begun),

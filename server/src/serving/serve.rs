@@ -68,8 +68,8 @@ pub(crate) async fn serve(app: Arc<dyn Application>, claim: Claim) -> Result<(),
             watchdog: None,
             client_tasks: ClientTasks::new(
                 runtime::Handle::current(),
-                Arc::clone(&shared.totals),
-                shared.limits.max_client_tasks(),
+                &shared,
+                Arc::clone(&ending.claim.stop.closing),
             ),
             scope: ServiceScope::new(
                 handle,

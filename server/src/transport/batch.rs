@@ -56,6 +56,8 @@ pub(crate) struct RecvBatch {
     buffers: Vec<Box<[u8]>>,
     metas: Vec<Meta>,
     received: usize,
+    /// How many the transport took in, those included that it passed over.
+    taken: usize,
     /// How many slots the next receive is offered.
     next: usize,
     /// And how many the last one was.
@@ -84,6 +86,7 @@ impl RecvBatch {
             buffers: (0..slots).map(|_| vec![0; buffer_len].into()).collect(),
             metas: vec![Meta::EMPTY; slots],
             received: 0,
+            taken: 0,
             next: FEWEST.min(slots),
             offered: 0,
             most: slots,
@@ -103,7 +106,13 @@ impl RecvBatch {
 
     /// Forgets the datagrams; the buffers stay.
     pub(crate) fn clear(&mut self) {
-        self.received = 0;
+        (self.received, self.taken) = (0, 0);
+    }
+
+    /// Returns how many datagrams were taken out of the transport for it, those included that were
+    /// passed over.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken
     }
 
     /// Describes all of them.
@@ -140,6 +149,7 @@ impl RecvBatch {
     /// Tells how many datagrams the slots hold, from the front.
     pub(super) fn set_len(&mut self, received: usize) {
         self.received = received.min(self.offered);
+        self.taken += self.received;
         let next = (2 * self.received).max(self.offered / 2).max(FEWEST);
         let bytes: usize = self.metas().iter().map(|meta| meta.len).sum();
         let fit = (MOST_BYTES * self.received).checked_div(bytes);

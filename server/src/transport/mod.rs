@@ -62,15 +62,17 @@ pub(crate) const SEND_BATCH: usize = 64;
 /// transport waits for nothing but its own socket, blocks never, and does a bounded amount of work
 /// in a call. It may panic only for a bug of its own: that ends serving with an error.
 pub(crate) trait Transport: Send {
-    /// Fills `batch`, which it empties first, with at least one datagram, in the order of their
-    /// arrival.
+    /// Fills `batch`, which it empties first, with datagrams in the order of their arrival.
+    ///
+    /// Pending means that nothing is there. A batch with none in it means that what was there is
+    /// not for this socket, and that others get a turn before the transport looks for more.
     ///
     /// An error concerns no datagram in particular, and leaves the batch empty. Receiving may go
     /// on after it.
     fn poll_recv(&mut self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<()>>;
 
-    /// The next receive looks for itself: it is pending only if nothing is there. Returns how many
-    /// datagrams may be there at most.
+    /// The next receive looks for itself, also where nobody has told it of what is there. Returns
+    /// how many datagrams may be there at most.
     fn look(&mut self) -> usize;
 
     /// Sends from the front of `datagrams`, as many as go out in one step.

@@ -131,11 +131,12 @@ impl Transport for PlainTransport {
                     }
                 }
             }
-            if received == 0 {
-                self.looks = None;
-            } else {
+            if received > 0 {
                 batch.set_len(received);
                 return Poll::Ready(Ok(()));
+            }
+            if self.failed.is_none() {
+                self.looks = None; // it is empty
             }
         }
         // The runtime tells for ever of a socket that its user has shut down.

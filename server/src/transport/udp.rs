@@ -281,8 +281,11 @@ impl Transport for UdpTransport {
                 return Poll::Ready(Ok(()));
             }
         }
-        cx.waker().wake_by_ref();
-        self.nothing()
+        // There may be more: others get a turn first.
+        match self.failed.take() {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
     fn look(&mut self) -> usize {

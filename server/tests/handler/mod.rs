@@ -20,6 +20,7 @@ mod postboxes;
 mod receiving;
 mod rude_wakers;
 mod starts;
+mod steered;
 mod streams;
 mod until;
 mod wakers;

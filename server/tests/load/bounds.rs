@@ -153,6 +153,37 @@ contract! {
         assert_eq!(stats.dropped(), before.dropped());
         server.stop().await.unwrap();
     }
+
+    /// None of them is ever served: each takes what it may, one after the other.
+    async fn l1_beside_64_greedy_clients_a_modest_one_loses_nothing(world: World) {
+        let gate = Arc::new(Notify::new());
+        let limits = Limits::default().total_bytes(4 << 20);
+        let server = world.serve(gated(&gate).limits(limits)).await;
+        let (mut received, mut peers) = (0, Vec::new());
+        for _ in 0..64 {
+            let greedy = world.peer(server.addr).await;
+            assert_eq!(greedy.ask("first").await, "first");
+            received += 1;
+            let before = server.handle.stats().dropped();
+            while server.settled(received).await.dropped() == before {
+                greedy.send([b'x'; 1000]).await;
+                received += 1;
+            }
+            peers.push(greedy);
+        }
+        let before = server.handle.stats();
+        assert_eq!((before.dropped(), before.dropped_total_bound), (64, 0));
+        let modest = world.peer(server.addr).await;
+        assert_eq!(modest.ask("first").await, "first");
+        // As much as it always may: a 16,384th of all.
+        for _ in 0..4 {
+            modest.send([b'x'; 32]).await;
+        }
+        let stats = server.settled(received + 5).await;
+        assert_eq!(stats.dropped(), 64);
+        assert!(stats.queued_bytes <= 4 << 20);
+        server.stop().await.unwrap();
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postbox_server::{Client, ContextVar, Limits, SpawnError};
+use postbox_server::{Client, ContextVar, Limits, ServeError, SpawnError};
 use tokio::sync::{Notify, mpsc};
 
 use super::destructors::panics_twice;
@@ -224,11 +224,28 @@ contract! {
         assert_eq!(journal.entries(), ["task dropped", "exit action"]);
     }
 
-    async fn v10_it_is_dropped_with_the_serving_future(world: World) {
+    async fn v4_a_task_of_a_client_that_awaits_it_does_not_hold_the_grace(world: World) {
+        let (builder, mut clients) = gives_clients();
+        let server = world.serve(builder.grace(Duration::from_secs(3600))).await;
+        let peer = world.peer(server.addr).await;
+        peer.ask("hello").await;
+        let spawner = clients.recv().await.unwrap().spawner();
+        let handle = server.handle.clone();
+        spawner.spawn(async move { handle.shutdown().await }).unwrap();
+        server.serving.await.unwrap().unwrap();
+        assert_eq!(server.handle.stats().client_tasks, 0);
+    }
+
+    async fn v10_s2_it_is_dropped_with_the_serving_future_and_before_the_exit_actions(world: World) {
         let journal = Journal::default();
-        let entries = journal.clone();
-        let server = world
-            .serve(raw_server(move |client, mut requests| {
+        let (entries, at_exit) = (journal.clone(), journal.clone());
+        let builder = server_with_init(
+            move |service| {
+                let journal = at_exit.clone();
+                service.on_exit(move || journal.add("exit action"));
+                Box::pin(async { Ok(()) })
+            },
+            move |client, mut requests| {
                 let dropped = entries.on_drop("task dropped");
                 async move {
                     client.send(requests.recv().await?).await?;
@@ -238,13 +255,15 @@ contract! {
                     })?;
                     Ok(())
                 }
-            }))
-            .await;
+            },
+        );
+        let server = world.serve(builder).await;
         let peer = world.peer(server.addr).await;
         assert_eq!(peer.ask("x").await, "x");
         server.serving.abort();
         journal.wait_for("task dropped").await;
         server.handle.shutdown().await; // until what it leaves is cleaned up
+        assert_eq!(journal.entries(), ["task dropped", "exit action"]);
         assert_eq!(server.handle.stats().tasks_cancelled, 1);
     }
 }
@@ -267,6 +286,70 @@ paused! {
         let rest = world.logs.take();
         assert_eq!(rest.len(), 1, "{rest:?}");
         assert_eq!(rest[0].message, "a client's task failed: 99 more");
+    }
+
+    async fn h11_what_was_left_out_of_failing_tasks_is_told_within_two_seconds(world: World) {
+        let (builder, mut clients) = gives_clients();
+        let server = world.serve(builder).await;
+        let peer = world.peer(server.addr).await;
+        peer.ask("hello").await;
+        let spawner = clients.recv().await.unwrap().spawner();
+        for _ in 0..100 {
+            spawner.spawn(async { panic!("in a task") }).unwrap();
+        }
+        server.stats_where(|stats| stats.client_tasks == 0).await;
+        assert_eq!(world.logs.take().len(), 1);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let rest = world.logs.wait_for(1).await;
+        assert_eq!(rest[0].message, "a client's task failed: 99 more");
+        server.stop().await.unwrap();
+    }
+
+    async fn h18_the_grace_is_its_own_also_where_its_worker_has_died(world: World) {
+        let (builder, mut clients) = gives_clients();
+        let server = world.serve(builder).await;
+        let peer = world.peer(server.addr).await;
+        peer.ask("hello").await;
+        let journal = Journal::default();
+        let entries = journal.clone();
+        let spawner = clients.recv().await.unwrap().spawner();
+        spawner
+            .spawn(async move {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                entries.add("done");
+            })
+            .unwrap();
+        world.network.panic_at_receive(server.addr);
+        peer.send("ends it").await;
+        let ended = server.serving.await.unwrap();
+        assert!(matches!(ended, Err(ServeError::WorkerDied { .. })), "{ended:?}");
+        assert_eq!(journal.entries(), ["done"]);
+        assert_eq!(server.handle.stats().tasks_cancelled, 0);
+    }
+
+    /// When its server has gone before it, that is no fault of its own.
+    async fn h18_that_the_shutdown_has_closed_its_client_is_no_error(world: World) {
+        let (builder, mut clients) = gives_clients();
+        let limits = Limits::default().outbox_bytes(0).grace(Duration::ZERO);
+        let server = world.serve(builder.limits(limits)).await;
+        let peer = world.peer(server.addr).await;
+        peer.ask("hello").await;
+        let client = clients.recv().await.unwrap();
+        // It waits for room in the outbox, and is told before anybody cuts it.
+        world.network.block_sends(server.addr, true);
+        let spawner = client.spawner();
+        let large = Bytes::from(vec![0; 60_000]);
+        spawner
+            .spawn(async move {
+                client.send(large.clone()).await?;
+                client.send(large).await
+            })
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        server.stop().await.unwrap();
+        let debug = world.logs.take_debug();
+        let told = |record: &&Record| record.message.starts_with("a client's task ended");
+        assert_eq!(debug.iter().filter(told).count(), 1, "{debug:?}");
     }
 
     /// The grace is one for handlers and tasks: a task gets what the handlers have left of it.

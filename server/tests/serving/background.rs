@@ -135,6 +135,40 @@ fn v8_the_blocking_server_serves_until_its_signal() {
 }
 
 #[test]
+fn v8_v11_the_blocking_server_drains_at_its_signal_or_when_it_is_told() {
+    for told in 0..3 {
+        let (server, handle, client) = bind(raw_server(|client, mut requests| async move {
+            client.send(requests.recv().await?).await?;
+            client.send(requests.recv().await?).await?;
+            Ok(())
+        }));
+        let (stop, signal) = tokio::sync::oneshot::channel::<()>();
+        let control = thread::spawn(move || {
+            handle.blocking_started().unwrap();
+            assert_eq!(client.ask("hello"), "hello");
+            let drain = handle.clone();
+            match told {
+                0 => stop.send(()).unwrap(),
+                1 => drop(thread::spawn(move || drain.blocking_drain(HANG))),
+                _ => return (handle.blocking_hand_over(HANG), stop).0,
+            }
+            while !handle.is_draining() {
+                thread::yield_now();
+            }
+            assert_eq!(client.ask("goes on"), "goes on");
+        });
+        let stop = async {
+            if signal.await.is_err() {
+                std::future::pending().await // it was told otherwise
+            }
+        };
+        server.serve_until_drained(stop, HANG).unwrap();
+        control.join().unwrap();
+        assert!(server.handle().is_listening());
+    }
+}
+
+#[test]
 fn v8_a_handler_ends_the_blocking_server() {
     let own = Arc::new(Mutex::new(None::<ServerHandle>));
     let known = Arc::clone(&own);

@@ -36,7 +36,7 @@ fn begin_drain(handle: &ServerHandle, within: Duration) -> tokio::task::JoinHand
 }
 
 /// Waits until newcomers are dropped: the last that has come by then is.
-async fn newcomers_are_dropped(world: &World, server: &TestServer) -> Stats {
+pub(super) async fn newcomers_are_dropped(world: &World, server: &TestServer) -> Stats {
     loop {
         let before = server.handle.stats();
         let newcomer = world.peer(server.addr).await;
@@ -363,8 +363,9 @@ paused! {
                 let network = network.clone();
                 async move {
                     requests.recv().await?;
-                    // A newcomer for each that was answered.
+                    // A newcomer for each that was answered, whatever its port: not the server's own.
                     let mut from = client.remote_addr();
+                    from.set_ip([127, 0, 0, 2].into());
                     from.set_port(from.port().checked_add(1).unwrap_or(1024));
                     network.send_from(from, b"more", client.local_addr().unwrap_or(alone))?;
                     Ok(())

@@ -40,7 +40,6 @@ impl Backlog {
         Self { datagrams, bytes }
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.datagrams.len()
     }

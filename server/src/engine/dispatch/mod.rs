@@ -9,7 +9,7 @@
 //! |---|---|---|---|
 //! | a datagram arrives | [`Arrival::Start`] | [`Arrival::Deliver`] | [`Arrival::Queue`] |
 //! | ... and is refused | dropped: refused | dropped: refused | dropped: refused |
-//! | ... while the server drains | dropped: shutdown | as ever | as ever |
+//! | ... while the server drains | dropped: shutdown | as ever | queued, for this run alone |
 //! | ... over a bound | [`Arrival::Evict`], or dropped: prefix or clients | (nothing is queued) | dropped: client's bound or total |
 //! | ... that is to have a run of its own | started, or, over a bound of its client, [`Arrival::Wait`] | - | - |
 //! | ... and is not received by the poll that it is offered to | queued | queued | - |
@@ -109,6 +109,8 @@ pub(crate) enum Arrival {
 pub(crate) struct Ended {
     /// The datagram that started the handler was not received, and is discarded.
     pub(crate) discarded: bool,
+    /// So many that came while the server drains were not received, and are dropped.
+    pub(crate) dropped: usize,
     pub(crate) next: Next,
     /// A receive in another task, which must learn that the handler ended.
     pub(crate) wake: Option<Waker>,
@@ -285,7 +287,11 @@ impl<T: Task> Dispatch<T> {
         totals: &Totals,
     ) -> Result<Option<Waker>, DropReason> {
         let queue = self.slot(id).task.queue();
-        queue.push(datagram, self.limits, totals)
+        let waker = queue.push(datagram, self.limits, totals)?;
+        if !self.newcomers {
+            queue.lock().last_is_late();
+        }
+        Ok(waker)
     }
 
     /// The handler ended: it returned, failed, panicked or was cancelled. `offered`: no receive took
@@ -301,6 +307,7 @@ impl<T: Task> Dispatch<T> {
         let discarded = offered && !queue.has_received();
         Ended {
             discarded,
+            dropped: 0,
             next: self.forget(id, totals),
             wake: None,
         }
@@ -316,6 +323,9 @@ impl<T: Task> Dispatch<T> {
                 }
                 None => offered,
             };
+        let begin = rest.datagrams.len().saturating_sub(rest.late);
+        let late = rest.datagrams.split_off(begin);
+        late.iter().for_each(|one| totals.release(one.cost()));
         let next = if rest.datagrams.is_empty() {
             self.forget(id, totals)
         } else {
@@ -326,6 +336,7 @@ impl<T: Task> Dispatch<T> {
         };
         Ended {
             discarded,
+            dropped: late.len(),
             next,
             wake: rest.waker,
         }
@@ -354,7 +365,8 @@ impl<T: Task> Dispatch<T> {
         Next::Forgotten
     }
 
-    /// The server drains: who has no handler gets none any more.
+    /// The server drains: who has no handler gets none any more, and what comes behind a handler is
+    /// for that one alone.
     pub(crate) fn refuse_newcomers(&mut self) {
         self.newcomers = false;
     }

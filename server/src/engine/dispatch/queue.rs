@@ -169,7 +169,8 @@ impl RunQueue {
         if self.tell_on_worker(told) {
             return Some(Listener::Worker);
         }
-        if self.waiting() != Waiting::InTask {
+        // A hand over is for good: one that looks just now, and finds nothing, must not miss it.
+        if self.waiting() != Waiting::InTask && told != Told::HandedOver {
             return None;
         }
         let mut queue = self.lock();
@@ -246,6 +247,7 @@ impl RunQueue {
         queue.closed = true;
         Remainder {
             received: self.has_received(),
+            late: queue.late,
             datagrams: queue.backlog.take_all(),
             waker: queue.waker.take(),
         }
@@ -301,6 +303,8 @@ pub(crate) enum Taken {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     backlog: Backlog,
+    /// So many of the last ones begin no further run.
+    late: usize,
     closed: bool,
     /// Who waits [`InTask`](Waiting::InTask).
     waker: Option<Waker>,
@@ -319,6 +323,11 @@ impl Queue {
         self.backlog
             .pop(totals)
             .map_or(Taken::Empty, Taken::Datagram)
+    }
+
+    /// The last one came while the server drains: this run may receive it, and no other.
+    pub(super) fn last_is_late(&mut self) {
+        self.late = self.backlog.len().min(self.late + 1);
     }
 
     /// A receive begins to wait elsewhere: the deadlines of those before no longer count. Returns
@@ -358,5 +367,7 @@ impl Queue {
 pub(super) struct Remainder {
     pub(super) received: bool,
     pub(super) datagrams: VecDeque<QueuedDatagram>,
+    /// So many of the last ones begin no further run.
+    pub(super) late: usize,
     pub(super) waker: Option<Waker>,
 }

@@ -25,7 +25,8 @@ impl Backoff {
         self.errors = 0;
     }
 
-    pub(super) fn failed(&mut self, now: Instant) {
+    /// Returns how many errors in a row these are.
+    pub(super) fn failed(&mut self, now: Instant) -> u32 {
         let recent = |last: Instant| now.duration_since(last) <= FORGET_ERROR;
         if !self.last.replace(now).is_some_and(recent) {
             self.errors = 0;
@@ -34,6 +35,7 @@ impl Backoff {
             self.until = Some(now + FIRST_PAUSE * (1 << (self.errors - 1).min(6)));
         }
         self.errors += 1;
+        self.errors
     }
 
     /// When the present pause ends, if there is one.

@@ -19,6 +19,9 @@ pub(super) enum DrainPhase {
     HandingOver,
 }
 
+/// After so many errors in a row, and 150 ms of pauses, a drain expects nothing more of a socket.
+pub(super) const GIVEN_UP: u32 = 6;
+
 impl<S: Served> Worker<S> {
     pub(super) fn begin_drain(&mut self, kind: DrainKind) {
         if self.drain != DrainPhase::No || self.is_closing() {
@@ -34,18 +37,23 @@ impl<S: Served> Worker<S> {
         }
     }
 
-    /// A receive brought so many datagrams; 0 where there was nothing.
-    pub(super) fn drained_by(&mut self, received: usize) {
+    /// A receive took so many datagrams out of the transport, or looked at none.
+    pub(super) fn drained_by(&mut self, taken: usize) {
         let DrainPhase::Emptying(left) = self.drain else {
             return;
         };
-        self.drain = match left.checked_sub(received) {
-            Some(left) if left > 0 && received > 0 => DrainPhase::Emptying(left),
-            _ => {
-                self.dispatch.refuse_newcomers();
-                DrainPhase::Finishing
-            }
-        };
+        match left.saturating_sub(taken.max(1)) {
+            0 => self.emptied(),
+            left => self.drain = DrainPhase::Emptying(left),
+        }
+    }
+
+    /// Nothing is there, or nothing to be had.
+    pub(super) fn emptied(&mut self) {
+        if matches!(self.drain, DrainPhase::Emptying(_)) {
+            self.dispatch.refuse_newcomers();
+            self.drain = DrainPhase::Finishing;
+        }
     }
 
     /// Nothing will come any more for those who wait for it.

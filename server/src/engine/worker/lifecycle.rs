@@ -162,6 +162,10 @@ impl<S: Served> Worker<S> {
         let offered = offered && !self.dispatch.is_closing();
         let ended = self.dispatch.end(id, offered, &self.shared.totals);
         self.shared.counters.discarded.add(ended.discarded.into());
+        for _ in 0..ended.dropped {
+            let client = self.dispatch.task(id).run.remote;
+            self.count_drop(DropReason::Shutdown, &client);
+        }
         ended.wake.into_iter().for_each(panics::wake);
         (ended.next, ended.discarded)
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use super::drain::DrainPhase;
+use super::drain::{DrainPhase, GIVEN_UP};
 use super::gate;
 use super::served::Served;
 use super::task::HandlerTask;
@@ -28,7 +28,7 @@ impl<S: Served> Worker<S> {
         match self.transport.poll_recv(cx, &mut self.batch) {
             Poll::Pending => {
                 self.backoff.succeeded(); // there is nothing, and it tells of what comes
-                self.drained_by(0);
+                self.emptied();
                 return false;
             }
             Poll::Ready(Ok(())) => {
@@ -41,12 +41,14 @@ impl<S: Served> Worker<S> {
                     self.split(index);
                 }
                 self.swap_buffers();
-                self.drained_by(received);
+                self.drained_by(self.batch.taken());
             }
             Poll::Ready(Err(error)) => {
                 self.shared.counters.receive_errors.add(1);
                 self.report.receive_failed(&error);
-                self.backoff.failed(now);
+                if self.backoff.failed(now) >= GIVEN_UP {
+                    self.emptied();
+                }
             }
         }
         true

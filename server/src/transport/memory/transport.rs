@@ -47,6 +47,7 @@ impl Transport for MemoryTransport {
             addr,
             member,
         } = &*self.endpoint;
+        batch.clear();
         let (buffers, metas) = batch.refill();
         let count = loop {
             let waker = cx.waker().clone();

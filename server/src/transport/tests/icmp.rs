@@ -353,3 +353,26 @@ fn v7_icmp_errors_are_heard_until_the_last_transport_is_dropped() {
     drop(later);
     assert_eq!(hears(), [false, false]);
 }
+
+/// A socket that its user has connected learns of its peer's absence by a receive that fails.
+#[test]
+fn v11_a_plain_socket_that_looks_finds_what_is_behind_an_error() {
+    run(async {
+        let peer = client("127.0.0.1");
+        let addr = peer.local_addr().unwrap();
+        let socket = open("127.0.0.1:0");
+        let mut transport = PlainTransport::new(&socket).unwrap();
+        socket.connect(&addr.into()).unwrap();
+        drop(peer);
+        socket.send(b"is anybody there?").unwrap();
+        let peer = UdpSocket::bind(addr).unwrap();
+        peer.send_to(b"yes", addr_of(&socket)).unwrap();
+        transport.look();
+        let mut batch = RecvBatch::new(4, 100);
+        assert!(poll_recv(&mut transport, &mut batch).await.is_ready());
+        if batch.len() == 0 {
+            assert!(poll_recv(&mut transport, &mut batch).await.is_ready());
+        }
+        assert_eq!(batch.len(), 1);
+    });
+}

@@ -1,6 +1,7 @@
 //! H13 on sockets: the address that was asked, and answers from it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::task::Poll;
 
 use socket2::SockRef;
 
@@ -197,5 +198,35 @@ fn v9_all_but_one_socket_of_a_group_pass_over_broadcasts() {
         client.send_to(b"mine 3", ("127.0.0.1", port)).unwrap();
         let all = recv_all(&mut transport, &mut RecvBatch::new(1, 100), 1).await;
         assert_eq!(all[0].1, b"mine 3");
+    });
+}
+
+/// What it passes over counts as taken, and *pending* means that nothing is there.
+#[test]
+fn v11_a_socket_that_looks_finds_what_is_behind_many_broadcasts() {
+    let socket = open("0.0.0.0:0");
+    let port = addr_of(&socket).port();
+    run(async {
+        let mut transport = udp(socket, false).unwrap();
+        transport.unicast_only = true;
+        let client = client("127.0.0.1");
+        client.set_broadcast(true).unwrap();
+        for _ in 0..100 {
+            client.send_to(b"many", ("127.255.255.255", port)).unwrap();
+        }
+        client.send_to(b"mine", ("127.0.0.1", port)).unwrap();
+        transport.look();
+        let (mut batch, mut taken) = (RecvBatch::new(1, 100), 0);
+        loop {
+            let polled = poll_fn(|cx| Poll::Ready(transport.poll_recv(cx, &mut batch))).await;
+            assert!(matches!(polled, Poll::Ready(Ok(()))), "{polled:?}");
+            taken += batch.taken();
+            if batch.len() > 0 {
+                break;
+            }
+        }
+        assert_eq!((batch.len(), taken), (1, 101));
+        let polled = poll_fn(|cx| Poll::Ready(transport.poll_recv(cx, &mut batch))).await;
+        assert!(polled.is_pending());
     });
 }

@@ -287,3 +287,24 @@ fn h3_a_thread_that_receives_misses_no_datagram_and_no_wake_up() {
         assert_eq!(receiver.join().unwrap(), expected);
     });
 }
+
+/// It has looked whether the sockets are handed over, and now begins to wait: all under the lock.
+#[test]
+fn v11_a_receive_that_begins_to_wait_just_then_is_told_of_a_hand_over() {
+    let queue = RunQueue::default();
+    std::thread::scope(|scope| {
+        let mut locked = queue.lock();
+        let worker = scope.spawn(|| queue.tell(Told::HandedOver));
+        for _ in 0..1000 {
+            std::thread::yield_now(); // it has every chance not to wait for the lock
+        }
+        let (_, waker) = Bell::new();
+        locked.begin_receive();
+        queue.set_in_task();
+        locked.set_waker(waker);
+        drop(locked);
+        let told = worker.join().unwrap();
+        assert!(matches!(told, Some(Listener::Task(_))), "{told:?}");
+    });
+    assert_eq!(queue.told(), Told::HandedOver);
+}

@@ -35,7 +35,9 @@ impl Script {
         let waits = self.elsewhere.get_mut(&client).filter(|task| task.waiting);
         let free = self.max_bytes - self.totals.bytes();
         let own = model.queue.len() == self.limits.datagrams || bytes + cost > self.limits.bytes;
-        let share = cost <= free && bytes > 0 && bytes + cost > free / 4;
+        let spare = free.saturating_sub(self.max_bytes / 8) / 4;
+        let most = spare.max(self.max_bytes / 16_384);
+        let share = cost <= free && bytes > 0 && bytes + cost > most;
         let full = own || share;
         let queued = self.dispatch.queue(*id, datagram, &self.totals);
         if let Err(reason) = queued {
