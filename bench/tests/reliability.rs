@@ -29,11 +29,7 @@ fn attacks_are_told_in_the_page() {
     );
     assert!(!text.contains("old"), "{text}");
     let rows = rows(page);
-    for name in [
-        "-: nothing",
-        "e: garbage, within",
-        "h: waiting at once",
-    ] {
+    for name in ["-: nothing", "e: garbage, within", "h: waiting at once"] {
         assert!(rows.iter().any(|row| row == name), "{rows:?}");
     }
     assert!(!rows.iter().any(|row| row.starts_with('b')), "{rows:?}");

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | write a handler | [`Handler`]; from a closure: [`builder_fn`](Server::builder_fn), [`handler_fn`] |
 //! | receive from a client | [`Requests`], [`RecvError`] |
+//! | learn when and how a request arrived | [`Requests::arrival`], [`Arrival`] |
 //! | answer it, now or later | [`Client`], [`SendError`], [`FlushError`] |
 //! | configure and bind | [`ServerBuilder`], [`BindAddrs`], [`BindError`] |
 //! | serve | [`Server`], [`serve_until`](Server::serve_until), [`ServeError`] |
@@ -103,6 +104,7 @@
 //! | report that a datagram was cut short | yes | no | yes |
 //! | report ICMP errors, if asked to | yes | no | no |
 //! | segmentation and coalescing offloads | yes | no | no |
+//! | when the kernel received a datagram, its hop limit and ECN, if asked to | yes | no | yes, the network's clock |
 //! | several workers | yes | on Linux only (elsewhere `bind` fails); on a wildcard bind each answers a broadcast | yes |
 //! | count what the kernel dropped for want of room | yes | on Linux only | yes |
 
@@ -147,14 +149,15 @@ pub use error::{
     StartError,
 };
 pub use handler::{
-    BoxedHandler, Client, ClientSpawner, ContextVar, Handler, HandlerFn, InheritContext, Recv,
-    Requests, Sending, handler_fn, inherit_context,
+    Arrival, BoxedHandler, Client, ClientSpawner, ContextVar, Handler, HandlerFn, InheritContext,
+    Recv, Requests, Sending, handler_fn, inherit_context,
 };
 pub use ipnet::IpNet;
 pub use postbox_protocol::BoxError;
 pub use service::{ServerHandle, ServiceScope, ShutdownToken, Spawner, Stats, TaskResult};
 pub use transport::{
-    Capabilities, Conditions, MemoryNetwork, MemorySocket, NetworkStats, SocketOptions,
+    Addressing, Capabilities, Conditions, Ecn, MemoryNetwork, MemorySocket, NetworkStats,
+    SocketOptions,
 };
 
 /// The code in the package's README, so that it is compiled.

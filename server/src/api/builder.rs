@@ -22,7 +22,7 @@ use crate::transport::socket::{
 };
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 use crate::transport::{COALESCED_LEN, UdpEndpoint};
-use crate::transport::{Endpoint, MemoryNetwork, PlainEndpoint};
+use crate::transport::{Endpoint, InfoAsked, MemoryNetwork, PlainEndpoint};
 
 /// A server that is not bound yet. Made by [`Server::builder`] or [`Server::builder_fn`].
 ///
@@ -201,6 +201,39 @@ impl ServerBuilder {
         self
     }
 
+    /// Has the kernel tell when it received each datagram (`SO_TIMESTAMPNS`), for
+    /// [`Arrival::kernel_time`](crate::Arrival::kernel_time). Default off. It holds for sockets that
+    /// [you made](Self::from_sockets) and for networks in memory too.
+    ///
+    /// Datagrams are then received one by one, whatever [`offloads`](Self::offloads) say, as coalesced
+    /// ones have one time for all. What had arrived before the kernel was asked has the time at which
+    /// it was received from the kernel.
+    ///
+    /// Where the transport cannot tell it
+    /// ([`Capabilities::kernel_time`](crate::Capabilities::kernel_time): elsewhere than on Linux,
+    /// and with the [plain transport](Self::plain_transport)) it stays `None`. So do the hop limit
+    /// and ECN.
+    pub fn recv_kernel_time(mut self, ask: bool) -> Self {
+        self.sockets.info.kernel_time = ask;
+        self
+    }
+
+    /// Has the hop limit of each datagram told (`IP_RECVTTL`, `IPV6_RECVHOPLIMIT`), for
+    /// [`Arrival::hop_limit`](crate::Arrival::hop_limit). Default off; where it holds, see
+    /// [`recv_kernel_time`](Self::recv_kernel_time).
+    pub fn recv_hop_limit(mut self, ask: bool) -> Self {
+        self.sockets.info.hop_limit = ask;
+        self
+    }
+
+    /// Has told what each datagram says of congestion (`IP_RECVTOS`, `IPV6_RECVTCLASS`), for
+    /// [`Arrival::ecn`](crate::Arrival::ecn). Default off; where it holds, see
+    /// [`recv_kernel_time`](Self::recv_kernel_time).
+    pub fn recv_ecn(mut self, ask: bool) -> Self {
+        self.sockets.info.ecn = ask;
+        self
+    }
+
     /// Joins an IPv4 multicast group, on the interface with the given address.
     pub fn join_multicast_v4(mut self, group: Ipv4Addr, interface: Ipv4Addr) -> Self {
         self.sockets
@@ -257,19 +290,22 @@ impl ServerBuilder {
 
     /// Serves sockets that the user made and bound, one worker each. They keep the options that
     /// they have: those of this builder, and its number of workers, are for the sockets that it
-    /// opens itself.
+    /// opens itself; but for what is told of each datagram
+    /// ([`recv_kernel_time`](Self::recv_kernel_time), [`recv_hop_limit`](Self::recv_hop_limit),
+    /// [`recv_ecn`](Self::recv_ecn)).
     ///
     /// If you keep a duplicate, the socket is again as you gave it, options and `O_NONBLOCK`, once the
     /// server is closed or dropped, or could not be made. Until then it does not block, and on
     /// Linux some options may be others:
     ///
     /// - off: what would join datagrams, or keep them back (`UDP_CORK`, `UDP_SEGMENT`,
-    ///   `SO_TIMESTAMPING`); `UDP_GRO`, if the [`offloads`](Self::offloads) are off or
-    ///   [`Limits::receive_datagram`] is below 65,535; and on the [plain
+    ///   `SO_TIMESTAMPING`); `UDP_GRO`, if the [`offloads`](Self::offloads) are off,
+    ///   [`Limits::receive_datagram`] is below 65,535, or the kernel's time is asked for; and on the [plain
     ///   transport](Self::plain_transport) `UDP_GRO` and `IP_RECVERR`. What had been coalesced
     ///   before stays one datagram.
     /// - on: `IP_PKTINFO` and `IPV6_RECVPKTINFO` on a wildcard address; with `IP_RECVERR`, which
-    ///   counts as [`icmp_errors`](Self::icmp_errors), `SO_SELECT_ERR_QUEUE`.
+    ///   counts as [`icmp_errors`](Self::icmp_errors), `SO_SELECT_ERR_QUEUE`; `SO_TIMESTAMPNS`,
+    ///   `IP_RECVTTL`, `IPV6_RECVHOPLIMIT`, `IP_RECVTOS` and `IPV6_RECVTCLASS`, as asked for.
     ///
     /// Two things that the server does for sockets of its own are yours to do here: a larger receive
     /// buffer (see [`recv_buffer`](Self::recv_buffer)); and `UDP_GRO`, by which the kernel coalesces
@@ -292,6 +328,8 @@ impl ServerBuilder {
             for socket in sockets {
                 let prepared = socket.prepare(builder.coalesces());
                 let addr = prepared.map_err(BindError::Socket)?;
+                let asked = socket.ask(builder.sockets.info);
+                asked.map_err(BindError::Socket)?;
                 is_shared |= shares_port(&socket);
                 endpoints.push(builder.endpoint(socket, addr, 0));
             }
@@ -315,6 +353,7 @@ impl ServerBuilder {
             let group = network
                 .bind(addr, builder.workers)
                 .map_err(|source| BindError::Bind { addr, source })?;
+            group.iter().for_each(|one| one.ask(builder.sockets.info));
             let endpoint = |member| Arc::new(member) as Arc<dyn Endpoint>;
             Ok(group.into_iter().map(endpoint).collect())
         })
@@ -345,7 +384,8 @@ impl ServerBuilder {
         #[cfg(all(target_os = "linux", not(postbox_plain)))]
         {
             let room = self.limits.max_receive_datagram();
-            !self.plain_transport && self.offloads && room >= COALESCED_LEN
+            let allowed = self.offloads && !self.sockets.info.kernel_time;
+            !self.plain_transport && allowed && room >= COALESCED_LEN
         }
         #[cfg(any(not(target_os = "linux"), postbox_plain))]
         false
@@ -355,8 +395,9 @@ impl ServerBuilder {
     fn endpoint(&self, socket: ServerSocket, addr: SocketAddr, member: usize) -> Arc<dyn Endpoint> {
         #[cfg(all(target_os = "linux", not(postbox_plain)))]
         if !self.plain_transport {
-            let unicast_only = member > 0;
-            return Arc::new(UdpEndpoint::new(socket, addr, unicast_only, self.offloads));
+            let (unicast_only, info) = (member > 0, self.sockets.info);
+            let endpoint = UdpEndpoint::new(socket, addr, unicast_only, self.offloads, info);
+            return Arc::new(endpoint);
         }
         let _ = member;
         Arc::new(PlainEndpoint::new(socket, addr))
@@ -368,6 +409,9 @@ impl ServerBuilder {
         open: impl FnOnce(&mut Self) -> Result<Vec<Arc<dyn Endpoint>>, BindError>,
     ) -> Result<Server, BindError> {
         config::check(&self.limits, self.workers, &self.sockets)?;
+        if self.plain_transport {
+            self.sockets.info = InfoAsked::default(); // which it cannot tell
+        }
         let endpoints = open(&mut self)?;
         if endpoints.is_empty() {
             return Err(BindError::Nothing);

@@ -27,6 +27,7 @@ mod run;
 mod run_recv;
 mod run_send;
 mod source_filter;
+mod stamp;
 mod watchdog;
 mod worker;
 mod worker_shared;

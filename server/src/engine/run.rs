@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::engine::dispatch::{RunQueue, SlotId};
+use crate::engine::stamp::LastReceived;
 use crate::engine::worker_shared::{Local, WorkerShared};
 use crate::handler::ClientKey;
 
@@ -17,6 +18,7 @@ pub(crate) struct Run<P> {
     pub(crate) remote: SocketAddr,
     pub(crate) slot: SlotId,
     pub(crate) queue: RunQueue,
+    pub(crate) last: LastReceived,
     local: Arc<Local<P>>,
 }
 
@@ -26,6 +28,7 @@ impl<P> Run<P> {
             remote,
             slot,
             queue: RunQueue::default(),
+            last: LastReceived::default(),
             local: Arc::clone(local),
         }
     }
@@ -40,6 +43,7 @@ impl<P> Run<P> {
     pub(crate) fn begin(&mut self, local: &Arc<Local<P>>, remote: SocketAddr) {
         self.remote = remote;
         self.queue.reset();
+        self.last.reset();
         if !Arc::ptr_eq(&self.local, local) {
             self.local = Arc::clone(local);
         }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
@@ -23,6 +24,10 @@ pub(crate) struct WorkerShared<P> {
     pub(crate) draining: CancellationToken,
     /// The address that the socket is bound to.
     pub(crate) bound: SocketAddr,
+    /// That is a broadcast address.
+    pub(crate) is_broadcast: bool,
+    /// When the worker was made.
+    pub(crate) begun: Instant,
     /// Who sent what a receive could not decode: the last one.
     pub(crate) malformed: Mutex<Option<SocketAddr>>,
 }
@@ -111,6 +116,8 @@ pub(crate) mod tests {
             draining: CancellationToken::new(),
             tasks: ClientTasks::new(runtime.handle().clone(), Arc::new(Totals::new(0, 0)), 0),
             bound: bound.parse().unwrap(),
+            is_broadcast: false,
+            begun: Instant::now(),
             malformed: Mutex::default(),
         })
     }

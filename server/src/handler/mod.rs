@@ -4,6 +4,7 @@
 //! It knows the engine by two traits alone, which a run of a handler implements there: [`Receive`]
 //! and [`Answer`].
 
+mod arrival;
 mod boxed;
 mod client;
 mod client_key;
@@ -13,6 +14,7 @@ mod requests;
 mod spawner;
 mod r#trait;
 
+pub use arrival::Arrival;
 pub use boxed::BoxedHandler;
 pub(crate) use client::{Answer, BoxFuture, Packet, SendAttempt};
 pub use client::{Client, Sending};

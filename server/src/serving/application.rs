@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use postbox_protocol::{BoxError, Protocol};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{self, Heartbeat, InjectQueue, Report, Setup, SourceFilter, WorkerShared};
@@ -67,6 +68,8 @@ where
             tasks: plan.tasks,
             draining: plan.draining,
             bound: worker.endpoint.local_addr(),
+            is_broadcast: worker.endpoint.is_broadcast(),
+            begun: Instant::now(),
             malformed: Mutex::default(),
         };
         let setup = Setup {

@@ -1,10 +1,10 @@
 //! What a worker is bound to. It outlives servings: each opens a transport on it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::socket::ServerSocket;
+use super::socket::{ServerSocket, is_broadcast};
 use super::{Capabilities, Transport};
 
 /// A bound address of a server, for one worker: a socket, or a place in a network in memory.
@@ -29,6 +29,15 @@ pub(crate) trait Endpoint: Send + Sync {
 
     /// How many datagrams were lost on arrival, mostly for want of room; `None` where nobody tells.
     fn drops(&self) -> Option<u64>;
+
+    /// Whether its address is a broadcast address; for sockets the system is asked.
+    fn is_broadcast(&self) -> bool {
+        let addr = self.local_addr();
+        match self.socket() {
+            Some(_) => is_broadcast(addr).unwrap_or(false),
+            None => matches!(addr.ip(), IpAddr::V4(ip) if ip.is_broadcast()),
+        }
+    }
 
     /// Its socket, if it has one.
     fn socket(&self) -> Option<&Arc<ServerSocket>> {

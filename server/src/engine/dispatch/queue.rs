@@ -8,18 +8,25 @@ use std::task::Waker;
 
 use super::DropReason;
 use crate::config::DATAGRAM_OVERHEAD;
+use crate::engine::stamp::PackedStamp;
 use crate::service::{NoRoom, Totals};
+use crate::transport::PacketInfo;
 
 /// A datagram that waits, in memory of its own size (never in the buffer it was received in).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct QueuedDatagram {
     pub(crate) bytes: Box<[u8]>,
     pub(crate) truncated: bool,
+    /// When it arrived.
+    pub(crate) at: PackedStamp,
+    /// Where the server asks for it.
+    pub(crate) info: Option<Box<PacketInfo>>,
 }
 
 impl QueuedDatagram {
     pub(crate) fn cost(&self) -> usize {
-        self.bytes.len() + DATAGRAM_OVERHEAD
+        let info = self.info.as_deref().map_or(0, size_of_val);
+        self.bytes.len() + DATAGRAM_OVERHEAD + info
     }
 }
 
@@ -287,6 +294,14 @@ impl RunQueue {
         }
     }
 
+    /// What is told of the datagram that was received last, where the server asks for it.
+    pub(crate) fn info(&self) -> PacketInfo {
+        match self.is_used() {
+            true => self.lock().info,
+            false => PacketInfo::default(),
+        }
+    }
+
     /// Whether anything was queued, or a receive elsewhere asked. Whoever holds the only reference
     /// to its run knows it for sure.
     #[inline]
@@ -346,6 +361,9 @@ pub(crate) struct Queue {
     receive: u32,
     /// The worker knows its deadline.
     armed: bool,
+    /// What is told of the datagram that was received last, where the server asks for it: it needs
+    /// no room in the runs of other servers.
+    pub(crate) info: PacketInfo,
 }
 
 impl Queue {

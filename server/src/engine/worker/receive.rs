@@ -53,8 +53,14 @@ impl<S: Served> Worker<S> {
 
     /// Lends the receive buffers to the handlers, or takes them back.
     fn swap_buffers(&mut self) {
+        let at = self.timers.stamp();
         current::with(|context| {
-            std::mem::swap(&mut context.delivery.buffers, self.batch.buffers())
+            let delivery = &mut context.delivery;
+            delivery.at = at;
+            std::mem::swap(&mut delivery.buffers, self.batch.buffers());
+            if !(delivery.infos.is_empty() && self.batch.infos().is_empty()) {
+                std::mem::swap(&mut delivery.infos, self.batch.infos());
+            }
         });
     }
 
