@@ -19,14 +19,17 @@ use std::time::{Duration, SystemTime};
 use postbox_bench::stamps;
 use postbox_protocol::{DatagramProtocol, RawSerializer};
 use postbox_server::{BlockingServer, BoxError, Server, ServerBuilder};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// Questions in a round, and rounds for each server.
 const QUESTIONS: usize = 20_000;
 const ROUNDS: usize = 11;
 
+/// What the client and the bare loop ask for, as Postbox does.
+const RECV_BUFFER: usize = 4 << 20;
+
 /// How far the two medians may be apart, in nanoseconds.
-const APART: f64 = 1000.0;
+const APART: i64 = 1000;
 
 /// A time server: the kernel's time, and the clock as a handler reads it.
 fn server() -> ServerBuilder {
@@ -45,8 +48,8 @@ fn server() -> ServerBuilder {
 /// Nanoseconds from the question to the kernel's time, and to the server's own.
 #[derive(Default)]
 struct Offsets {
-    kernel: Vec<f64>,
-    own: Vec<f64>,
+    kernel: Vec<i64>,
+    own: Vec<i64>,
 }
 
 /// Asks a round of questions, so many of them on their way at once.
@@ -62,8 +65,10 @@ fn ask(client: &UdpSocket, to: SocketAddr, window: usize, offsets: &mut Offsets)
     for answered in 0..QUESTIONS {
         client.recv(&mut answer)?;
         if let Some([asked, received, own]) = stamps::times(&answer) {
-            offsets.kernel.push(received as f64 - asked as f64);
-            offsets.own.push(own as f64 - asked as f64);
+            offsets
+                .kernel
+                .push(received.wrapping_sub(asked).cast_signed());
+            offsets.own.push(own.wrapping_sub(asked).cast_signed());
         }
         if answered + window < QUESTIONS {
             send()?;
@@ -72,28 +77,29 @@ fn ask(client: &UdpSocket, to: SocketAddr, window: usize, offsets: &mut Offsets)
     Ok(())
 }
 
-fn median(offsets: &mut [f64]) -> f64 {
-    offsets.sort_by(f64::total_cmp);
+fn median(offsets: &mut [i64]) -> i64 {
+    offsets.sort_unstable();
     offsets[offsets.len() / 2]
 }
 
 fn measure(bare: SocketAddr, postbox: SocketAddr) -> io::Result<bool> {
     let client = UdpSocket::bind("127.0.0.1:0")?;
     client.set_read_timeout(Some(Duration::from_secs(10)))?;
+    SockRef::from(&client).set_recv_buffer_size(RECV_BUFFER)?;
     let mut passed = true;
     println!("median of ns after the question   kernel's time    own clock");
-    for window in [1, 32, 256] {
+    for window in [1, 32, 128] {
         let [mut of_bare, mut of_postbox] = [Offsets::default(), Offsets::default()];
         for _ in 0..ROUNDS {
             ask(&client, bare, window, &mut of_bare)?;
             ask(&client, postbox, window, &mut of_postbox)?;
         }
-        let mut medians = [0.0; 2];
+        let mut medians = [0; 2];
         let all = [("bare loop", of_bare), ("Postbox", of_postbox)];
         for ((name, mut offsets), median_of) in all.into_iter().zip(&mut medians) {
             *median_of = median(&mut offsets.kernel);
             let own = median(&mut offsets.own);
-            println!("{name:<12} {window:>4} on their way {median_of:>14.0} {own:>12.0}");
+            println!("{name:<12} {window:>4} on their way {median_of:>14} {own:>12}");
         }
         passed &= (medians[0] - medians[1]).abs() <= APART;
     }
@@ -102,6 +108,7 @@ fn measure(bare: SocketAddr, postbox: SocketAddr) -> io::Result<bool> {
 
 fn main() -> Result<ExitCode, BoxError> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    socket.set_recv_buffer_size(RECV_BUFFER)?;
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
     let bare = socket.local_addr()?.as_socket().ok_or("not an IP socket")?;
     let postbox = BlockingServer::bind(server(), "127.0.0.1:0")?;

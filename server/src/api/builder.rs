@@ -1,5 +1,6 @@
 //! What a user configures before binding.
 
+mod arrival;
 mod bounds;
 
 use std::fmt;
@@ -201,39 +202,6 @@ impl ServerBuilder {
         self
     }
 
-    /// Has the kernel tell when it received each datagram (`SO_TIMESTAMPNS`), for
-    /// [`Arrival::kernel_time`](crate::Arrival::kernel_time). Default off. It holds for sockets that
-    /// [you made](Self::from_sockets) and for networks in memory too.
-    ///
-    /// Datagrams are then received one by one, whatever [`offloads`](Self::offloads) say, as coalesced
-    /// ones have one time for all. What had arrived before the kernel was asked has the time at which
-    /// it was received from the kernel.
-    ///
-    /// Where the transport cannot tell it
-    /// ([`Capabilities::kernel_time`](crate::Capabilities::kernel_time): elsewhere than on Linux,
-    /// and with the [plain transport](Self::plain_transport)) it stays `None`. So do the hop limit
-    /// and ECN.
-    pub fn recv_kernel_time(mut self, ask: bool) -> Self {
-        self.sockets.info.kernel_time = ask;
-        self
-    }
-
-    /// Has the hop limit of each datagram told (`IP_RECVTTL`, `IPV6_RECVHOPLIMIT`), for
-    /// [`Arrival::hop_limit`](crate::Arrival::hop_limit). Default off; where it holds, see
-    /// [`recv_kernel_time`](Self::recv_kernel_time).
-    pub fn recv_hop_limit(mut self, ask: bool) -> Self {
-        self.sockets.info.hop_limit = ask;
-        self
-    }
-
-    /// Has told what each datagram says of congestion (`IP_RECVTOS`, `IPV6_RECVTCLASS`), for
-    /// [`Arrival::ecn`](crate::Arrival::ecn). Default off; where it holds, see
-    /// [`recv_kernel_time`](Self::recv_kernel_time).
-    pub fn recv_ecn(mut self, ask: bool) -> Self {
-        self.sockets.info.ecn = ask;
-        self
-    }
-
     /// Joins an IPv4 multicast group, on the interface with the given address.
     pub fn join_multicast_v4(mut self, group: Ipv4Addr, interface: Ipv4Addr) -> Self {
         self.sockets
@@ -290,9 +258,7 @@ impl ServerBuilder {
 
     /// Serves sockets that the user made and bound, one worker each. They keep the options that
     /// they have: those of this builder, and its number of workers, are for the sockets that it
-    /// opens itself; but for what is told of each datagram
-    /// ([`recv_kernel_time`](Self::recv_kernel_time), [`recv_hop_limit`](Self::recv_hop_limit),
-    /// [`recv_ecn`](Self::recv_ecn)).
+    /// opens itself, but for [`recv_kernel_time`](Self::recv_kernel_time) and its like.
     ///
     /// If you keep a duplicate, the socket is again as you gave it, options and `O_NONBLOCK`, once the
     /// server is closed or dropped, or could not be made. Until then it does not block, and on

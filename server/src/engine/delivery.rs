@@ -103,8 +103,6 @@ fn short(n: usize) -> u16 {
 pub(crate) struct Delivery {
     /// The buffers of the batch.
     pub(crate) buffers: Vec<Box<[u8]>>,
-    /// When it was received.
-    pub(crate) at: Stamp,
     /// What was told of each buffer besides; empty where nothing is asked for.
     pub(crate) infos: Vec<PacketInfo>,
     /// The datagram that no receive has taken so far.
@@ -144,18 +142,17 @@ impl Delivery {
     }
 
     /// What was told of a datagram besides, if anything is asked for.
-    #[inline]
     pub(crate) fn info(&self, slice: BufferSlice) -> Option<&PacketInfo> {
         self.infos.get(usize::from(slice.buffer))
     }
 
     /// Copies a datagram into memory of its own size.
-    pub(crate) fn copy(&self, slice: BufferSlice) -> QueuedDatagram {
+    pub(crate) fn copy(&self, slice: BufferSlice, at: Stamp) -> QueuedDatagram {
         let buffer = self.buffers.get(usize::from(slice.buffer));
         QueuedDatagram {
             bytes: buffer.map_or_else(Box::default, |buffer| slice.bytes(buffer).into()),
             truncated: slice.truncated,
-            at: self.at.pack(),
+            at: at.pack(),
             info: self.info(slice).map(|info| Box::new(*info)),
         }
     }

@@ -35,6 +35,7 @@ mod worker_shared;
 pub(crate) use inject_queue::InjectQueue;
 pub(crate) use report::Report;
 pub(crate) use source_filter::SourceFilter;
+pub(crate) use stamp::BatchStamp;
 pub(crate) use watchdog::{Heartbeat, Watchdog};
 pub(crate) use worker::{Setup, run_worker};
 pub(crate) use worker_shared::WorkerShared;

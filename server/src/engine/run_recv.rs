@@ -8,7 +8,7 @@ use postbox_protocol::{DatagramParseError, Protocol};
 use tokio::time::Instant;
 
 use crate::engine::current::{self, PollContext};
-use crate::engine::delivery::{BufferSlice, Delivery};
+use crate::engine::delivery::BufferSlice;
 use crate::engine::dispatch::{Taken, Told, Waiting};
 use crate::engine::inject_queue::{After, Alarm};
 use crate::engine::run::Run;
@@ -50,15 +50,13 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
         }
         match current::with(|context| self.look_here(context, cx, wait)).unwrap_or(Found::Nothing) {
             Found::Offered(slice, buffer) => {
-                let result = self.decode(slice.bytes(&buffer), slice.truncated, true);
-                current::with(|context| {
-                    let delivery = &mut context.delivery;
-                    self.last.set(delivery.at, slice.len());
-                    if !delivery.infos.is_empty() {
-                        self.keep_info(delivery, slice);
-                    }
-                    delivery.put_back(slice, buffer);
-                });
+                let (worker, datagram) = (self.worker(), slice.bytes(&buffer));
+                self.last.set(worker.batch_at.get(), datagram.len());
+                if worker.informs {
+                    self.keep_info(slice);
+                }
+                let result = self.decode(datagram, slice.truncated, true);
+                current::with(|context| context.delivery.put_back(slice, buffer));
                 Poll::Ready(result)
             }
             Found::Closed => Poll::Ready(Err(RecvError::Closed)),
@@ -161,10 +159,9 @@ impl<P: Protocol> Run<P> {
 
     /// The server asks for more than the time.
     #[cold]
-    fn keep_info(&self, delivery: &Delivery, slice: BufferSlice) {
-        if let Some(info) = delivery.info(slice) {
-            self.queue.lock().info = *info;
-        }
+    fn keep_info(&self, slice: BufferSlice) {
+        let info = current::with(|context| context.delivery.info(slice).copied());
+        self.queue.lock().info = info.flatten().unwrap_or_default();
     }
 
     /// The handler's own receive has found nothing.

@@ -31,16 +31,26 @@ impl Stamp {
     }
 }
 
-impl Default for Stamp {
-    fn default() -> Self {
-        Self::new(Duration::ZERO)
-    }
-}
-
 impl PackedStamp {
     pub(crate) fn unpack(self) -> Stamp {
         let [low, middle, high] = self.0.map(u64::from);
         Stamp(low | middle << 16 | high << 32)
+    }
+}
+
+/// When the batch was received that a worker handles now.
+#[derive(Debug, Default)]
+pub(crate) struct BatchStamp(AtomicU64);
+
+impl BatchStamp {
+    pub(crate) fn set(&self, at: Stamp) {
+        self.0.store(at.0, Ordering::Relaxed);
+    }
+
+    /// On the worker's thread.
+    #[inline]
+    pub(crate) fn get(&self) -> Stamp {
+        Stamp(self.0.load(Ordering::Relaxed))
     }
 }
 

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
 use crate::engine::inject_queue::InjectQueue;
+use crate::engine::stamp::BatchStamp;
 use crate::service::{ClientTasks, Counters, Totals};
 use crate::transport::LocalAddr;
 
@@ -28,6 +29,9 @@ pub(crate) struct WorkerShared<P> {
     pub(crate) is_broadcast: bool,
     /// When the worker was made.
     pub(crate) begun: Instant,
+    pub(crate) batch_at: BatchStamp,
+    /// More than that is told of each datagram.
+    pub(crate) informs: bool,
     /// Who sent what a receive could not decode: the last one.
     pub(crate) malformed: Mutex<Option<SocketAddr>>,
 }
@@ -118,6 +122,8 @@ pub(crate) mod tests {
             bound: bound.parse().unwrap(),
             is_broadcast: false,
             begun: Instant::now(),
+            batch_at: BatchStamp::default(),
+            informs: false,
             malformed: Mutex::default(),
         })
     }

@@ -9,7 +9,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{self, Heartbeat, InjectQueue, Report, Setup, SourceFilter, WorkerShared};
+use crate::engine::{
+    self, BatchStamp, Heartbeat, InjectQueue, Report, Setup, SourceFilter, WorkerShared,
+};
 use crate::handler::Handler;
 use crate::handler::context::Values;
 use crate::service::{ClientTasks, ServiceScope, Shared, WorkerState};
@@ -70,6 +72,8 @@ where
             bound: worker.endpoint.local_addr(),
             is_broadcast: worker.endpoint.is_broadcast(),
             begun: Instant::now(),
+            batch_at: BatchStamp::default(),
+            informs: worker.endpoint.informs(),
             malformed: Mutex::default(),
         };
         let setup = Setup {

@@ -39,6 +39,11 @@ pub(crate) trait Endpoint: Send + Sync {
         }
     }
 
+    /// Whether its transports tell of each datagram what a server asks for.
+    fn informs(&self) -> bool {
+        false
+    }
+
     /// Its socket, if it has one.
     fn socket(&self) -> Option<&Arc<ServerSocket>> {
         None

@@ -94,6 +94,10 @@ impl Endpoint for UdpEndpoint {
         }
     }
 
+    fn informs(&self) -> bool {
+        self.info.is_any()
+    }
+
     fn drops(&self) -> Option<u64> {
         kernel_drops(&self.socket)
     }

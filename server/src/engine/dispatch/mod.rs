@@ -21,6 +21,7 @@
 //! starts.
 
 mod clock;
+mod datagram;
 mod queue;
 mod table;
 
@@ -30,7 +31,8 @@ mod tests;
 use std::hash::Hash;
 use std::task::Waker;
 
-pub(crate) use queue::{Listener, QueueLimits, QueuedDatagram, RunQueue, Taken, Told, Waiting};
+pub(crate) use datagram::QueuedDatagram;
+pub(crate) use queue::{Listener, QueueLimits, RunQueue, Taken, Told, Waiting};
 
 use crate::config::WhenFull;
 use crate::service::{Source, Totals};

@@ -6,29 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
-use super::DropReason;
-use crate::config::DATAGRAM_OVERHEAD;
-use crate::engine::stamp::PackedStamp;
+use super::{DropReason, QueuedDatagram};
 use crate::service::{NoRoom, Totals};
 use crate::transport::PacketInfo;
-
-/// A datagram that waits, in memory of its own size (never in the buffer it was received in).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct QueuedDatagram {
-    pub(crate) bytes: Box<[u8]>,
-    pub(crate) truncated: bool,
-    /// When it arrived.
-    pub(crate) at: PackedStamp,
-    /// Where the server asks for it.
-    pub(crate) info: Option<Box<PacketInfo>>,
-}
-
-impl QueuedDatagram {
-    pub(crate) fn cost(&self) -> usize {
-        let info = self.info.as_deref().map_or(0, size_of_val);
-        self.bytes.len() + DATAGRAM_OVERHEAD + info
-    }
-}
 
 /// The bounds of one client's queue.
 #[derive(Debug, Clone, Copy)]
@@ -294,12 +274,11 @@ impl RunQueue {
         }
     }
 
-    /// What is told of the datagram that was received last, where the server asks for it.
+    /// What the server asks for of the datagram that was received last: kept where others need no
+    /// room for it.
     pub(crate) fn info(&self) -> PacketInfo {
-        match self.is_used() {
-            true => self.lock().info,
-            false => PacketInfo::default(),
-        }
+        let used = self.is_used().then(|| self.lock().info);
+        used.unwrap_or_default()
     }
 
     /// Whether anything was queued, or a receive elsewhere asked. Whoever holds the only reference
@@ -361,8 +340,7 @@ pub(crate) struct Queue {
     receive: u32,
     /// The worker knows its deadline.
     armed: bool,
-    /// What is told of the datagram that was received last, where the server asks for it: it needs
-    /// no room in the runs of other servers.
+    /// What the server asks for of the datagram that was received last.
     pub(crate) info: PacketInfo,
 }
 

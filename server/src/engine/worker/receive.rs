@@ -34,6 +34,7 @@ impl<S: Served> Worker<S> {
                 self.backoff.succeeded();
                 self.losses.received(now, self.batch.len() == RECV_BATCH);
                 self.gate.refresh();
+                self.shared.batch_at.set(self.timers.stamp());
                 self.swap_buffers();
                 let received = self.batch.len();
                 for index in 0..received {
@@ -53,12 +54,11 @@ impl<S: Served> Worker<S> {
 
     /// Lends the receive buffers to the handlers, or takes them back.
     fn swap_buffers(&mut self) {
-        let at = self.timers.stamp();
+        let informs = self.shared.informs;
         current::with(|context| {
             let delivery = &mut context.delivery;
-            delivery.at = at;
             std::mem::swap(&mut delivery.buffers, self.batch.buffers());
-            if !(delivery.infos.is_empty() && self.batch.infos().is_empty()) {
+            if informs {
                 std::mem::swap(&mut delivery.infos, self.batch.infos());
             }
         });
@@ -167,7 +167,8 @@ impl<S: Served> Worker<S> {
 
     /// A datagram has to wait: it is copied out of the receive buffer into memory of its own size.
     pub(super) fn queue(&mut self, id: SlotId, slice: BufferSlice) {
-        let Some(datagram) = current::with(|context| context.delivery.copy(slice)) else {
+        let at = self.shared.batch_at.get();
+        let Some(datagram) = current::with(|context| context.delivery.copy(slice, at)) else {
             return;
         };
         match self.dispatch.queue(id, datagram, &self.shared.totals) {

@@ -64,6 +64,12 @@ impl Endpoint for Arc<MemoryEndpoint> {
         }
     }
 
+    fn informs(&self) -> bool {
+        let mut state = self.network.lock();
+        let queue = state.queue(self.addr, self.member);
+        queue.is_some_and(|queue| queue.info.is_any())
+    }
+
     fn drops(&self) -> Option<u64> {
         let mut state = self.network.lock();
         let queue = state.queue(self.addr, self.member);
