@@ -265,6 +265,11 @@ pub(crate) mod raw {
         super::set(socket.as_fd(), option.0, option.1, value).unwrap();
     }
 
+    /// Reads one, if the socket has it.
+    pub(crate) fn get(socket: &impl std::os::fd::AsFd, option: (c_int, c_int)) -> Option<c_int> {
+        super::int(socket.as_fd(), option.0, option.1).ok()
+    }
+
     /// All options that a transport may change, as they are now.
     pub(crate) fn all(socket: &impl std::os::fd::AsFd) -> Vec<(c_int, c_int, c_int)> {
         SavedOptions::of(socket.as_fd()).0
