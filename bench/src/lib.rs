@@ -25,6 +25,8 @@ mod process;
 #[cfg(target_os = "linux")]
 pub mod reliability;
 mod report;
+#[cfg(target_os = "linux")]
+pub mod stamps;
 
 #[cfg(target_os = "linux")]
 pub use mmsg::{coalesce, segment};

@@ -24,9 +24,11 @@ pub(crate) enum Along {
     Local,
     /// The length of the segments that it consists of.
     Segments,
+    /// When the kernel received it.
+    Time,
 }
 
-/// A control message with room for either.
+/// A control message with room for each.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Control {
@@ -156,6 +158,20 @@ impl Batch {
         usize::try_from(len).ok()
     }
 
+    /// When the kernel received a datagram, in nanoseconds since the Unix epoch.
+    pub(crate) fn time(&self, slot: usize) -> Option<u64> {
+        const LEN: usize = size_of::<libc::timespec>();
+        let value = self.control(slot, libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, LEN)?;
+        let (secs, nanos) = value[..LEN].split_at(LEN / 2);
+        let number = |half: &[u8]| half.try_into().ok().map(u64::from_ne_bytes); // of 64 bits
+        Some(number(secs)? * 1_000_000_000 + number(nanos)?)
+    }
+
+    /// Has a datagram sent with nothing along.
+    pub(crate) fn set_nothing(&mut self, slot: usize) {
+        self.headers[slot].msg_hdr.msg_controllen = 0;
+    }
+
     fn control(&self, slot: usize, level: i32, kind: i32, len: usize) -> Option<&[u8]> {
         let (control, header) = (&self.controls[slot], &self.headers[slot].msg_hdr);
         let is_there = header.msg_controllen >= size_of::<libc::cmsghdr>() + len
@@ -215,6 +231,11 @@ impl Batch {
 /// Has a socket tell the local address of each datagram.
 pub(crate) fn tell_local(socket: &Socket) -> io::Result<()> {
     set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
+}
+
+/// Has a socket tell when the kernel received each datagram.
+pub(crate) fn tell_times(socket: &Socket) -> io::Result<()> {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)
 }
 
 /// Has a socket receive several datagrams as one.

@@ -14,6 +14,7 @@
 //! | write a handler | [`Handler`]; from a closure: [`builder_fn`](Server::builder_fn), [`handler_fn`] |
 //! | tell users behind one address apart | [`session_key`](ServerBuilder::session_key), [`concurrency`](ServerBuilder::concurrency), [`Session`] |
 //! | receive from a client | [`Requests`], [`RecvError`] |
+//! | learn when and how a request arrived | [`Requests::arrival`], [`Arrival`] |
 //! | answer it, now or later | [`Client`], [`SendError`], [`FlushError`] |
 //! | configure and bind | [`ServerBuilder`], [`BindAddrs`], [`BindError`] |
 //! | serve | [`Server`], [`serve_until`](Server::serve_until), [`ServeError`] |
@@ -106,6 +107,7 @@
 //! | report that a datagram was cut short | yes | no | yes |
 //! | report ICMP errors, if asked to | yes | no | no |
 //! | segmentation and coalescing offloads | yes | no | no |
+//! | when the kernel received a datagram, its hop limit and ECN, if asked to | yes | no | yes, the network's clock |
 //! | several workers | yes | on Linux only (elsewhere `bind` fails); on a wildcard bind each answers a broadcast | yes |
 //! | count what the kernel dropped for want of room | yes | on Linux only | yes |
 
@@ -150,15 +152,16 @@ pub use error::{
     SpawnError, StartError, WrongResponse,
 };
 pub use handler::{
-    AnswerFn, BoxedHandler, Client, ClientSpawner, Clients, ContextVar, Handler, HandlerFn,
-    InheritContext, IntoAnswer, Recv, Requests, Sending, answer_fn, answer_fn_with, handler_fn,
-    handler_fn_with, inherit_context,
+    AnswerFn, Arrival, BoxedHandler, Client, ClientSpawner, Clients, ContextVar, Handler,
+    HandlerFn, InheritContext, IntoAnswer, Recv, Requests, Sending, answer_fn, answer_fn_with,
+    handler_fn, handler_fn_with, inherit_context,
 };
 pub use ipnet::IpNet;
 pub use postbox_protocol::BoxError;
 pub use service::{ServerHandle, ServiceScope, ShutdownToken, Spawner, Stats, TaskResult};
 pub use transport::{
-    Capabilities, Conditions, MemoryNetwork, MemorySocket, NetworkStats, SocketOptions,
+    Addressing, Capabilities, Conditions, Ecn, MemoryNetwork, MemorySocket, NetworkStats,
+    SocketOptions,
 };
 
 /// The code in the package's README, so that it is compiled.

@@ -1,5 +1,6 @@
 //! What a user configures before binding.
 
+mod arrival;
 mod bounds;
 mod sessions;
 
@@ -23,7 +24,7 @@ use crate::transport::socket::{
 };
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 use crate::transport::{COALESCED_LEN, UdpEndpoint};
-use crate::transport::{Endpoint, MemoryNetwork, PlainEndpoint};
+use crate::transport::{Endpoint, InfoAsked, MemoryNetwork, PlainEndpoint};
 
 /// A server that is not bound yet. Made by [`Server::builder`] or [`Server::builder_fn`].
 ///
@@ -260,19 +261,20 @@ impl ServerBuilder {
 
     /// Serves sockets that the user made and bound, one worker each. They keep the options that
     /// they have: those of this builder, and its number of workers, are for the sockets that it
-    /// opens itself.
+    /// opens itself, but for [`recv_kernel_time`](Self::recv_kernel_time) and its like.
     ///
     /// If you keep a duplicate, the socket is again as you gave it, options and `O_NONBLOCK`, once the
     /// server is closed or dropped, or could not be made. Until then it does not block, and on
     /// Linux some options may be others:
     ///
     /// - off: what would join datagrams, or keep them back (`UDP_CORK`, `UDP_SEGMENT`,
-    ///   `SO_TIMESTAMPING`); `UDP_GRO`, if the [`offloads`](Self::offloads) are off or
-    ///   [`Limits::receive_datagram`] is below 65,535; and on the [plain
+    ///   `SO_TIMESTAMPING`); `UDP_GRO`, if the [`offloads`](Self::offloads) are off,
+    ///   [`Limits::receive_datagram`] is below 65,535, or the kernel's time is asked for; and on the [plain
     ///   transport](Self::plain_transport) `UDP_GRO` and `IP_RECVERR`. What had been coalesced
     ///   before stays one datagram.
     /// - on: `IP_PKTINFO` and `IPV6_RECVPKTINFO` on a wildcard address; with `IP_RECVERR`, which
-    ///   counts as [`icmp_errors`](Self::icmp_errors), `SO_SELECT_ERR_QUEUE`.
+    ///   counts as [`icmp_errors`](Self::icmp_errors), `SO_SELECT_ERR_QUEUE`; `SO_TIMESTAMPNS`,
+    ///   `IP_RECVTTL`, `IPV6_RECVHOPLIMIT`, `IP_RECVTOS` and `IPV6_RECVTCLASS`, as asked for.
     ///
     /// Two things that the server does for sockets of its own are yours to do here: a larger receive
     /// buffer (see [`recv_buffer`](Self::recv_buffer)); and `UDP_GRO`, by which the kernel coalesces
@@ -295,6 +297,8 @@ impl ServerBuilder {
             for socket in sockets {
                 let prepared = socket.prepare(builder.coalesces());
                 let addr = prepared.map_err(BindError::Socket)?;
+                let asked = socket.ask(builder.sockets.info);
+                asked.map_err(BindError::Socket)?;
                 is_shared |= shares_port(&socket);
                 endpoints.push(builder.endpoint(socket, addr, 0));
             }
@@ -318,6 +322,7 @@ impl ServerBuilder {
             let group = network
                 .bind(addr, builder.workers)
                 .map_err(|source| BindError::Bind { addr, source })?;
+            group.iter().for_each(|one| one.ask(builder.sockets.info));
             let endpoint = |member| Arc::new(member) as Arc<dyn Endpoint>;
             Ok(group.into_iter().map(endpoint).collect())
         })
@@ -348,7 +353,8 @@ impl ServerBuilder {
         #[cfg(all(target_os = "linux", not(postbox_plain)))]
         {
             let room = self.limits.max_receive_datagram();
-            !self.plain_transport && self.offloads && room >= COALESCED_LEN
+            let allowed = self.offloads && !self.sockets.info.kernel_time;
+            !self.plain_transport && allowed && room >= COALESCED_LEN
         }
         #[cfg(any(not(target_os = "linux"), postbox_plain))]
         false
@@ -358,8 +364,9 @@ impl ServerBuilder {
     fn endpoint(&self, socket: ServerSocket, addr: SocketAddr, member: usize) -> Arc<dyn Endpoint> {
         #[cfg(all(target_os = "linux", not(postbox_plain)))]
         if !self.plain_transport {
-            let unicast_only = member > 0;
-            return Arc::new(UdpEndpoint::new(socket, addr, unicast_only, self.offloads));
+            let (unicast_only, info) = (member > 0, self.sockets.info);
+            let endpoint = UdpEndpoint::new(socket, addr, unicast_only, self.offloads, info);
+            return Arc::new(endpoint);
         }
         let _ = member;
         Arc::new(PlainEndpoint::new(socket, addr))
@@ -374,6 +381,9 @@ impl ServerBuilder {
             self.sessions.concurrency = self.app.concurrency();
         }
         config::check(&self.limits, self.workers, &self.sessions, &self.sockets)?;
+        if self.plain_transport {
+            self.sockets.info = InfoAsked::default(); // which it cannot tell
+        }
         let endpoints = open(&mut self)?;
         if endpoints.is_empty() {
             return Err(BindError::Nothing);

@@ -7,7 +7,8 @@
 //! conversation two thirds of what single datagrams do.
 
 use crate::engine::dispatch::QueuedDatagram;
-use crate::transport::Meta;
+use crate::engine::stamp::Stamp;
+use crate::transport::{Meta, PacketInfo};
 
 /// Where a datagram is, in the buffers that it was received in.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +103,8 @@ fn short(n: usize) -> u16 {
 pub(crate) struct Delivery {
     /// The buffers of the batch.
     pub(crate) buffers: Vec<Box<[u8]>>,
+    /// What was told of each buffer besides; empty where nothing is asked for.
+    pub(crate) infos: Vec<PacketInfo>,
     /// The datagram that no receive has taken so far.
     pub(crate) offered: Option<BufferSlice>,
     /// Those that came with it, and are offered next.
@@ -145,12 +148,19 @@ impl Delivery {
         }
     }
 
+    /// What was told of a datagram besides, if anything is asked for.
+    pub(crate) fn info(&self, slice: BufferSlice) -> Option<&PacketInfo> {
+        self.infos.get(usize::from(slice.buffer))
+    }
+
     /// Copies a datagram into memory of its own size.
-    pub(crate) fn copy(&self, slice: BufferSlice) -> QueuedDatagram {
+    pub(crate) fn copy(&self, slice: BufferSlice, at: Stamp) -> QueuedDatagram {
         let buffer = self.buffers.get(usize::from(slice.buffer));
         QueuedDatagram {
             bytes: buffer.map_or_else(Box::default, |buffer| slice.bytes(buffer).into()),
             truncated: slice.truncated,
+            at: at.pack(),
+            info: self.info(slice).map(|info| Box::new(*info)),
         }
     }
 }
@@ -214,7 +224,7 @@ mod tests {
             buffers: vec![b"aabb"[..].into()],
             offered: behind.next(),
             behind,
-            taken: 0,
+            ..Delivery::default()
         };
         let (slice, buffer) = delivery.take().unwrap();
         assert_eq!(slice.bytes(&buffer), b"aa");

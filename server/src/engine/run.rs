@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::config::SessionTag;
 use crate::engine::dispatch::{Client, RunQueue, SlotId};
+use crate::engine::stamp::LastReceived;
 use crate::engine::worker_shared::{Local, WorkerShared};
 use crate::handler::ClientKey;
 
@@ -19,6 +20,7 @@ pub(crate) struct Run<P> {
     pub(crate) slot: SlotId,
     pub(crate) queue: RunQueue,
     session: SessionTag,
+    pub(crate) last: LastReceived,
     local: Arc<Local<P>>,
 }
 
@@ -30,6 +32,7 @@ impl<P> Run<P> {
             slot,
             queue: RunQueue::default(),
             session: client.session,
+            last: LastReceived::default(),
             local: Arc::clone(local),
         }
     }
@@ -45,6 +48,7 @@ impl<P> Run<P> {
         self.remote = client.remote;
         self.session = client.session;
         self.queue.reset();
+        self.last.reset();
         if !Arc::ptr_eq(&self.local, local) {
             self.local = Arc::clone(local);
         }

@@ -13,8 +13,9 @@ use crate::engine::dispatch::{Taken, Told, Waiting};
 use crate::engine::inject_queue::{After, Alarm};
 use crate::engine::run::Run;
 use crate::error::RecvError;
-use crate::handler::{Receive, Wait, Whose};
+use crate::handler::{Arrival, Receive, Wait, Whose};
 use crate::support::panics;
+use crate::transport::Addressing;
 
 /// What a receive finds on its own worker's thread.
 enum Found {
@@ -49,7 +50,12 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
         }
         match current::with(|context| self.look_here(context, cx, wait)).unwrap_or(Found::Nothing) {
             Found::Offered(slice, buffer) => {
-                let result = self.decode(slice.bytes(&buffer), slice.truncated, true);
+                let (worker, datagram) = (self.worker(), slice.bytes(&buffer));
+                self.last.set(worker.batch_at.get(), datagram.len());
+                if worker.informs {
+                    self.keep_info(slice);
+                }
+                let result = self.decode(datagram, slice.truncated, true);
                 current::with(|context| context.delivery.put_back(slice, buffer));
                 Poll::Ready(result)
             }
@@ -62,6 +68,22 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
             }
             Found::Nothing => self.look_into_queue(cx, self.timeout(wait)),
         }
+    }
+
+    fn arrival(&self) -> Option<Arrival> {
+        let (at, len) = self.last.get()?;
+        let (worker, client) = (self.worker(), self.client());
+        let bound = *worker.bound;
+        Some(Arrival {
+            at: worker.begun + at.since_start(),
+            len,
+            local_addr: client.local_addr(bound),
+            addressing: match &client.local {
+                Some(local) => Some(Addressing::of(local)),
+                None => Addressing::of_bound(bound, worker.is_broadcast),
+            },
+            info: self.queue.info(),
+        })
     }
 
     fn stop_receive(&self) {
@@ -140,6 +162,13 @@ impl<P: Protocol> Run<P> {
         Found::Waits
     }
 
+    /// The server asks for more than the time.
+    #[cold]
+    fn keep_info(&self, slice: BufferSlice) {
+        let info = current::with(|context| context.delivery.info(slice).copied());
+        self.queue.lock().info = info.flatten().unwrap_or_default();
+    }
+
     /// The handler's own receive has found nothing.
     #[inline]
     fn wait_here(&self, context: &mut PollContext, timeout: Option<Duration>) {
@@ -198,8 +227,12 @@ impl<P: Protocol> Run<P> {
         };
         let ended = (waiting == Waiting::InTask).then(|| queue.end_receive());
         self.queue.set_not_waiting();
-        if result.is_ok() {
+        if let Ok(datagram) = &result {
             self.queue.set_received();
+            self.last.set(datagram.at.unpack(), datagram.bytes.len());
+            if let Some(info) = &datagram.info {
+                queue.info = **info;
+            }
         }
         drop(queue);
         drop(ended); // foreign code

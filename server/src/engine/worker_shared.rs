@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
 use crate::engine::inject_queue::InjectQueue;
+use crate::engine::stamp::BatchStamp;
 use crate::service::{ClientTasks, Counters, Totals};
 use crate::transport::LocalAddr;
 
@@ -23,6 +25,13 @@ pub(crate) struct WorkerShared<P> {
     pub(crate) draining: CancellationToken,
     /// The address that the socket is bound to: one for all workers of it.
     pub(crate) bound: Arc<SocketAddr>,
+    /// That is a broadcast address.
+    pub(crate) is_broadcast: bool,
+    /// When the worker was made.
+    pub(crate) begun: Instant,
+    pub(crate) batch_at: BatchStamp,
+    /// More than that is told of each datagram.
+    pub(crate) informs: bool,
     /// Who sent what a receive could not decode: the last one.
     pub(crate) malformed: Mutex<Option<SocketAddr>>,
 }
@@ -120,6 +129,10 @@ pub(crate) mod tests {
             draining: CancellationToken::new(),
             tasks: ClientTasks::new(runtime.handle().clone(), &shared, Arc::default()),
             bound: Arc::new(bound.parse().unwrap()),
+            is_broadcast: false,
+            begun: Instant::now(),
+            batch_at: BatchStamp::default(),
+            informs: false,
             malformed: Mutex::default(),
         })
     }

@@ -5,6 +5,7 @@
 //! and [`Answer`].
 
 mod answering;
+mod arrival;
 mod boxed;
 mod client;
 mod client_key;
@@ -16,6 +17,7 @@ mod spawner;
 mod r#trait;
 
 pub use answering::{AnswerFn, IntoAnswer, answer_fn, answer_fn_with};
+pub use arrival::Arrival;
 pub use boxed::BoxedHandler;
 pub(crate) use client::{Answer, BoxFuture, Packet, SendAttempt, SendsFirst};
 pub use client::{Client, Sending};

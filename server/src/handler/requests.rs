@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use tokio::time::Instant;
 
+use super::Arrival;
 use crate::error::RecvError;
 
 /// The requests of one client, in the order in which they arrived, for one run of its handler.
@@ -131,6 +132,14 @@ impl<Request> Requests<Request> {
         self.begin(Wait::Until(deadline))
     }
 
+    /// When and how the datagram arrived that was received last, also where that gave an error that
+    /// is about a datagram: one that cannot be parsed, or was cut short. `None` before the first.
+    ///
+    /// What else a receive answers, such as *timed out*, leaves it as it was.
+    pub fn arrival(&self) -> Option<Arrival> {
+        self.run.arrival()
+    }
+
     fn begin(&mut self, wait: Wait) -> Recv<'_, Request> {
         let began = false;
         Recv {
@@ -235,4 +244,6 @@ pub(crate) trait Receive<Request>: Send + Sync {
     ) -> Poll<Result<Request, RecvError>>;
     /// The receive that waits, if one does, was dropped.
     fn stop_receive(&self);
+    /// When and how the datagram arrived that was received last.
+    fn arrival(&self) -> Option<Arrival>;
 }

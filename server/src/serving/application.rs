@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use postbox_protocol::{BoxError, Protocol};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{self, Heartbeat, InjectQueue, Report, Setup, SourceFilter, WorkerShared};
+use crate::engine::{
+    self, BatchStamp, Heartbeat, InjectQueue, Report, Setup, SourceFilter, WorkerShared,
+};
 use crate::handler::{ClientSocket, Handler};
 use crate::service::{ClientTasks, ServiceScope, Shared, WorkerState};
 
@@ -83,6 +86,10 @@ where
             tasks: plan.tasks,
             draining: plan.draining,
             bound: Arc::clone(&worker.bound),
+            is_broadcast: worker.endpoint.is_broadcast(),
+            begun: Instant::now(),
+            batch_at: BatchStamp::default(),
+            informs: worker.endpoint.informs(),
             malformed: Mutex::default(),
         });
         let sends = Arc::clone(&shared);

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::LocalAddr;
+use super::{LocalAddr, PacketInfo};
 
 /// What is known of one received datagram beside its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub(crate) struct RecvBatch {
     /// All of length `buffer_len`, save those that were taken.
     buffers: Vec<Box<[u8]>>,
     metas: Vec<Meta>,
+    /// Empty, or one for each slot.
+    infos: Vec<PacketInfo>,
     received: usize,
     /// How many the transport took in, those included that it passed over.
     taken: usize,
@@ -65,6 +67,15 @@ pub(crate) struct RecvBatch {
     /// How many it could have been, for datagrams as large as the last ones.
     most: usize,
     buffer_len: usize,
+}
+
+/// What a batch lends to the transport.
+#[derive(Debug)]
+pub(crate) struct Slots<'a> {
+    pub(crate) buffers: &'a mut [Box<[u8]>],
+    pub(crate) metas: &'a mut [Meta],
+    /// For those and more, or empty.
+    pub(crate) infos: &'a mut [PacketInfo],
 }
 
 /// A receive is offered as many slots, or twice as many as the last one that brought something has
@@ -85,6 +96,7 @@ impl RecvBatch {
         Self {
             buffers: (0..slots).map(|_| vec![0; buffer_len].into()).collect(),
             metas: vec![Meta::EMPTY; slots],
+            infos: Vec::new(),
             received: 0,
             taken: 0,
             next: FEWEST.min(slots),
@@ -131,10 +143,22 @@ impl RecvBatch {
         &mut self.buffers
     }
 
+    /// What was told of the datagrams besides: of datagram `i` the `i`-th, or nothing where the
+    /// transport is not asked for any of it.
+    pub(crate) fn infos(&mut self) -> &mut Vec<PacketInfo> {
+        &mut self.infos
+    }
+
     /// Empties the batch, makes as many buffers whole as are likely to be filled, and lends them
     /// with their descriptions to the transport. [`set_len`](Self::set_len) tells how many were
     /// filled.
     pub(super) fn refill(&mut self) -> (&mut [Box<[u8]>], &mut [Meta]) {
+        let slots = self.refill_all();
+        (slots.buffers, slots.metas)
+    }
+
+    /// The same, with the infos.
+    pub(super) fn refill_all(&mut self) -> Slots<'_> {
         (self.received, self.offered) = (0, self.next);
         self.buffers.resize_with(self.metas.len(), Box::default);
         let buffers = &mut self.buffers[..self.offered];
@@ -143,7 +167,11 @@ impl RecvBatch {
                 *buffer = vec![0; self.buffer_len].into();
             }
         }
-        (buffers, &mut self.metas[..self.offered])
+        Slots {
+            buffers,
+            metas: &mut self.metas[..self.offered],
+            infos: &mut self.infos,
+        }
     }
 
     /// Tells how many datagrams the slots hold, from the front.
@@ -173,6 +201,9 @@ impl RecvBatch {
             if keep(&self.metas[i]) {
                 self.metas.swap(kept, i);
                 self.buffers.swap(kept, i);
+                if !self.infos.is_empty() {
+                    self.infos.swap(kept, i);
+                }
                 kept += 1;
             }
         }

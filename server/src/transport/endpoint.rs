@@ -1,10 +1,10 @@
 //! What a worker is bound to. It outlives servings: each opens a transport on it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::socket::ServerSocket;
+use super::socket::{ServerSocket, is_broadcast};
 use super::{Capabilities, Transport};
 
 /// A bound address of a server, for one worker: a socket, or a place in a network in memory.
@@ -34,6 +34,20 @@ pub(crate) trait Endpoint: Send + Sync {
     fn takes_v4(&self) -> bool {
         let socket = self.socket();
         socket.is_some_and(|socket| socket.only_v6().is_ok_and(|only| !only))
+    }
+
+    /// Whether its address is a broadcast address; for sockets the system is asked.
+    fn is_broadcast(&self) -> bool {
+        let addr = self.local_addr();
+        match self.socket() {
+            Some(_) => is_broadcast(addr).unwrap_or(false),
+            None => matches!(addr.ip(), IpAddr::V4(ip) if ip.is_broadcast()),
+        }
+    }
+
+    /// Whether its transports tell of each datagram what a server asks for.
+    fn informs(&self) -> bool {
+        false
     }
 
     /// Its socket, if it has one.

@@ -3,21 +3,23 @@
 //! An [`Endpoint`] is what a worker is bound to, and a [`Transport`], which it opens for each
 //! serving, the one thing the receive loop knows about the network. There are three of each:
 //!
-//! | transport | where | local address on a wildcard bind | truncation seen | offloads |
-//! |---|---|---|---|---|
-//! | [`udp`] | Linux, batched system calls | yes | yes | yes |
-//! | [`plain`] | everywhere, one datagram per call | no | no | no |
-//! | [`memory`] | no socket at all: tests, simulation | yes | yes | no |
+//! | transport | where | local address on a wildcard bind | truncation seen | offloads | kernel time, hop limit, ECN |
+//! |---|---|---|---|---|---|
+//! | [`udp`] | Linux, batched system calls | yes | yes | yes | yes |
+//! | [`plain`] | everywhere, one datagram per call | no | no | no | no |
+//! | [`memory`] | no socket at all: tests, simulation | yes | yes | no | yes |
 //!
 //! Nothing here knows packets, clients or handlers. Sockets are opened in `socket/`. System calls
 //! that need `unsafe` are in `sys/` and nowhere else.
 
+mod addressing;
 mod batch;
 mod endpoint;
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 mod hearing;
 mod host;
 mod memory;
+mod packet_info;
 mod plain;
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 mod readiness;
@@ -35,10 +37,15 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 
+pub use addressing::Addressing;
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
+pub(crate) use batch::Slots;
 pub(crate) use batch::{Meta, RecvBatch};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use host::host_addresses;
 pub use memory::{Conditions, MemoryNetwork, MemorySocket, NetworkStats};
+pub use packet_info::Ecn;
+pub(crate) use packet_info::{InfoAsked, PacketInfo};
 pub(crate) use plain::PlainEndpoint;
 pub use socket::SocketOptions;
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
@@ -195,6 +202,15 @@ pub struct Capabilities {
     pub icmp_errors: bool,
     /// Receives coalesced datagrams and sends runs of answers in one go, if switched on.
     pub offloads: bool,
+    /// Can tell when the kernel received each datagram, if asked to
+    /// ([`recv_kernel_time`](crate::ServerBuilder::recv_kernel_time)).
+    pub kernel_time: bool,
+    /// Can tell the hop limit of each datagram, if asked to
+    /// ([`recv_hop_limit`](crate::ServerBuilder::recv_hop_limit)).
+    pub hop_limit: bool,
+    /// Can tell what each datagram says of congestion, if asked to
+    /// ([`recv_ecn`](crate::ServerBuilder::recv_ecn)).
+    pub ecn: bool,
 }
 
 impl Capabilities {
@@ -205,6 +221,9 @@ impl Capabilities {
             truncation: self.truncation && other.truncation,
             icmp_errors: self.icmp_errors && other.icmp_errors,
             offloads: self.offloads && other.offloads,
+            kernel_time: self.kernel_time && other.kernel_time,
+            hop_limit: self.hop_limit && other.hop_limit,
+            ecn: self.ecn && other.ecn,
         }
     }
 }

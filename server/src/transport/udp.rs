@@ -12,7 +12,10 @@ use super::readiness::Readiness;
 use super::segmentation::Segmentation;
 use super::socket::{ServerSocket, capacity, kernel_drops};
 use super::sys::{self, BatchSendError, Receiver, RecvFields, Sender};
-use super::{Capabilities, Endpoint, LocalAddr, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
+use super::{
+    Addressing, Capabilities, Endpoint, InfoAsked, Outgoing, PacketInfo, RecvBatch, SEND_BATCH,
+    Sent, Transport,
+};
 
 /// The buffer that a coalesced receive needs: the kernel joins datagrams up to this many bytes,
 /// and cuts what does not fit.
@@ -38,16 +41,19 @@ pub(crate) struct UdpEndpoint {
     unicast_only: bool,
     /// Let the kernel coalesce and segment: asked for, and not refused so far.
     offloads: Arc<AtomicBool>,
+    info: InfoAsked,
     icmp_errors: Arc<IcmpErrors>,
 }
 
 impl UdpEndpoint {
-    /// Takes a bound socket. All but one of a group are `unicast_only`.
+    /// Takes a bound socket, which tells `info` of each datagram. All but one of a group are
+    /// `unicast_only`.
     pub(crate) fn new(
         socket: ServerSocket,
         local_addr: SocketAddr,
         unicast_only: bool,
         offloads: bool,
+        info: InfoAsked,
     ) -> Self {
         let socket = Arc::new(socket);
         Self {
@@ -56,6 +62,7 @@ impl UdpEndpoint {
             local_addr,
             unicast_only,
             offloads: Arc::new(AtomicBool::new(offloads)),
+            info,
         }
     }
 }
@@ -71,6 +78,7 @@ impl Endpoint for UdpEndpoint {
         let mut transport = UdpTransport::new(socket, offloads)?;
         transport.hearing = Some(hearing);
         transport.unicast_only = self.unicast_only;
+        transport.wanted.info = self.info;
         Ok(Box::new(transport))
     }
 
@@ -80,7 +88,14 @@ impl Endpoint for UdpEndpoint {
             truncation: true,
             icmp_errors: true,
             offloads: self.offloads.load(Ordering::Relaxed),
+            kernel_time: true,
+            hop_limit: true,
+            ecn: true,
         }
+    }
+
+    fn informs(&self) -> bool {
+        self.info.is_any()
     }
 
     fn drops(&self) -> Option<u64> {
@@ -97,7 +112,7 @@ impl Endpoint for UdpEndpoint {
 pub(super) struct UdpTransport {
     socket: Arc<ServerSocket>,
     readiness: Readiness,
-    wanted: RecvFields,
+    pub(super) wanted: RecvFields,
     /// The kernel hands what was sent to a broadcast or multicast address to every socket of a
     /// group, so all but one of them have to look away, or the client gets an answer from each. It
     /// works on wildcard binds, where the address is told; one bound to a unicast address gets no
@@ -146,6 +161,7 @@ impl UdpTransport {
                 local: wildcard,
                 // A socket that was served before may still hold coalesced datagrams.
                 segment: sys::uses_gro(socket.as_fd()),
+                info: InfoAsked::default(),
             },
             unicast_only: false,
             offloads,
@@ -166,10 +182,8 @@ impl UdpTransport {
     /// Receives one batch without waiting.
     fn receive(&mut self, batch: &mut RecvBatch) -> io::Result<()> {
         loop {
-            let (buffers, metas) = batch.refill();
-            let result = self
-                .receiver
-                .receive(self.socket.as_fd(), self.wanted, buffers, metas);
+            let (socket, slots) = (self.socket.as_fd(), batch.refill_all());
+            let result = self.receiver.receive(socket, self.wanted, slots);
             match result {
                 Ok(received) => {
                     batch.set_len(received);
@@ -182,12 +196,19 @@ impl UdpTransport {
     }
 
     /// Adjusts to the size of the batch, which is nearly always that of the last one.
-    fn prepare(&mut self, batch: &RecvBatch) {
+    fn prepare(&mut self, batch: &mut RecvBatch) {
         if self.receiver.slots() != batch.slots() {
             self.receiver = Receiver::new(batch.slots());
+            let infos = match self.wanted.info.is_any() {
+                true => batch.slots(),
+                false => 0,
+            };
+            *batch.infos() = vec![PacketInfo::default(); infos];
         }
         // One that the user made comes back as it was, also what it holds: there the user chooses.
+        // And what came as one has one time for all.
         if !self.wanted.segment
+            && !self.wanted.info.kernel_time
             && !self.socket.is_given()
             && self.offloads.load(Ordering::Relaxed)
             && batch.buffer_len() >= COALESCED_LEN
@@ -275,7 +296,8 @@ impl Transport for UdpTransport {
                 }
             }
             if self.unicast_only {
-                batch.retain(|meta| !meta.local.is_some_and(|local| is_for_many(&local)));
+                let is_unicast = |local| Addressing::of(&local) == Addressing::Unicast;
+                batch.retain(|meta| meta.local.is_none_or(is_unicast));
             }
             if batch.len() > 0 {
                 return Poll::Ready(Ok(()));
@@ -366,13 +388,4 @@ impl Transport for UdpTransport {
     fn take_icmp_left_out(&mut self) -> u64 {
         std::mem::take(&mut self.left_out)
     }
-}
-
-/// Whether a datagram to this address reaches every socket of a group.
-///
-/// An IPv4 address that an answer cannot leave from is a broadcast address: which addresses are,
-/// only the kernel's table of interfaces knows.
-fn is_for_many(local: &LocalAddr) -> bool {
-    let asked = local.asked.to_canonical();
-    asked.is_multicast() || (asked.is_ipv4() && local.reply_from != Some(local.asked))
 }

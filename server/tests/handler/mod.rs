@@ -1,9 +1,10 @@
-//! H1 to H14: what a handler is given, what it may do, and what its end means.
+//! H1 to H19: what a handler is given, what it may do, and what its end means.
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 mod addresses;
 mod again;
 mod answering;
+mod arrival;
 mod cancelled;
 mod coalesced;
 mod codecs;

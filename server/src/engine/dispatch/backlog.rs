@@ -2,22 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::DropReason;
-use crate::config::DATAGRAM_OVERHEAD;
+use super::{DropReason, QueuedDatagram};
 use crate::service::{NoRoom, Totals};
-
-/// A datagram that waits, in memory of its own size (never in the buffer it was received in).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct QueuedDatagram {
-    pub(crate) bytes: Box<[u8]>,
-    pub(crate) truncated: bool,
-}
-
-impl QueuedDatagram {
-    pub(crate) fn cost(&self) -> usize {
-        self.bytes.len() + DATAGRAM_OVERHEAD
-    }
-}
 
 /// The bounds of one client's queue.
 #[derive(Debug, Clone, Copy)]

@@ -9,8 +9,8 @@ use std::hash::Hash;
 
 use ahash::RandomState;
 
-use super::backlog::{Backlog, QueueLimits, QueuedDatagram};
-use super::{Dispatch, DropReason, Task};
+use super::backlog::{Backlog, QueueLimits};
+use super::{Dispatch, DropReason, QueuedDatagram, Task};
 use crate::service::Totals;
 
 /// The clients of which runs wait. They are looked up, and gone through only to drop everything.

@@ -23,6 +23,7 @@
 
 mod backlog;
 mod clock;
+mod datagram;
 mod groups;
 mod queue;
 mod table;
@@ -33,7 +34,8 @@ mod tests;
 use std::hash::Hash;
 use std::task::Waker;
 
-pub(crate) use backlog::{QueueLimits, QueuedDatagram};
+pub(crate) use backlog::QueueLimits;
+pub(crate) use datagram::QueuedDatagram;
 pub(crate) use queue::{Listener, RunQueue, Taken, Told, Waiting};
 
 use crate::config::WhenFull;

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
-use super::DropReason;
-use super::backlog::{Backlog, QueueLimits, QueuedDatagram};
+use super::backlog::{Backlog, QueueLimits};
+use super::{DropReason, QueuedDatagram};
 use crate::service::Totals;
+use crate::transport::PacketInfo;
 
 /// Whether the receive of a run waits. There is one at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,6 +254,13 @@ impl RunQueue {
         }
     }
 
+    /// What the server asks for of the datagram that was received last: kept where others need no
+    /// room for it.
+    pub(crate) fn info(&self) -> PacketInfo {
+        let used = self.is_used().then(|| self.lock().info);
+        used.unwrap_or_default()
+    }
+
     /// Whether anything was queued, or a receive elsewhere asked. Whoever holds the only reference
     /// to its run knows it for sure.
     #[inline]
@@ -312,6 +320,8 @@ pub(crate) struct Queue {
     receive: u32,
     /// The worker knows its deadline.
     armed: bool,
+    /// What the server asks for of the datagram that was received last.
+    pub(crate) info: PacketInfo,
 }
 
 impl Queue {

@@ -216,7 +216,7 @@ impl<S: Served> Worker<S> {
             poll_context: Some(Box::new(poll_context)),
             injected: Injected::default(),
             send_failures: SendFailures::default(),
-            timers: Timers::new(),
+            timers: Timers::new(shared.begun),
             begun: Vec::new(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             give_back: None,

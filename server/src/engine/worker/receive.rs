@@ -35,6 +35,7 @@ impl<S: Served> Worker<S> {
                 self.backoff.succeeded();
                 self.losses.received(now, self.batch.len() == RECV_BATCH);
                 self.gate.refresh();
+                self.shared.batch_at.set(self.timers.stamp());
                 self.swap_buffers();
                 let received = self.batch.len();
                 for index in 0..received {
@@ -56,8 +57,13 @@ impl<S: Served> Worker<S> {
 
     /// Lends the receive buffers to the handlers, or takes them back.
     fn swap_buffers(&mut self) {
+        let informs = self.shared.informs;
         current::with(|context| {
-            std::mem::swap(&mut context.delivery.buffers, self.batch.buffers())
+            let delivery = &mut context.delivery;
+            std::mem::swap(&mut delivery.buffers, self.batch.buffers());
+            if informs {
+                std::mem::swap(&mut delivery.infos, self.batch.infos());
+            }
         });
     }
 
@@ -168,7 +174,8 @@ impl<S: Served> Worker<S> {
 
     /// A datagram has to wait: it is copied out of the receive buffer into memory of its own size.
     pub(super) fn queue(&mut self, id: SlotId, slice: BufferSlice) {
-        let Some(datagram) = current::with(|context| context.delivery.copy(slice)) else {
+        let at = self.shared.batch_at.get();
+        let Some(datagram) = current::with(|context| context.delivery.copy(slice, at)) else {
             return;
         };
         match self.dispatch.queue(id, datagram, &self.shared.totals) {
@@ -182,7 +189,8 @@ impl<S: Served> Worker<S> {
 
     /// The same where it has to wait for a run of its own.
     fn wait(&mut self, client: &ClientKey, slice: BufferSlice) {
-        let Some(datagram) = current::with(|context| context.delivery.copy(slice)) else {
+        let at = self.shared.batch_at.get();
+        let Some(datagram) = current::with(|context| context.delivery.copy(slice, at)) else {
             return;
         };
         if let Err(reason) = self.dispatch.wait(client, datagram, &self.shared.totals) {

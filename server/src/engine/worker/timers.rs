@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::engine::dispatch::SlotId;
+use crate::engine::stamp::Stamp;
 
 /// Milliseconds since the worker started.
 pub(super) type Tick = u64;
@@ -42,8 +43,8 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub(super) fn new() -> Self {
-        let start = Instant::now();
+    /// From `start` on.
+    pub(super) fn new(start: Instant) -> Self {
         Self {
             start,
             now: start,
@@ -62,6 +63,11 @@ impl Timers {
 
     pub(super) fn now(&self) -> Instant {
         self.now
+    }
+
+    /// The same, in few bytes.
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp::new(self.since_start)
     }
 
     /// A tick that is not before `delay` from now, and not more than one tick after it.
@@ -147,7 +153,7 @@ mod tests {
 
     #[test]
     fn l2_when_no_deadline_is_left_nothing_is_looked_through_any_more() {
-        let (mut timers, mut entry) = (Timers::new(), NEVER);
+        let (mut timers, mut entry) = (Timers::new(Instant::now()), NEVER);
         timers.arm(0, 5_000, &mut entry);
         assert!(timers.next().is_some());
         timers.since_start = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::MemoryNetwork;
 use super::transport::MemoryTransport;
-use crate::transport::{Capabilities, Endpoint, Transport};
+use crate::transport::{Capabilities, Endpoint, InfoAsked, Transport};
 
 /// One member of the group that shares an address.
 ///
@@ -28,6 +28,17 @@ impl MemoryEndpoint {
             member,
         }
     }
+
+    /// Has told of each datagram what a server asks for.
+    pub(crate) fn ask(&self, info: InfoAsked) {
+        let mut state = self.network.lock();
+        if let Some(queue) = state.queue(self.addr, self.member) {
+            queue.info = info;
+        }
+        if info.kernel_time {
+            state.clock(); // begins
+        }
+    }
 }
 
 impl Endpoint for Arc<MemoryEndpoint> {
@@ -46,8 +57,17 @@ impl Endpoint for Arc<MemoryEndpoint> {
         Capabilities {
             local_addr: true,
             truncation: true,
+            kernel_time: true,
+            hop_limit: true,
+            ecn: true,
             ..Capabilities::default()
         }
+    }
+
+    fn informs(&self) -> bool {
+        let mut state = self.network.lock();
+        let queue = state.queue(self.addr, self.member);
+        queue.is_some_and(|queue| queue.info.is_any())
     }
 
     fn drops(&self) -> Option<u64> {

@@ -47,8 +47,8 @@ impl Flight {
             .insert((due, self.sent), (datagram, in_order));
     }
 
-    /// Takes the next datagram that has arrived by now.
-    pub(super) fn take_arrived(&mut self, now: Instant) -> Option<Datagram> {
+    /// Takes the next datagram that has arrived by now, with when it did.
+    pub(super) fn take_arrived(&mut self, now: Instant) -> Option<(Datagram, Instant)> {
         let next = self.datagrams.first_entry()?;
         let due = next.key().0;
         let (datagram, _) = (due <= now).then(|| next.remove())?;
@@ -56,7 +56,7 @@ impl Flight {
         if self.last.get(&way).is_some_and(|last| *last <= due) {
             self.last.remove(&way);
         }
-        Some(datagram)
+        Some((datagram, due))
     }
 
     /// When the next datagram arrives.

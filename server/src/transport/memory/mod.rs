@@ -30,6 +30,8 @@ mod transport;
 
 use std::net::SocketAddr;
 
+use tokio::time::Instant;
+
 pub use conditions::Conditions;
 pub(crate) use endpoint::MemoryEndpoint;
 pub use network::MemoryNetwork;
@@ -37,6 +39,8 @@ pub use socket::MemorySocket;
 pub use stats::NetworkStats;
 #[cfg(test)]
 pub(super) use transport::MemoryTransport;
+
+use crate::transport::Ecn;
 
 /// The datagrams that wait at one address, at most, and those on their way there; later ones are
 /// lost, as with a full socket buffer. Room for one datagram from each of 10,000 clients.
@@ -52,6 +56,26 @@ struct Datagram<P = Vec<u8>> {
     segment: u32,
     /// Its end was lost on the way.
     cut: bool,
+    marks: Marks,
+    /// When it arrived, where that is asked for.
+    arrived: Option<Instant>,
+}
+
+/// What is in the IP header elsewhere.
+#[derive(Debug, Clone, Copy)]
+struct Marks {
+    hop_limit: u8,
+    ecn: Ecn,
+}
+
+impl Default for Marks {
+    /// As Linux sends.
+    fn default() -> Self {
+        Self {
+            hop_limit: 64,
+            ecn: Ecn::NotEct,
+        }
+    }
 }
 
 impl<P: AsRef<[u8]> + Into<Vec<u8>>> Datagram<P> {
@@ -75,6 +99,8 @@ impl<P: AsRef<[u8]> + Into<Vec<u8>>> Datagram<P> {
             payload: self.payload.into(),
             segment: self.segment,
             cut: self.cut,
+            marks: self.marks,
+            arrived: self.arrived,
         }
     }
 }

@@ -4,9 +4,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
 
 use super::state::State;
-use super::{MemoryEndpoint, MemorySocket};
+use super::{Marks, MemoryEndpoint, MemorySocket};
 use crate::transport::{MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 
 /// A network in memory: servers and clients on it reach each other, and nobody else.
@@ -113,7 +116,8 @@ impl MemoryNetwork {
         destination: SocketAddr,
     ) -> io::Result<()> {
         check_len(datagram.len(), destination)?;
-        self.deliver(source, datagram, datagram.len(), destination);
+        let marks = Marks::default();
+        self.deliver(source, datagram, datagram.len(), destination, marks);
         Ok(())
     }
 
@@ -127,7 +131,16 @@ impl MemoryNetwork {
         segment: usize,
         destination: SocketAddr,
     ) {
-        self.deliver(source, datagrams, segment, destination);
+        self.deliver(source, datagrams, segment, destination, Marks::default());
+    }
+
+    /// What the network's clock shows now. It stands in for the kernel's: by it a server tells when
+    /// a datagram arrived ([`Arrival::kernel_time`](crate::Arrival::kernel_time)).
+    ///
+    /// It begins at the Unix epoch when it is asked first, by this or by a server that asks for the
+    /// kernel's time, and goes with tokio's clock, paused or running.
+    pub fn time(&self) -> SystemTime {
+        self.lock().clock().at(Instant::now())
     }
 
     /// Opens `group` endpoints at one address; each client's datagrams go to one of them.
@@ -149,8 +162,11 @@ impl MemoryNetwork {
         payload: &[u8],
         segment: usize,
         destination: SocketAddr,
+        marks: Marks,
     ) {
-        let wakers = self.lock().send(source, payload, segment, destination);
+        let mut state = self.lock();
+        let wakers = state.send(source, payload, segment, destination, marks);
+        drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
 

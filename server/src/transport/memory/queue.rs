@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::flight::Flight;
 use super::{Datagram, NetworkStats, QUEUE_LEN};
+use crate::transport::InfoAsked;
 
 /// One member's end of the network.
 #[derive(Debug, Default)]
@@ -22,11 +23,24 @@ pub(super) struct RecvQueue {
     pub(super) blocked: Option<Waker>,
     /// The member has gone, others of its group have not.
     pub(super) closed: bool,
+    /// What its server asks for.
+    pub(super) info: InfoAsked,
 }
 
 impl RecvQueue {
-    /// A datagram has arrived.
+    /// A datagram arrives now. The clock is read only where it is asked for.
     pub(super) fn push(&mut self, datagram: Datagram, stats: &mut NetworkStats) {
+        let now = self.info.kernel_time.then(Instant::now);
+        self.push_at(datagram, now, stats);
+    }
+
+    fn push_at(
+        &mut self,
+        mut datagram: Datagram,
+        arrived: Option<Instant>,
+        stats: &mut NetworkStats,
+    ) {
+        datagram.arrived = arrived;
         if self.datagrams.len() < QUEUE_LEN {
             stats.delivered += datagram.count();
             self.datagrams.push_back(datagram);
@@ -38,8 +52,8 @@ impl RecvQueue {
 
     /// Takes in what has arrived by now.
     pub(super) fn take_arrived(&mut self, now: Instant, stats: &mut NetworkStats) {
-        while let Some(datagram) = self.flight.take_arrived(now) {
-            self.push(datagram, stats);
+        while let Some((datagram, arrived)) = self.flight.take_arrived(now) {
+            self.push_at(datagram, Some(arrived), stats);
         }
     }
 }

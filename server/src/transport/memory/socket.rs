@@ -3,11 +3,13 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, ready};
 
-use super::MemoryNetwork;
 use super::flight::ArrivalTimer;
 use super::network::check_len;
+use super::{Marks, MemoryNetwork};
+use crate::transport::Ecn;
 
 /// A client's socket on a [`MemoryNetwork`].
 ///
@@ -17,12 +19,35 @@ use super::network::check_len;
 pub struct MemorySocket {
     network: MemoryNetwork,
     addr: SocketAddr,
+    marks: Mutex<Marks>,
 }
 
 impl MemorySocket {
     /// Takes over an address that was claimed for it.
     pub(super) fn new(network: MemoryNetwork, addr: SocketAddr) -> Self {
-        Self { network, addr }
+        let marks = Mutex::default();
+        Self {
+            network,
+            addr,
+            marks,
+        }
+    }
+
+    /// Sets the hop limit with which what is sent from now on arrives: what a server tells where it
+    /// [asks for it](crate::ServerBuilder::recv_hop_limit). 64 by default; the network has no
+    /// routers, so it stays as it is.
+    pub fn set_hop_limit(&self, hops: u8) {
+        self.marks().hop_limit = hops;
+    }
+
+    /// Sets what the datagrams say of congestion that are sent from now on: what a server tells
+    /// where it [asks for it](crate::ServerBuilder::recv_ecn). [`Ecn::NotEct`] by default.
+    pub fn set_ecn(&self, ecn: Ecn) {
+        self.marks().ecn = ecn;
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the address that answers are sent to.
@@ -37,8 +62,9 @@ impl MemorySocket {
     /// An error if the datagram is longer than UDP allows.
     pub fn send_to(&self, datagram: &[u8], destination: SocketAddr) -> io::Result<()> {
         check_len(datagram.len(), destination)?;
+        let marks = *self.marks();
         self.network
-            .deliver(self.addr, datagram, datagram.len(), destination);
+            .deliver(self.addr, datagram, datagram.len(), destination, marks);
         Ok(())
     }
 

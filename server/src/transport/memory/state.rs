@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -12,7 +12,7 @@ use super::faults::Faults;
 use super::flight::Flight;
 use super::model::Model;
 use super::queue::RecvQueue;
-use super::{Conditions, Datagram, NetworkStats, QUEUE_LEN};
+use super::{Conditions, Datagram, Marks, NetworkStats, QUEUE_LEN};
 use crate::support::clock;
 
 /// Everything that the network knows.
@@ -26,6 +26,19 @@ pub(super) struct State {
     seed: u64,
     /// None while the network is perfect.
     model: Option<Box<Model>>,
+    pub(super) clock: Option<Clock>,
+}
+
+/// The network's clock, which stands in for the kernel's: from the Unix epoch, as fast as tokio's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    begun: Instant,
+}
+
+impl Clock {
+    pub(super) fn at(self, moment: Instant) -> SystemTime {
+        UNIX_EPOCH + moment.saturating_duration_since(self.begun)
+    }
 }
 
 impl State {
@@ -34,6 +47,14 @@ impl State {
             seed,
             ..Self::default()
         }
+    }
+
+    /// The network's clock, which begins when it is asked for first.
+    pub(super) fn clock(&mut self) -> Clock {
+        let begin = || Clock {
+            begun: Instant::now(),
+        };
+        *self.clock.get_or_insert_with(begin)
     }
 
     /// Returns the model, for something to be set.
@@ -50,6 +71,7 @@ impl State {
         payload: &[u8],
         segment: usize,
         destination: SocketAddr,
+        marks: Marks,
     ) -> Vec<Waker> {
         let datagram = Datagram {
             source,
@@ -57,6 +79,8 @@ impl State {
             payload,
             segment: short(segment),
             cut: false,
+            marks,
+            arrived: None,
         };
         self.stats.sent += datagram.count();
         let Some(mut model) = self.model.take() else {
@@ -90,6 +114,8 @@ impl State {
                     segment: short(copy.payload.len()),
                     payload: copy.payload,
                     cut: copy.cut,
+                    marks: datagram.marks,
+                    arrived: None,
                     source: datagram.source,
                     destination: datagram.destination,
                 };
@@ -214,7 +240,7 @@ fn depart(
 
 /// What arrives where nobody is, is lost.
 fn drop_arrived(unclaimed: &mut Flight, now: Instant, stats: &mut NetworkStats) {
-    while let Some(datagram) = unclaimed.take_arrived(now) {
+    while let Some((datagram, _)) = unclaimed.take_arrived(now) {
         stats.unreachable += datagram.count();
     }
 }

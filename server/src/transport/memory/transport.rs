@@ -7,8 +7,11 @@ use std::task::{Context, Poll, ready};
 
 use super::flight::ArrivalTimer;
 use super::network::{check_len, loopback};
-use super::{Datagram, MemoryEndpoint, QUEUE_LEN};
-use crate::transport::{LocalAddr, Meta, Outgoing, RecvBatch, SEND_BATCH, Sent, Transport};
+use super::state::Clock;
+use super::{Datagram, Marks, MemoryEndpoint, QUEUE_LEN};
+use crate::transport::{
+    InfoAsked, LocalAddr, Meta, Outgoing, PacketInfo, RecvBatch, SEND_BATCH, Sent, Transport,
+};
 
 /// Serves a [`MemoryEndpoint`].
 #[derive(Debug)]
@@ -48,6 +51,8 @@ impl Transport for MemoryTransport {
             member,
         } = &*self.endpoint;
         batch.clear();
+        let mut infos = std::mem::take(batch.infos());
+        infos.clear();
         let (buffers, metas) = batch.refill();
         let count = loop {
             let waker = cx.waker().clone();
@@ -59,6 +64,7 @@ impl Transport for MemoryTransport {
             if let Some(error) = state.faults.take_receive(*addr) {
                 return Poll::Ready(Err(error));
             }
+            let clock = state.clock;
             let Some(queue) = state.queue(*addr, *member) else {
                 return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
             };
@@ -68,6 +74,9 @@ impl Transport for MemoryTransport {
                 let slots = buffers.iter_mut().zip(metas);
                 for (datagram, (buffer, meta)) in queue.datagrams.drain(..count).zip(slots) {
                     *meta = fill(&datagram, buffer, wildcard);
+                    if queue.info.is_any() {
+                        infos.push(told(&datagram, queue.info, clock));
+                    }
                 }
                 break count;
             }
@@ -79,6 +88,7 @@ impl Transport for MemoryTransport {
             ready!(self.timer.poll(due, cx));
         };
         batch.set_len(count);
+        *batch.infos() = infos;
         Poll::Ready(Ok(()))
     }
 
@@ -121,7 +131,8 @@ impl Transport for MemoryTransport {
                 break;
             }
             let payload = &bytes[datagram.start..][..datagram.len];
-            network.deliver(self.source(datagram), payload, datagram.len, remote);
+            let (source, marks) = (self.source(datagram), Marks::default());
+            network.deliver(source, payload, datagram.len, remote, marks);
             left += 1;
         }
         Poll::Ready(Sent::Left(left))
@@ -138,6 +149,16 @@ fn fill(datagram: &Datagram, buffer: &mut [u8], wildcard: bool) -> Meta {
         len,
         segment: len.min(datagram.segment as usize),
         truncated: datagram.cut || len < datagram.payload.len(),
+    }
+}
+
+/// Tells what is asked for.
+fn told(datagram: &Datagram, asked: InfoAsked, clock: Option<Clock>) -> PacketInfo {
+    let arrived = datagram.arrived.filter(|_| asked.kernel_time);
+    PacketInfo {
+        kernel_time: arrived.zip(clock).map(|(moment, clock)| clock.at(moment)),
+        hop_limit: asked.hop_limit.then_some(datagram.marks.hop_limit),
+        ecn: asked.ecn.then_some(datagram.marks.ecn),
     }
 }
 

@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub use options::SocketOptions;
 pub(crate) use server_socket::ServerSocket;
 
+use crate::transport::InfoAsked;
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 use crate::transport::sys;
 
@@ -44,6 +45,8 @@ pub(crate) struct SocketConfig {
     pub(crate) dont_fragment: bool,
     /// Ask for ICMP errors; Linux only.
     pub(crate) icmp_errors: bool,
+    /// What to tell of each datagram; Linux only.
+    pub(crate) info: InfoAsked,
     /// The groups to join. Those of the other address family are passed over.
     pub(crate) multicast: Vec<MulticastGroup>,
 }
@@ -77,6 +80,7 @@ impl Default for SocketConfig {
             ttl: None,
             dont_fragment: false,
             icmp_errors: false,
+            info: InfoAsked::default(),
             multicast: Vec::new(),
         }
     }
@@ -192,6 +196,9 @@ fn open(addr: SocketAddr, config: &SocketConfig) -> io::Result<Socket> {
     if config.icmp_errors {
         ask_for_errors(&socket, addr)?;
     }
+    // Before it is bound: what arrives before this is asked for has no time of its own.
+    #[cfg(all(target_os = "linux", not(postbox_plain)))]
+    sys::set_recv_info(socket.as_fd(), config.info, addr.is_ipv4(), addr.is_ipv6())?;
     Ok(socket)
 }
 
@@ -291,12 +298,12 @@ fn may_share(addr: SocketAddr) -> io::Result<()> {
 
 /// Whether it is a broadcast address. Which ones are, beside the one of all networks, only the
 /// kernel's table of interfaces knows: it lets nobody connect to one who may not send to it.
-fn is_broadcast(addr: SocketAddr) -> io::Result<bool> {
-    let IpAddr::V4(ip) = addr.ip() else {
+pub(crate) fn is_broadcast(addr: SocketAddr) -> io::Result<bool> {
+    let IpAddr::V4(ip) = addr.ip().to_canonical() else {
         return Ok(false);
     };
-    if ip.is_broadcast() {
-        return Ok(true);
+    if ip.is_broadcast() || ip.is_unspecified() {
+        return Ok(ip.is_broadcast());
     }
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     let connects = || socket.connect(&SocketAddr::from((ip, 9)).into()); // nothing is sent

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::Socket;
 
+use crate::transport::InfoAsked;
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 use crate::transport::sys;
 
@@ -68,6 +69,18 @@ impl ServerSocket {
         }
         let _ = coalesces;
         Ok(addr)
+    }
+
+    /// Asks the system for what is to be told of each datagram.
+    pub(crate) fn ask(&self, info: InfoAsked) -> io::Result<()> {
+        #[cfg(all(target_os = "linux", not(postbox_plain)))]
+        {
+            let is_v4 = super::local_addr(self)?.is_ipv4();
+            let v4 = is_v4 || !self.only_v6()?;
+            sys::set_recv_info(self.as_fd(), info, v4, !is_v4)?;
+        }
+        let _ = info;
+        Ok(())
     }
 
     /// From now on it is another's too, and nothing of it is changed any more.

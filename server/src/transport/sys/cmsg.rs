@@ -7,10 +7,11 @@ use super::super::LocalAddr;
 
 /// Room for the control messages of one received datagram.
 ///
-/// Ours take 72 bytes at most. A socket that its user made may have others switched on, which
-/// come first (time stamps, TTL, TOS, drop counts: 24 to 64 bytes each). Memory that no message
-/// reaches is never touched.
-pub(super) const RECV_ROOM: usize = 256;
+/// Ours take 176 bytes at most: IPv4's and IPv6's local address, a segment size, a time, TTL and
+/// TOS. A socket that its user made may have others switched on, which come first (other time
+/// stamps, drop counts, marks: 24 to 64 bytes each). Memory that no message reaches is never
+/// touched.
+pub(super) const RECV_ROOM: usize = 512;
 
 /// Room for the control messages of one datagram to send: a source address and a segment size.
 pub(super) const SEND_ROOM: usize = 64;
@@ -37,6 +38,8 @@ pub(super) unsafe trait Plain: Copy {}
 unsafe impl Plain for libc::c_int {}
 // SAFETY: an integer.
 unsafe impl Plain for u16 {}
+// SAFETY: an integer.
+unsafe impl Plain for i64 {}
 // SAFETY: an i32 and two u32.
 unsafe impl Plain for libc::in_pktinfo {}
 // SAFETY: sixteen bytes and a u32.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `addr.rs` | socket addresses in the kernel's form |
 //! | `cmsg.rs` | control messages: reading and writing |
+//! | `info.rs` | what they tell of a datagram where that is asked for |
 //! | `icmp.rs` | the queue of ICMP errors |
 //! | `recv.rs` | `recvmmsg` |
 //! | `send.rs` | `sendmmsg`, with segmentation offload |
@@ -17,6 +18,7 @@
 mod addr;
 mod cmsg;
 mod icmp;
+mod info;
 mod options;
 mod recv;
 mod send;
@@ -26,8 +28,8 @@ use std::io;
 pub(crate) use icmp::next_error;
 pub(crate) use options::{
     SavedOptions, force_recv_buffer, force_send_buffer, kernel_drops, set_dont_fragment, set_gro,
-    set_pktinfo, set_recv_errors, tells_errors, unset_foreign, unset_gro, unset_recv_errors,
-    uses_gro, wake_for_errors,
+    set_pktinfo, set_recv_errors, set_recv_info, tells_errors, unset_foreign, unset_gro,
+    unset_recv_errors, uses_gro, wake_for_errors,
 };
 #[cfg(test)]
 pub(crate) use options::{disable_checksums, raw};

@@ -8,13 +8,17 @@ use std::ptr;
 use libc::c_int;
 
 use super::check;
+use crate::transport::InfoAsked;
 
 /// Asks for counters of a socket: 55 on every architecture but one. Not in all versions of libc.
-const SO_MEMINFO: c_int = if cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
-    57
-} else {
-    55
-};
+const SO_MEMINFO: c_int = if IS_SPARC { 57 } else { 55 };
+
+/// `SO_TIMESTAMP` and `SO_TIMESTAMPNS` with eight bytes for the seconds, wherever. Not in all versions
+/// of libc.
+const SO_TIMESTAMP_NEW: c_int = if IS_SPARC { 0x46 } else { 63 };
+const SO_TIMESTAMPNS_NEW: c_int = if IS_SPARC { 0x42 } else { 64 };
+
+const IS_SPARC: bool = cfg!(any(target_arch = "sparc", target_arch = "sparc64"));
 
 /// Keeps what is sent until it is switched off, and sends it as one datagram. Not in libc.
 const UDP_CORK: c_int = 1;
@@ -23,7 +27,16 @@ const UDP_CORK: c_int = 1;
 pub(crate) struct SavedOptions(Vec<(c_int, c_int, c_int)>);
 
 impl SavedOptions {
-    const ALL: [(c_int, c_int); 9] = [
+    /// In this order: to set one of the time stamps unsets the others.
+    const ALL: [(c_int, c_int); 17] = [
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMP),
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS),
+        (libc::SOL_SOCKET, SO_TIMESTAMP_NEW),
+        (libc::SOL_SOCKET, SO_TIMESTAMPNS_NEW),
+        (libc::IPPROTO_IP, libc::IP_RECVTTL),
+        (libc::IPPROTO_IP, libc::IP_RECVTOS),
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT),
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),
         (libc::SOL_SOCKET, libc::SO_SELECT_ERR_QUEUE),
         (libc::SOL_SOCKET, libc::SO_TIMESTAMPING),
         (libc::IPPROTO_IP, libc::IP_PKTINFO),
@@ -84,6 +97,31 @@ pub(crate) fn set_pktinfo(socket: BorrowedFd<'_>, v4: bool, v6: bool) -> io::Res
     }
     if v6 {
         set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+    }
+    Ok(())
+}
+
+/// Asks for what is to be told of each datagram. What arrived before has the time at which it is
+/// received for its own.
+pub(crate) fn set_recv_info(
+    socket: BorrowedFd<'_>,
+    asked: InfoAsked,
+    v4: bool,
+    v6: bool,
+) -> io::Result<()> {
+    if asked.kernel_time {
+        set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
+    }
+    for (asked, of_v4, of_v6) in [
+        (asked.hop_limit, libc::IP_RECVTTL, libc::IPV6_RECVHOPLIMIT),
+        (asked.ecn, libc::IP_RECVTOS, libc::IPV6_RECVTCLASS),
+    ] {
+        if asked && v4 {
+            set(socket, libc::IPPROTO_IP, of_v4, 1)?;
+        }
+        if asked && v6 {
+            set(socket, libc::IPPROTO_IPV6, of_v6, 1)?;
+        }
     }
     Ok(())
 }
@@ -227,9 +265,47 @@ pub(crate) mod raw {
         super::set(socket.as_fd(), option.0, option.1, value).unwrap();
     }
 
+    /// Reads one, if the socket has it.
+    pub(crate) fn get(socket: &impl std::os::fd::AsFd, option: (c_int, c_int)) -> Option<c_int> {
+        int(socket.as_fd(), option.0, option.1).ok()
+    }
+
     /// All options that a transport may change, as they are now.
     pub(crate) fn all(socket: &impl std::os::fd::AsFd) -> Vec<(c_int, c_int, c_int)> {
         SavedOptions::of(socket.as_fd()).0
+    }
+
+    /// When the next datagram arrived, as the control message says, in seconds and nanoseconds. Waits
+    /// for it, and leaves it there.
+    pub(crate) fn peek_time(socket: &impl std::os::fd::AsFd) -> (u64, u32) {
+        let (mut byte, mut control) = (0_u8, [0_u64; 64]);
+        let mut iovec = libc::iovec {
+            iov_base: (&raw mut byte).cast(),
+            iov_len: 1,
+        };
+        // SAFETY: a msghdr is integers and pointers, for which zero is a value.
+        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+        header.msg_iov = &raw mut iovec;
+        header.msg_iovlen = 1;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = size_of_val(&control) as _;
+        let fd = socket.as_fd().as_raw_fd();
+        // SAFETY: the header describes memory that is alive and of the lengths stated.
+        while check(unsafe { libc::recvmsg(fd, &raw mut header, libc::MSG_PEEK) } as c_int).is_err()
+        {
+            std::thread::yield_now();
+        }
+        // SAFETY: the kernel has written whole control messages, and the time is one of them.
+        unsafe {
+            let mut next = libc::CMSG_FIRSTHDR(&raw const header);
+            while (*next).cmsg_type != libc::SCM_TIMESTAMPNS {
+                next = libc::CMSG_NXTHDR(&raw const header, next);
+            }
+            let time: libc::timespec = libc::CMSG_DATA(next)
+                .cast::<libc::timespec>()
+                .read_unaligned();
+            (time.tv_sec as u64, time.tv_nsec as u32)
+        }
     }
 
     pub(crate) const CORK: (c_int, c_int) = (libc::SOL_UDP, UDP_CORK);

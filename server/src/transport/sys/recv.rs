@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use super::super::Meta;
+use super::super::{InfoAsked, Meta, PacketInfo, Slots};
 use super::addr::RawAddr;
 use super::check;
 use super::cmsg::{Control, Messages, Notes, RECV_ROOM};
@@ -16,6 +16,8 @@ pub(crate) struct RecvFields {
     pub(crate) local: bool,
     /// The size of coalesced segments.
     pub(crate) segment: bool,
+    /// What is told besides.
+    pub(crate) info: InfoAsked,
 }
 
 /// What the kernel needs beside the buffers, allocated once.
@@ -80,11 +82,16 @@ impl Receiver {
         &mut self,
         socket: BorrowedFd<'_>,
         wanted: RecvFields,
-        buffers: &mut [Box<[u8]>],
-        metas: &mut [Meta],
+        into: Slots<'_>,
     ) -> io::Result<usize> {
+        let Slots {
+            buffers,
+            metas,
+            infos,
+        } = into;
         let slots = self.slots().min(buffers.len()).min(metas.len());
-        let control = if wanted.local || wanted.segment {
+        let informs = wanted.info.is_any();
+        let control = if wanted.local || wanted.segment || informs {
             RECV_ROOM
         } else {
             0
@@ -116,6 +123,9 @@ impl Receiver {
         for (i, meta) in metas[..received].iter_mut().enumerate() {
             self.describe(i, buffers[i].len(), wanted, meta);
         }
+        if informs {
+            self.inform(received, wanted.info, infos);
+        }
         Ok(received)
     }
 
@@ -133,15 +143,11 @@ impl Receiver {
             segment: len,
             truncated: flags & libc::MSG_TRUNC != 0,
         };
-        #[allow(clippy::unnecessary_cast)] // u32 with musl
-        let written = (header.msg_hdr.msg_controllen as usize).min(RECV_ROOM);
         let cut = flags & libc::MSG_CTRUNC != 0;
-        if written == 0 && !cut {
+        if header.msg_hdr.msg_controllen == 0 && !cut {
             return; // most datagrams: neither coalesced nor received on a wildcard bind
         }
-        // SAFETY: i is below the number of slots; nothing writes there while the reference lives.
-        let control = unsafe { &*self.controls.as_ptr().add(i) };
-        let notes = Notes::read(Messages(&control.0[..written]), &meta.remote);
+        let notes = Notes::read(self.messages(i), &meta.remote);
         if wanted.local {
             meta.local = notes.local;
         }
@@ -149,6 +155,23 @@ impl Receiver {
             meta.segment = segment.min(len);
         }
         meta.truncated |= cut && lacks(wanted, &notes);
+    }
+
+    /// Reads what is told besides of each datagram.
+    #[cold]
+    fn inform(&self, received: usize, asked: InfoAsked, infos: &mut [PacketInfo]) {
+        for (i, info) in infos.iter_mut().take(received).enumerate() {
+            *info = PacketInfo::read(self.messages(i), asked);
+        }
+    }
+
+    /// The control messages that the kernel wrote about datagram `i`.
+    fn messages(&self, i: usize) -> Messages<'_> {
+        #[allow(clippy::unnecessary_cast)] // u32 with musl
+        let written = (self.headers[i].msg_hdr.msg_controllen as usize).min(RECV_ROOM);
+        // SAFETY: i is below the number of slots; nothing writes there while the reference lives.
+        let control = unsafe { &*self.controls.as_ptr().add(i) };
+        Messages(&control.0[..written])
     }
 }
 
@@ -181,7 +204,11 @@ mod tests {
             interface: 0,
         });
         let notes = |local, segment| Notes { local, segment };
-        let wanted = |local, segment| RecvFields { local, segment };
+        let wanted = |local, segment| RecvFields {
+            local,
+            segment,
+            ..RecvFields::default()
+        };
         assert!(!lacks(wanted(false, false), &notes(None, None)));
         assert!(lacks(wanted(true, false), &notes(None, Some(3))));
         assert!(!lacks(wanted(true, false), &notes(local, None)));

@@ -14,7 +14,7 @@ use crate::transport::plain::PlainTransport;
 use crate::transport::sys::raw;
 use crate::{Limits, Server, ServerBuilder};
 
-type Option_ = (c_int, c_int);
+pub(super) type Option_ = (c_int, c_int);
 
 const GRO: Option_ = (libc::SOL_UDP, libc::UDP_GRO);
 const SEGMENT: Option_ = (libc::SOL_UDP, libc::UDP_SEGMENT);
@@ -26,7 +26,7 @@ const RECVERR_6: Option_ = (libc::IPPROTO_IPV6, libc::IPV6_RECVERR);
 const ERR_QUEUE: Option_ = (libc::SOL_SOCKET, libc::SO_SELECT_ERR_QUEUE);
 
 /// How a socket is: whether it blocks, and its options.
-fn state(socket: &UdpSocket) -> (bool, Vec<(c_int, c_int, c_int)>) {
+pub(super) fn state(socket: &UdpSocket) -> (bool, Vec<(c_int, c_int, c_int)>) {
     (
         SockRef::from(socket).nonblocking().unwrap(),
         raw::all(socket),
@@ -34,7 +34,7 @@ fn state(socket: &UdpSocket) -> (bool, Vec<(c_int, c_int, c_int)>) {
 }
 
 /// Which options are set, where more than one way of setting them is tried.
-type Setting<'a> = &'a [(Option_, c_int)];
+pub(super) type Setting<'a> = &'a [(Option_, c_int)];
 
 const SETTINGS: [Setting<'static>; 4] = [
     &[],
@@ -44,7 +44,7 @@ const SETTINGS: [Setting<'static>; 4] = [
 ];
 
 /// A user's socket, dual-stack where it is of IPv6.
-fn users(addr: &str, setting: Setting<'_>, nonblocking: bool) -> UdpSocket {
+pub(super) fn users(addr: &str, setting: Setting<'_>, nonblocking: bool) -> UdpSocket {
     let addr: SocketAddr = addr.parse().unwrap();
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, None).unwrap();
     if addr.is_ipv6() {
@@ -60,7 +60,7 @@ fn users(addr: &str, setting: Setting<'_>, nonblocking: bool) -> UdpSocket {
     socket.into()
 }
 
-fn echo() -> ServerBuilder {
+pub(super) fn echo() -> ServerBuilder {
     Server::builder_fn(
         DatagramProtocol::new(RawSerializer),
         |client, mut requests| async move {
@@ -88,7 +88,7 @@ fn comes_back(with: impl AsyncFn(Server, SocketAddr)) {
 }
 
 /// Serves while one client is answered; then the future is dropped or shut down.
-async fn talk(server: &Server, addr: SocketAddr, graceful: bool) {
+pub(super) async fn talk(server: &Server, addr: SocketAddr, graceful: bool) {
     let handle = server.handle();
     let client = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let ask = async {
@@ -251,7 +251,7 @@ fn v12_an_open_that_fails_leaves_sockets_as_they_were() {
 }
 
 /// Sends so many numbered datagrams of one length as one, which the kernel cuts.
-fn send_run(client: &UdpSocket, to: SocketAddr, count: u8, len: usize) {
+pub(super) fn send_run(client: &UdpSocket, to: SocketAddr, count: u8, len: usize) {
     let bytes: Vec<u8> = (0..count).flat_map(|number| vec![number; len]).collect();
     raw::set(client, SEGMENT, c_int::try_from(len).unwrap());
     assert_eq!(client.send_to(&bytes, to).unwrap(), bytes.len());

@@ -316,7 +316,7 @@ fn v7_icmp_errors_that_come_while_nothing_serves_take_no_room() {
     let addr = "127.0.0.1:0".parse().unwrap();
     let socket = ServerSocket::opened(open_group(addr, 1, &config).unwrap().remove(0));
     let addr = addr_of(&socket);
-    let endpoint = UdpEndpoint::new(socket, addr, false, false);
+    let endpoint = UdpEndpoint::new(socket, addr, false, false, InfoAsked::default());
     let socket = endpoint.socket().unwrap();
     let sender = client("127.0.0.1");
     for _ in 0..2 {

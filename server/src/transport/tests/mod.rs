@@ -5,6 +5,8 @@ mod common;
 mod given;
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 mod icmp;
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
+mod info;
 mod memory;
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 mod offload;
@@ -23,7 +25,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{LocalAddr, Meta, Outgoing, RecvBatch, Sent, Transport};
+use super::{InfoAsked, LocalAddr, Meta, Outgoing, RecvBatch, Sent, Transport};
 use crate::transport::socket::{ServerSocket, SocketConfig, open_group};
 
 /// How long a test waits before it calls a datagram lost. Nothing waits for it to pass.

@@ -206,7 +206,7 @@ fn offloads_that_a_kernel_refuses_are_no_capability_any_more() {
     sys::disable_checksums(&*socket).unwrap(); // without which the kernel does not segment
     let addr = addr_of(&socket);
     let socket = Arc::into_inner(socket).unwrap();
-    let endpoint = UdpEndpoint::new(socket, addr, false, true);
+    let endpoint = UdpEndpoint::new(socket, addr, false, true, InfoAsked::default());
     assert!(endpoint.capabilities().offloads);
     run(async {
         let mut transport = endpoint.open().unwrap();

@@ -112,7 +112,7 @@ impl Wake for Bell {
 fn datagram(text: &str) -> QueuedDatagram {
     QueuedDatagram {
         bytes: text.as_bytes().into(),
-        truncated: false,
+        ..QueuedDatagram::default()
     }
 }
 

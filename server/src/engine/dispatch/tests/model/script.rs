@@ -247,7 +247,7 @@ impl Script {
             self.arrived += 1;
             let datagram = QueuedDatagram {
                 bytes: bytes(self.arrived, client, len),
-                truncated: false,
+                ..QueuedDatagram::default()
             };
             self.costs.insert(self.arrived, datagram.cost());
             self.behind.push_back(datagram);
