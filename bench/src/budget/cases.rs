@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use postbox_bench::document::Document;
 use postbox_bench::echo::{self, Codec, Style};
 use postbox_protocol::{DatagramProtocol, RawSerializer};
-use postbox_server::{BoxError, Server, ServerBuilder};
+use postbox_server::{BoxError, Server, ServerBuilder, Session};
 
 use crate::round::{AWAITED, CLIENTS};
 
@@ -16,6 +16,10 @@ pub(crate) enum Case {
     RawBurstsOneshot,
     RawBurstsSession,
     RawIdle,
+    /// A session for the first two bytes of each datagram, which are the same.
+    KeyedOneshot,
+    KeyedSession,
+    AnswerFn,
     RefusedByAdmission,
     RefusedBeforeReceive,
     JsonOneshot,
@@ -30,17 +34,20 @@ impl Case {
     /// other compilers and C libraries. Two runs differ by 0.1 %, since the hasher is seeded.
     pub(crate) fn budget(self) -> u64 {
         match self {
-            Self::RawOneshot => 1681,
-            Self::RawSession => 1762,
-            Self::RawBurstsOneshot => 1490,
-            Self::RawBurstsSession => 866,
-            Self::RawIdle => 7310,
-            Self::RefusedByAdmission => 310,
-            Self::RefusedBeforeReceive => 862,
+            Self::RawOneshot => 1749,
+            Self::RawSession => 1824,
+            Self::RawBurstsOneshot => 1550,
+            Self::RawBurstsSession => 883,
+            Self::RawIdle => 7559,
+            Self::KeyedOneshot => 1898,
+            Self::KeyedSession => 1974,
+            Self::AnswerFn => 1791,
+            Self::RefusedByAdmission => 320,
+            Self::RefusedBeforeReceive => 906,
             Self::JsonOneshot => 8748,
             Self::JsonSession => 8844,
             Self::JsonLargeOneshot => 54_999,
-            Self::MsgpackOneshot => 7737,
+            Self::MsgpackOneshot => 7974,
             Self::ProtobufOneshot => 4684,
         }
     }
@@ -49,7 +56,7 @@ impl Case {
     /// of which the server and the runtime wake up.
     pub(crate) fn in_a_round(self) -> u64 {
         match self {
-            Self::RawIdle => 1,
+            Self::RawIdle => 7559,
             _ => CLIENTS,
         }
     }
@@ -66,6 +73,14 @@ impl Case {
 
     pub(crate) fn server(self) -> ServerBuilder {
         match self {
+            Self::AnswerFn => {
+                Server::builder_answer_fn(DatagramProtocol::new(RawSerializer), async |request| {
+                    request
+                })
+            }
+            Self::KeyedOneshot | Self::KeyedSession => {
+                echo::server(Codec::Raw, self.style()).session_key(Session::bytes(0..2))
+            }
             Self::RefusedByAdmission => echo::server(Codec::Raw, Style::Oneshot)
                 .admit(|incoming| incoming.remote_addr().ip() == AWAITED),
             Self::RefusedBeforeReceive => Server::builder_fn(
@@ -97,6 +112,9 @@ impl Case {
             | Self::RawBurstsOneshot
             | Self::RawBurstsSession
             | Self::RawIdle
+            | Self::KeyedOneshot
+            | Self::KeyedSession
+            | Self::AnswerFn
             | Self::RefusedByAdmission
             | Self::RefusedBeforeReceive => Codec::Raw,
             Self::JsonOneshot | Self::JsonSession | Self::JsonLargeOneshot => Codec::Json,
@@ -107,7 +125,9 @@ impl Case {
 
     fn style(self) -> Style {
         match self {
-            Self::RawSession | Self::RawBurstsSession | Self::JsonSession => Style::Session,
+            Self::RawSession | Self::RawBurstsSession | Self::KeyedSession | Self::JsonSession => {
+                Style::Session
+            }
             _ => Style::Oneshot,
         }
     }

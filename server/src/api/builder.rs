@@ -377,8 +377,10 @@ impl ServerBuilder {
         mut self,
         open: impl FnOnce(&mut Self) -> Result<Vec<Arc<dyn Endpoint>>, BindError>,
     ) -> Result<Server, BindError> {
-        if self.sessions.concurrency.is_none() {
-            self.sessions.concurrency = self.app.concurrency();
+        if !self.sessions.has_concurrency()
+            && let Some(runs) = self.app.concurrency()
+        {
+            self.sessions.set_concurrency(runs);
         }
         config::check(&self.limits, self.workers, &self.sessions, &self.sockets)?;
         if self.plain_transport {

@@ -11,4 +11,4 @@ pub(crate) use limits::{DATAGRAM_OVERHEAD, MIN_OUTBOX};
 pub use limits::{Limits, WhenFull};
 pub(crate) use range::check;
 pub use session::{Origin, Session, SessionId};
-pub(crate) use session::{Secret, SessionTag, Sessions};
+pub(crate) use session::{Secret, SessionKey, SessionTag, Sessions};

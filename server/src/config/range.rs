@@ -23,7 +23,7 @@ pub(crate) fn check(
     limits.check()?;
     let of_prefix = limits.max_clients_per_prefix().unwrap_or(1);
     check_one("clients_per_prefix", of_prefix, 1..=MOST_CLIENTS)?;
-    check_one("concurrency", sessions.max_concurrency(), 1..=MOST_CLIENTS)?;
+    check_one("concurrency", sessions.concurrency, 1..=MOST_CLIENTS)?;
     check_one("workers", workers, 1..=MOST_WORKERS)?;
     let SocketConfig {
         recv_buffer,

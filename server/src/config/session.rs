@@ -168,27 +168,41 @@ impl Secret {
 pub(crate) type SessionKey = dyn Fn(&[u8], &Origin<'_>) -> Session + Send + Sync;
 
 /// How the datagrams of one address are told apart.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Sessions {
-    /// `None` where all datagrams of an address are treated alike.
     pub(crate) key: Option<Arc<SessionKey>>,
     pub(crate) secret: Secret,
     /// How many of those that are each for itself are handled at once.
-    pub(crate) concurrency: Option<usize>,
+    pub(crate) concurrency: usize,
+    /// The session of datagrams where there is no key to ask.
+    pub(crate) unasked: SessionTag,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            key: None,
+            secret: Secret::default(),
+            concurrency: Self::CONCURRENCY,
+            unasked: SessionTag::ADDRESS,
+        }
+    }
 }
 
 impl Sessions {
     /// Every protocol that numbers its questions in a byte has its answers without waiting: RADIUS
     /// has 256 identifiers for each port of a client (RFC 2865 section 3).
-    pub(crate) const CONCURRENCY: usize = 256;
+    const CONCURRENCY: usize = 256;
 
-    pub(crate) fn max_concurrency(&self) -> usize {
-        self.concurrency.unwrap_or(Self::CONCURRENCY)
+    /// Each datagram is for itself, if no key says otherwise.
+    pub(crate) fn set_concurrency(&mut self, concurrency: usize) {
+        self.concurrency = concurrency;
+        self.unasked = SessionTag::EACH;
     }
 
-    /// Whether an address is one session.
-    pub(crate) fn are_addresses(&self) -> bool {
-        self.key.is_none() && self.concurrency.is_none()
+    /// Whether that was set.
+    pub(crate) fn has_concurrency(&self) -> bool {
+        self.unasked == SessionTag::EACH
     }
 }
 

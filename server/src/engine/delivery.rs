@@ -134,11 +134,11 @@ impl Delivery {
         (!buffer.is_empty()).then(|| self.behind.next()).flatten()
     }
 
-    /// Takes the buffer that a datagram is in, to be [put back](Self::put_back).
+    /// The datagram's bytes, where they lie.
     #[inline]
-    pub(crate) fn lend(&mut self, slice: BufferSlice) -> Box<[u8]> {
-        let buffer = self.buffers.get_mut(usize::from(slice.buffer));
-        buffer.map(std::mem::take).unwrap_or_default()
+    pub(crate) fn bytes(&self, slice: BufferSlice) -> &[u8] {
+        let buffer = self.buffers.get(usize::from(slice.buffer));
+        buffer.map_or(&[], |buffer| slice.bytes(buffer))
     }
 
     #[inline]

@@ -156,7 +156,6 @@ where
         Ok(())
     }
 
-    /// 256: every number that a request can have where it is a byte.
     fn concurrency(&self) -> Option<usize> {
         Some(256)
     }

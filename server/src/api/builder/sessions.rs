@@ -70,7 +70,7 @@ impl ServerBuilder {
     /// [session key](Self::session_key) it holds for the datagrams that this answers
     /// [`Session::Each`] for.
     pub fn concurrency(mut self, runs: usize) -> Self {
-        self.sessions.concurrency = Some(runs);
+        self.sessions.set_concurrency(runs);
         self
     }
 }

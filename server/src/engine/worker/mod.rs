@@ -175,8 +175,6 @@ struct Worker<S: Served> {
     gate: Gate,
     sources: SourceFilter,
     sessions: Sessions,
-    /// Each datagram is asked about for its session.
-    asks_sessions: bool,
     /// The values of the context variables that handlers begin with.
     initial_context: Values,
     /// Those of what is called outside of handlers: the admission check, loggers, wakers.
@@ -208,7 +206,7 @@ impl<S: Served> Worker<S> {
                 limits,
                 shared.limits.full_policy(),
                 HandlerTask::<S::Future, S::Protocol>::KEPT,
-                setup.sessions.max_concurrency(),
+                setup.sessions.concurrency,
             ),
             evicting: false,
             waker: TaskWaker::new(&shared.inject),
@@ -227,7 +225,6 @@ impl<S: Served> Worker<S> {
             last_left: Instant::now(),
             gate: Gate::new(setup.admission),
             sources: setup.sources,
-            asks_sessions: !setup.sessions.are_addresses(),
             sessions: setup.sessions,
             initial_context: Values::none(),
             own_context: Values::none(),

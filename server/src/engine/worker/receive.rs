@@ -9,10 +9,9 @@ use super::served::Served;
 use super::task::HandlerTask;
 use super::{RECV_BATCH, Worker};
 use crate::admission::Incoming;
-use crate::config::SessionTag;
 use crate::engine::current;
 use crate::engine::delivery::{BufferSlice, Segments};
-use crate::engine::dispatch::{Arrival, DropReason, SlotId};
+use crate::engine::dispatch::{Arrival, Client, DropReason, SlotId};
 use crate::engine::report::Kind;
 use crate::handler::ClientKey;
 use crate::support::panics;
@@ -70,10 +69,10 @@ impl<S: Served> Worker<S> {
     /// Takes the datagrams out of one receive buffer: several where the kernel has coalesced them.
     fn split(&mut self, index: usize) {
         let meta = self.batch.meta(index);
-        let client = ClientKey {
+        let mut client = ClientKey {
             remote: meta.remote,
             local: meta.local,
-            session: SessionTag::ADDRESS,
+            session: self.sessions.unasked,
         };
         let count = meta.datagrams() as u64;
         self.shared.counters.received.add(count);
@@ -89,20 +88,23 @@ impl<S: Served> Worker<S> {
             self.report.lost(Kind::Source, Some(&client.remote), count);
             return;
         }
-        if self.asks_sessions {
-            self.arrive_in_sessions(&client, Segments::of(index, meta));
-        } else if meta.is_coalesced() {
-            self.arrive_all(&client, Segments::of(index, meta));
+        if meta.is_coalesced() {
+            self.arrive_all(&mut client, Segments::of(index, meta));
+        } else if self.sessions.key.is_some() {
+            self.arrive_in_session(&mut client, BufferSlice::whole(index, meta));
         } else {
             self.arrive(&client, BufferSlice::whole(index, meta));
         }
     }
 
     /// Several datagrams have arrived as one. A handler may receive several of them in one poll,
-    /// unless each of them has to be admitted first.
+    /// unless each of them has to be admitted first, or may be of another session.
     #[inline(never)]
-    fn arrive_all(&mut self, client: &ClientKey, mut segments: Segments) {
-        let asks = self.gate.check().is_some();
+    fn arrive_all(&mut self, client: &mut ClientKey, mut segments: Segments) {
+        if self.sessions.key.is_some() {
+            return segments.for_each(|slice| self.arrive_in_session(client, slice));
+        }
+        let asks = client.is_single() || self.gate.check().is_some();
         if !asks {
             let all = std::mem::take(&mut segments);
             current::with(|context| context.delivery.behind = all);

@@ -2,9 +2,9 @@
 
 use super::Worker;
 use super::served::Served;
-use crate::config::{Origin, Session, SessionTag};
+use crate::config::{Origin, Session, SessionKey, SessionTag};
 use crate::engine::current;
-use crate::engine::delivery::{BufferSlice, Segments};
+use crate::engine::delivery::BufferSlice;
 use crate::engine::dispatch::DropReason;
 use crate::engine::report::Kind;
 use crate::handler::ClientKey;
@@ -16,47 +16,52 @@ const REFUSED: &str = "session key";
 const PANICKED: &str = "session key panicked";
 
 impl<S: Served> Worker<S> {
-    /// Datagrams have arrived, of which each may be of another session.
-    #[inline(never)] // few servers have sessions
-    pub(super) fn arrive_in_sessions(&mut self, client: &ClientKey, datagrams: Segments) {
-        for slice in datagrams {
-            let session = match self.ask_session_key(client, slice) {
-                Session::Address => SessionTag::ADDRESS,
-                Session::Key(id) => SessionTag::key(id),
-                Session::Each => SessionTag::EACH,
-                Session::Refuse => {
-                    self.count_drop(DropReason::Refused, &client.remote);
-                    continue;
-                }
-            };
-            self.arrive(&ClientKey { session, ..*client }, slice);
-        }
+    /// One datagram has arrived, of the session that the session key says.
+    #[inline(never)] // few servers have one
+    pub(super) fn arrive_in_session(&mut self, client: &mut ClientKey, slice: BufferSlice) {
+        let asked = match &self.sessions.key {
+            Some(key) => self.ask(&**key, client, slice),
+            None => Ok(Session::Address),
+        };
+        client.session = match asked {
+            Ok(Session::Address) => SessionTag::ADDRESS,
+            Ok(Session::Key(id)) => SessionTag::key(id),
+            Ok(Session::Each) => SessionTag::EACH,
+            Ok(Session::Refuse) => return self.refused(client, REFUSED),
+            Err(message) => {
+                let report = &mut self.report;
+                report.panicked(Kind::SessionKeyPanicked, client.remote, &message);
+                return self.refused(client, PANICKED);
+            }
+        };
+        self.arrive(client, slice);
     }
 
-    fn ask_session_key(&mut self, client: &ClientKey, slice: BufferSlice) -> Session {
-        let Some(key) = &self.sessions.key else {
-            return Session::Each;
-        };
+    /// The one user code that runs while the worker lends its buffers: so the bytes stay where they
+    /// are. What it sends goes the way of other threads.
+    #[inline]
+    fn ask(
+        &self,
+        key: &SessionKey,
+        client: &ClientKey,
+        slice: BufferSlice,
+    ) -> Result<Session, String> {
         let origin = Origin {
             remote: &client.remote,
             local: &client.local,
             bound: &self.shared.bound,
             secret: &self.sessions.secret,
         };
-        // User code runs while the buffer is out.
-        let buffer = current::with(|context| context.delivery.lend(slice)).unwrap_or_default();
-        let asked = panics::catch(|| key(slice.bytes(&buffer), &origin));
-        current::with(|context| context.delivery.put_back(slice, buffer));
-        let refusals = &self.shared.counters.refusals;
-        match asked {
-            Ok(Session::Refuse) => refusals.add(REFUSED),
-            Ok(session) => return session,
-            Err(message) => {
-                let report = &mut self.report;
-                report.panicked(Kind::SessionKeyPanicked, client.remote, &message);
-                refusals.add(PANICKED);
-            }
-        }
-        Session::Refuse
+        let asked = current::with(|context| {
+            let datagram = context.delivery.bytes(slice);
+            panics::catch(|| key(datagram, &origin))
+        });
+        asked.unwrap_or(Ok(Session::Refuse)) // never: buffers are lent
+    }
+
+    #[cold]
+    fn refused(&mut self, client: &ClientKey, part: &'static str) {
+        self.shared.counters.refusals.add(part);
+        self.count_drop(DropReason::Refused, &client.remote);
     }
 }
