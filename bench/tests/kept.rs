@@ -5,7 +5,7 @@ use std::process::Command;
 #[test]
 fn what_was_sent_is_kept() {
     let some = "--times 1 --seconds 0.3 --case answer --case lookup --case talk --case deadline \
-                --case hand-over --case burst --case beside-greedy";
+                --case hand-over --case burst --case beside-greedy --case one-port-key";
     let run = Command::new(env!("CARGO_BIN_EXE_kept"))
         .args(some.split_whitespace())
         .output()

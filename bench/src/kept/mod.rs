@@ -3,6 +3,7 @@
 mod child;
 mod clients;
 mod lines;
+mod one_port;
 mod question;
 mod server;
 mod stop;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use postbox_server::BoxError;
 use tabled::builder::Builder;
 
-use self::server::Kind;
+use self::server::{Kind, Way};
 use crate::{machine, report};
 
 /// How much to try.
@@ -75,7 +76,11 @@ type Trial = Box<dyn Fn(&mut Outcome) -> Result<(), BoxError>>;
 fn cases(args: &Args) -> Vec<(&'static str, usize, Trial)> {
     let flood = Duration::from_secs_f64(args.seconds);
     let trial = |kind| -> Trial { Box::new(move |outcome| stop::stop(kind, outcome)) };
+    let one_port = |way| -> Trial { Box::new(move |outcome| one_port::ask(way, outcome)) };
     vec![
+        ("one-port-answer-fn", 10, one_port(Way::AnswerFn)),
+        ("one-port-concurrency", 10, one_port(Way::Concurrency)),
+        ("one-port-key", 10, one_port(Way::Key)),
         ("answer", usize::MAX, trial(Kind::Answer)),
         ("lookup", usize::MAX, trial(Kind::Lookup)),
         ("talk", usize::MAX, trial(Kind::Talk)),

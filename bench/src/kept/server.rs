@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use postbox_protocol::{DatagramProtocol, RawSerializer};
 use postbox_server::{
-    BoxError, Client, Handler, Limits, Requests, Server, ServerBuilder, stop_signal,
+    BoxError, Client, Handler, Limits, Requests, Server, ServerBuilder, Session, stop_signal,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,12 +30,26 @@ pub(super) enum Kind {
     Stay,
 }
 
+/// How questions of one address are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Way {
+    /// Not at all.
+    None,
+    AnswerFn,
+    Concurrency,
+    /// By their number.
+    Key,
+}
+
 /// What a server is told.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Target {
     /// What its handlers do.
     #[arg(long)]
     pub(super) kind: Kind,
+    /// How it tells questions of one address apart.
+    #[arg(long, default_value = "none")]
+    pub(super) way: Way,
     /// Hands over when it is asked to stop, in place of a drain.
     #[arg(long)]
     pub(super) hands_over: bool,
@@ -53,6 +68,7 @@ impl Target {
     pub(super) fn new(kind: Kind) -> Self {
         Self {
             kind,
+            way: Way::None,
             hands_over: false,
             within: 10_000,
             grace: 1000,
@@ -62,11 +78,15 @@ impl Target {
 
     /// The arguments that say so.
     pub(super) fn arguments(&self) -> Vec<String> {
-        let kind = self.kind.to_possible_value();
-        let kind = kind.map_or_else(String::new, |value| value.get_name().to_owned());
+        let name = |value: Option<PossibleValue>| {
+            value.map_or_else(String::new, |value| value.get_name().to_owned())
+        };
+        let kind = name(self.kind.to_possible_value());
+        let way = name(self.way.to_possible_value());
         let mut arguments = vec![
             String::from("serve"),
             format!("--kind={kind}"),
+            format!("--way={way}"),
             format!("--within={}", self.within),
             format!("--grace={}", self.grace),
             format!("--mark={}", self.mark),
@@ -125,6 +145,11 @@ impl Handler for Handles {
     }
 }
 
+async fn look_up(question: Bytes) -> Bytes {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    question
+}
+
 /// Serves until it is asked to stop: the socket that is its standard input, where that is one.
 /// Tells its address on the standard output, and at its end what it has counted.
 ///
@@ -147,7 +172,16 @@ async fn serve_on(target: &Target) -> Result<(), BoxError> {
     let limits = Limits::default().grace(Duration::from_millis(target.grace));
     let within = Duration::from_millis(target.within);
     let protocol = DatagramProtocol::new(RawSerializer);
-    let builder = Server::builder(protocol, Handles(target.clone())).limits(limits);
+    let builder = match target.way {
+        Way::AnswerFn => Server::builder_answer_fn(protocol, look_up),
+        _ => Server::builder(protocol, Handles(target.clone())),
+    };
+    let builder = match target.way {
+        Way::None | Way::AnswerFn => builder,
+        Way::Concurrency => builder.concurrency(256),
+        Way::Key => builder.session_key(Session::be_u64(2)),
+    };
+    let builder = builder.limits(limits);
     let server = bind(builder).await?;
     let handle = server.handle();
     let (stop, hands_over) = (handle.clone(), target.hands_over);
