@@ -69,7 +69,8 @@ pub(crate) struct RecvBatch {
     buffer_len: usize,
 }
 
-/// What a batch lends to the transport.
+/// What a batch lends to the batched transport.
+#[cfg(all(target_os = "linux", not(postbox_plain)))]
 #[derive(Debug)]
 pub(crate) struct Slots<'a> {
     pub(crate) buffers: &'a mut [Box<[u8]>],
@@ -153,24 +154,18 @@ impl RecvBatch {
     /// with their descriptions to the transport. [`set_len`](Self::set_len) tells how many were
     /// filled.
     pub(super) fn refill(&mut self) -> (&mut [Box<[u8]>], &mut [Meta]) {
-        let slots = self.refill_all();
-        (slots.buffers, slots.metas)
+        self.make_whole();
+        let offered = self.offered;
+        (&mut self.buffers[..offered], &mut self.metas[..offered])
     }
 
-    /// The same, with the infos.
-    pub(super) fn refill_all(&mut self) -> Slots<'_> {
+    fn make_whole(&mut self) {
         (self.received, self.offered) = (0, self.next);
         self.buffers.resize_with(self.metas.len(), Box::default);
-        let buffers = &mut self.buffers[..self.offered];
-        for buffer in &mut *buffers {
+        for buffer in &mut self.buffers[..self.offered] {
             if buffer.len() != self.buffer_len {
                 *buffer = vec![0; self.buffer_len].into();
             }
-        }
-        Slots {
-            buffers,
-            metas: &mut self.metas[..self.offered],
-            infos: &mut self.infos,
         }
     }
 
@@ -189,6 +184,16 @@ impl RecvBatch {
 /// What the batched transport asks besides.
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 impl RecvBatch {
+    /// Does what [`refill`](Self::refill) does, and lends the infos too.
+    pub(super) fn refill_all(&mut self) -> Slots<'_> {
+        self.make_whole();
+        Slots {
+            buffers: &mut self.buffers[..self.offered],
+            metas: &mut self.metas[..self.offered],
+            infos: &mut self.infos,
+        }
+    }
+
     /// Returns how long a datagram can be without being cut.
     pub(crate) fn buffer_len(&self) -> usize {
         self.buffer_len
