@@ -6,7 +6,7 @@
 # `serving on ADDRESS...` once it is bound, and when it has ended a line of counts, each a word with
 # a number after it: `received 12, sent 12, dropped 0`. Everything that was started has ended when
 # the script has.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 set -euo pipefail
 
 target=${CARGO_TARGET_DIR:-$(dirname "${BASH_SOURCE[0]}")/../target}
@@ -100,12 +100,12 @@ stop() {
     kill -TERM "$server"
     check "it ends by itself at SIGTERM" ended "$server"
     says_not "nothing in its log is an error" ' ERROR ' "$work/server.log"
-    cat "$work/server.out" | tail -n 1
+    tail -n 1 "$work/server.out"
 }
 
 # ended PROCESS: within ten seconds, and well.
 ended() {
-    timeout 10 tail --pid="$1" -f /dev/null && wait "$1"
+    timeout 10 tail --pid="$1" -s 0.1 -f /dev/null && wait "$1"
 }
 
 # count WORD: the number after it in the server's last line.
