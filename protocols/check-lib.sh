@@ -26,8 +26,8 @@ leave() {
 }
 trap leave EXIT
 
-# need PROGRAM PACKAGE: installs the Debian package if the program is not there. Who may not is told,
-# and the whole check left out.
+# need PROGRAM PACKAGE: installs the Debian package if the program is not there. Who may not is
+# told, and the whole check left out.
 need() {
     command -v "$1" >/dev/null && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -56,8 +56,9 @@ says() {
 }
 
 # says_not LABEL PATTERN FILE: it has none.
+none() { ! grep -E -e "$1" "$2"; }
 says_not() {
-    if grep -E -e "$2" "$3" | sed 's/^/    /' | grep .; then check "$1" false; else check "$1" true; fi
+    check "$1" none "$2" "$3"
 }
 
 # finish: how it went.
@@ -68,8 +69,10 @@ finish() {
 
 # build [--release]: sets `program`.
 build() {
-    cargo build --quiet --locked --manifest-path ../Cargo.toml --target-dir "$target" -p "$name" "$@"
-    if [ "${1:-}" = --release ]; then program=$target/release/$name; else program=$target/debug/$name; fi
+    cargo build --quiet --locked --manifest-path ../Cargo.toml --target-dir "$target" \
+        -p "$name" "$@"
+    program=$target/debug/$name
+    [ "${1:-}" != --release ] || program=$target/release/$name
 }
 
 # serve ARGUMENT...: starts the server. Sets `server`, its process, `addresses`, and `port`, that of
@@ -116,7 +119,8 @@ count() {
 # capture: writes down each datagram from or to the server's `port` at 127.0.0.1, and when.
 capture() {
     need tcpdump tcpdump
-    tcpdump -Z root -i lo -n --immediate-mode -B 65536 -w "$work/capture" "udp port $port" \
+    : >"$work/capture.log"
+    tcpdump -Z root -i lo -n -U --immediate-mode -B 65536 -w "$work/capture" "udp port $port" \
         2>"$work/capture.log" &
     capturing=$!
     started+=("$capturing")
@@ -126,9 +130,22 @@ capture() {
     done
 }
 
-# end_capture OFFSET LENGTH: these bytes of a datagram (as a DNS message's first two) are what a
-# client tells its answers apart by. Sets `questions`, the datagrams to the server; `answers`, those
-# from it; and `unanswered`, the questions sent 10 ms or more before `signalled` and not answered.
+# loaded: waits until there is load, and then half a second.
+loaded() {
+    local turn
+    for turn in $(seq 200); do
+        [ "$(stat -c %s "$work/capture")" -lt 50000 ] || break
+        sleep 0.05
+    done
+    sleep 0.5
+}
+
+# end_capture OFFSET LENGTH [LENGTH_AT]: these bytes of a datagram (as a DNS message's first two)
+# are what a client tells its answers apart by. Sets `questions`, the datagrams to the server;
+# `answers`, those from it; and `unanswered`, the questions sent 10 ms or more before `signalled` that have no
+# answer. Several answers of one length to one client may leave the server as one, which the kernel
+# takes apart later. Where a datagram tells its own length, in the two bytes at LENGTH_AT, that is
+# seen; where none does, the load must not be such.
 end_capture() {
     kill -INT "$capturing"
     wait "$capturing"
@@ -136,13 +153,27 @@ end_capture() {
     read -r questions answers unanswered < <(
         tcpdump -r "$work/capture" -n -tt -x 2>/dev/null |
             awk -v port=".$port" -v from="$(($1 * 2 + 1))" -v digits="$(($2 * 2))" \
-                -v before="$signalled" '
-                function done() {
-                    if (bytes == "") return
-                    # After 20 bytes of IP header and 8 of UDP.
-                    key = client " " substr(bytes, 56 + from, digits)
+                -v length_at="${3:-}" -v before="$signalled" '
+                function number(hex, i, n) {
+                    for (i = 1; i <= length(hex); i++)
+                        n = n * 16 + index("0123456789abcdef", substr(hex, i, 1)) - 1
+                    return n
+                }
+                function seen(datagram, key) {
+                    key = client " " substr(datagram, from, digits)
                     if (asked) { questions++; if (!(key in open)) open[key] = at }
                     else { answers++; delete open[key] }
+                }
+                function done(long) {
+                    if (bytes == "") return
+                    bytes = substr(bytes, 57) # after 20 bytes of IP header and 8 of UDP
+                    while (length_at != "" && bytes != "") {
+                        long = 2 * number(substr(bytes, 2 * length_at + 1, 4))
+                        if (long < 2 || long >= length(bytes)) break
+                        seen(substr(bytes, 1, long))
+                        bytes = substr(bytes, long + 1)
+                    }
+                    seen(bytes)
                     bytes = ""
                 }
                 /^[0-9]/ {
@@ -158,4 +189,5 @@ end_capture() {
                     print questions + 0, answers + 0, unanswered + 0
                 }'
     )
+    echo "         $questions questions, $answers answers"
 }

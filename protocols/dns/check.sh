@@ -36,7 +36,7 @@ port6=${addresses[1]##*:}
 
 ask @127.0.0.1 www.example.test A
 says "an address" '^www\.example\.test\..*IN\sA\s192\.0\.2\.80$' "$work/dig"
-says "with authority" 'flags: qr aa rd; QUERY: 1, ANSWER: 2, AUTHORITY: 0, ADDITIONAL: 1' "$work/dig"
+says "with authority" 'flags: qr aa rd; QUERY: 1, ANSWER: 2, AUTHORITY: 0,' "$work/dig"
 says_not "nothing that dig warns of but that there is no recursion" \
     'WARNING: [^r]|Got bad packet|[Mm]ismatch|malformed' "$work/dig"
 ask @127.0.0.1 nowhere.example.test A
@@ -88,18 +88,18 @@ for address in 127.0.0.1 127.0.0.2 127.99.0.1; do
 done
 stop
 
-# SIGTERM under load: what was asked before is answered.
+# SIGTERM under load: what was asked before is answered. dnsperf asks from its ports in turn, so no
+# two answers go to one port together.
 serve example.zone 127.0.0.1:0
 capture
-dnsperf -s 127.0.0.1 -p "$port" -d "$work/queries" -l 2 -c 20 -Q 5000 -t 1 >"$work/dnsperf" 2>&1 &
+dnsperf -s 127.0.0.1 -p "$port" -d "$work/queries" -l 3 -c 20 -Q 5000 -t 1 >"$work/dnsperf" 2>&1 &
 load=$!
 started+=("$load")
-sleep 1
+loaded
 stop
 wait "$load" || true
 end_capture 0 2
-echo "         $questions questions, $answers answers"
-check "there was load" [ "$answers" -gt 1000 ]
+check "there was load" [ "$answers" -gt 500 ]
 check "every question of 10 ms before SIGTERM is answered" [ "$unanswered" = 0 ]
 check "what the server has sent is what was seen" [ "$(count sent)" = "$answers" ]
 check "what was not answered was dropped, and counted" \

@@ -6,12 +6,13 @@ use domain::base::iana::{Class, Opcode, OptRcode, Rtype};
 use domain::base::{Message, MessageBuilder, Name, Record};
 use domain::rdata::ZoneRecordData;
 use postbox::{MemoryNetwork, Stats};
+use tokio::time::timeout;
 
 use super::*;
 
 const ZONE: &[u8] = include_bytes!("../example.zone");
 
-/// Sends datagrams, and awaits the answer to the last one. Also answers what the server has counted.
+/// Sends datagrams, and awaits the answer to the last one. Also answers what the server counted.
 async fn exchange(datagrams: &[&[u8]]) -> (Message<Vec<u8>>, Stats) {
     let network = MemoryNetwork::new();
     let address = "192.0.2.1:53".parse().unwrap();
@@ -23,10 +24,10 @@ async fn exchange(datagrams: &[&[u8]]) -> (Message<Vec<u8>>, Stats) {
         for datagram in datagrams {
             client.send_to(datagram, address).unwrap();
         }
-        answer = client.recv_from().await.unwrap().0;
+        let received = timeout(Duration::from_secs(60), client.recv_from()).await;
+        answer = received.unwrap().unwrap().0;
     };
-    let serving = server.serve_until(tokio::time::timeout(Duration::from_secs(60), talk));
-    serving.await.unwrap();
+    server.serve_until(talk).await.unwrap();
     assert!(client.try_recv_from().is_err(), "one answer only");
     (
         Message::from_octets(answer).unwrap(),

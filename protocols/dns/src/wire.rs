@@ -55,8 +55,8 @@ impl Reply {
 
 /// Without EDNS: RFC 1035 section 4.2.1.
 const SHORT: u16 = 512;
-/// The longest datagram that passes nearly everywhere in one piece: 1,280 bytes of IPv6, without the
-/// headers. More is not sent, whatever a client takes.
+/// The longest datagram that passes nearly everywhere in one piece: 1,280 bytes of IPv6, without
+/// the headers. More is not sent, whatever a client takes.
 const LONG: u16 = 1232;
 /// An OPT record without options.
 const OPT_LEN: u16 = 11;
