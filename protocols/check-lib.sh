@@ -116,8 +116,15 @@ count() {
     tail -n 1 "$work/server.out" | grep -oE "$1 [0-9]+" | grep -oE '[0-9]+$'
 }
 
-# capture: writes down each datagram from or to the server's `port` at 127.0.0.1, and when.
+# capture: writes down each datagram from or to the server's `port` at 127.0.0.1, and when. That
+# needs root: for others the script ends here.
 capture() {
+    if [ "$(id -u)" != 0 ]; then
+        echo "skipped  $name: who is not root may not capture, so it is not stopped under load"
+        stop
+        finish
+        exit
+    fi
     need tcpdump tcpdump
     : >"$work/capture.log"
     tcpdump -Z root -i lo -n -U --immediate-mode -B 65536 -w "$work/capture" "udp port $port" \

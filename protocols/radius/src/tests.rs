@@ -176,20 +176,24 @@ async fn what_is_not_authentic_is_never_answered() {
     unsigned.push(USER_NAME, b"ann");
     let nameless = signed(Packet::new(ACCESS_REQUEST, 3, &[0; 16]), "testing123");
     let without_password = signed(unsigned.clone(), "testing123");
-    let mut odd_password = unsigned.clone();
-    odd_password.push(USER_PASSWORD, b"not sixteen");
+    let hidden = |password: &[u8]| {
+        let mut request = unsigned.clone();
+        request.push(USER_PASSWORD, password);
+        signed(request, "testing123")
+    };
+    let passwords = [hidden(b""), hidden(b"not sixteen"), hidden(&[7; 144])];
     let mut short_mac = unsigned.clone();
     short_mac.push(MESSAGE_AUTHENTICATOR, b"");
-    let mut accounting = good.clone();
-    accounting.bytes[0] = 4;
-    let mut bad = vec![
-        unsigned,
-        nameless,
-        without_password,
-        signed(odd_password, "testing123"),
-        short_mac,
-        accounting,
-    ];
+    let mut accounting = Packet::new(4, 4, good.authenticator());
+    accounting.push(USER_NAME, b"ann");
+    accounting.push(
+        USER_PASSWORD,
+        &good.bytes[good.find(USER_PASSWORD).unwrap()],
+    );
+    let accounting = signed(accounting, "testing123");
+    let mut bad = vec![nameless, without_password, short_mac, accounting];
+    bad.extend(passwords);
+    bad.push(unsigned);
     for at in 4..good.bytes.len() {
         let mut changed = good.clone();
         changed.bytes[at] ^= 0x10;
@@ -242,11 +246,21 @@ fn lengths_that_are_wrong_are_errors() {
         datagram[21] = length; // of the first attribute
         assert!(RadiusSerializer.deserialize(&datagram).is_err());
     }
-    for length in [0_u16, 19, 21, 4097, u16::MAX] {
-        let mut datagram = vec![1; 5000];
+    let packet = |length: u16, attributes: &[u8]| {
+        let mut datagram = Packet::new(ACCESS_REQUEST, 1, &[0; 16]).bytes;
+        datagram.extend_from_slice(attributes);
         datagram[2..4].copy_from_slice(&length.to_be_bytes());
-        assert!(RadiusSerializer.deserialize(&datagram).is_err());
+        RadiusSerializer.deserialize(&datagram)
+    };
+    // Empty attributes, and one that is odd, so that any length ends with one.
+    let attributes = [&[1, 3, 7][..], &[1, 2].repeat(40_000)].concat();
+    for length in [20, 23, 25, 4095] {
+        assert!(packet(length, &attributes).is_ok(), "{length}");
     }
+    for length in [0, 19, 21, 22, 4096, 4097, u16::MAX] {
+        assert!(packet(length, &attributes).is_err(), "{length}");
+    }
+    assert!(packet(24, &[1, 1, 3, 7]).is_err());
     let mut packet = Packet::new(ACCESS_REQUEST, 1, &[0; 16]);
     (0..100).for_each(|_| packet.push(PROXY_STATE, &[7; 253]));
     let mut datagram = BytesMut::new();
