@@ -76,8 +76,8 @@ pub trait Serializer: Send + Sync + 'static {
     fn serialize(&self, packet: &Self::Sent, datagram: &mut BytesMut) -> Result<(), BoxError>;
 
     /// Returns what the whole of `datagram` says. It may be empty. Where a protocol answers also
-    /// what is malformed, that is a value of `Received`, with what the answer needs: an error has
-    /// only a message.
+    /// what is malformed, let that be a value of `Received`, with what the answer needs, such as an
+    /// id.
     ///
     /// # Errors
     ///

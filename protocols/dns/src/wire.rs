@@ -12,8 +12,8 @@ use domain::rdata::ZoneRecordData;
 use postbox::{BoxError, Serializer};
 
 /// What a client sends: anything that has the header of a question. It may be no question all the
-/// same, and is then answered with an error; so that is a value here and no error of the format,
-/// with which the handler would have nothing to answer.
+/// same, and is then answered with an error. So that is a value here: an error of the serializer
+/// would never reach the function that answers.
 pub struct Query {
     pub header: Header,
     pub question: Result<Question<Name<Bytes>>, OptRcode>,
