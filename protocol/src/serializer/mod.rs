@@ -65,7 +65,9 @@ pub trait Serializer: Send + Sync + 'static {
 
     /// Appends the bytes of exactly one datagram that says `packet`.
     ///
-    /// The engine hands over an empty scratch buffer. What stands in the buffer is never changed.
+    /// The engine hands over an empty scratch buffer. What stands in the buffer is never changed. A
+    /// library that writes from the beginning of a buffer, as those of DNS do, is given one of its
+    /// own, and what it wrote is appended.
     ///
     /// # Errors
     ///
@@ -73,7 +75,9 @@ pub trait Serializer: Send + Sync + 'static {
     /// the caller.
     fn serialize(&self, packet: &Self::Sent, datagram: &mut BytesMut) -> Result<(), BoxError>;
 
-    /// Returns what the whole of `datagram` says. It may be empty.
+    /// Returns what the whole of `datagram` says. It may be empty. Where a protocol answers also
+    /// what is malformed, let that be a value of `Received`, with what the answer needs, such as an
+    /// id.
     ///
     /// # Errors
     ///

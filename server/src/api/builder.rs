@@ -124,6 +124,8 @@ impl ServerBuilder {
     /// client (`UDP_GRO`, `UDP_SEGMENT`; Linux). Default on, and off by itself where the kernel
     /// refuses.
     ///
+    /// On the server's own machine a capture, such as tcpdump's, shows a run as one long datagram.
+    ///
     /// Sockets that [you made](Self::from_sockets) receive coalesced datagrams only if `UDP_GRO` is on
     /// when you give them.
     ///

@@ -16,6 +16,10 @@ use super::{Client, Handler, Requests};
 /// [`ServerBuilder::concurrency`](crate::ServerBuilder::concurrency) sets another number; with 1 a
 /// client is answered in the order of its requests.
 ///
+/// The closure is not told who asks. Where the answer depends on that, as on a secret that each
+/// client has of its own, write a [`Handler`], with
+/// [`concurrency`](crate::ServerBuilder::concurrency).
+///
 /// What the closure answers is [an answer, none, or an error](IntoAnswer). A request that cannot be parsed is
 /// logged as the client's fault, and not answered.
 ///

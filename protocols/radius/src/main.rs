@@ -1,0 +1,96 @@
+//! A RADIUS server, which asks somebody else about each user.
+//!
+//! ```text
+//! radius CONFIG ADDRESS...
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::{env, fs, io};
+
+use postbox::{
+    BoxError, Client, ClientFault, DatagramProtocol, Handler, Requests, Server, ServerBuilder,
+    stop_signal,
+};
+use tokio::time::sleep;
+
+mod config;
+mod secret;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use config::Config;
+use wire::{ACCESS_ACCEPT, ACCESS_REJECT, Packet, RadiusSerializer};
+
+/// How long it takes to ask about a user.
+const LOOK_UP: Duration = Duration::from_millis(50);
+
+struct Radius {
+    config: Arc<Config>,
+}
+
+impl Handler for Radius {
+    type Request = Packet;
+    type Response = Packet;
+
+    async fn handle(
+        &self,
+        client: Client<Packet>,
+        mut requests: Requests<Packet>,
+    ) -> Result<(), BoxError> {
+        let request = requests.recv().await?;
+        // Only here is known who asks, and so with which secret the request is read.
+        let secret = self.config.secret(client.remote_addr().ip());
+        let secret = secret.ok_or_else(|| ClientFault::new("it has no secret"))?;
+        let login = secret.open(&request).map_err(ClientFault::new)?;
+
+        sleep(LOOK_UP).await; // stands for a database, or for another server
+        let reply = match self.config.knows(&login) {
+            true => secret.reply(ACCESS_ACCEPT, &format!("Hello, {}", login.user), &request),
+            false => secret.reply(ACCESS_REJECT, "Wrong user or password", &request),
+        };
+        client.send(reply).await?;
+        Ok(())
+    }
+}
+
+fn radius(config: Config) -> ServerBuilder {
+    let config = Arc::new(config);
+    let handler = Radius {
+        config: Arc::clone(&config),
+    };
+    Server::builder(DatagramProtocol::new(RadiusSerializer), handler)
+        // Strangers cost nothing.
+        .admit(move |incoming| config.secret(incoming.remote_addr().ip()).is_some())
+        // A client asks for all its users from one port, up to 256 at once: as many as identifiers.
+        .concurrency(256)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), BoxError> {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let mut arguments = env::args().skip(1);
+    let file = arguments.next().ok_or("usage: radius CONFIG ADDRESS...")?;
+    let config = Config::parse(&fs::read_to_string(file)?)?;
+    let server = radius(config).bind(arguments.collect::<Vec<_>>()).await?;
+    let handle = server.handle();
+
+    let addresses: Vec<_> = handle.addresses().iter().map(ToString::to_string).collect();
+    println!("serving on {}", addresses.join(" "));
+    server
+        .serve_until_drained(stop_signal(), Duration::from_secs(5))
+        .await?;
+
+    let stats = handle.stats();
+    println!(
+        "received {}, sent {}, malformed {}, failed {}, dropped {}",
+        stats.received,
+        stats.sent,
+        stats.malformed,
+        stats.handlers_failed,
+        stats.dropped(),
+    );
+    Ok(())
+}
