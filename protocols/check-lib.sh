@@ -116,15 +116,16 @@ count() {
     tail -n 1 "$work/server.out" | grep -oE "$1 [0-9]+" | grep -oE '[0-9]+$'
 }
 
-# capture: writes down each datagram from or to the server's `port` at 127.0.0.1, and when. That
-# needs root: for others the script ends here.
+# capture: writes down each datagram from or to the server's `port` at 127.0.0.1, and when. For who
+# may not do that the script ends here.
+no_capture() {
+    echo "skipped  $name: it may not capture, so it is not stopped under load"
+    stop
+    finish
+    exit
+}
 capture() {
-    if [ "$(id -u)" != 0 ]; then
-        echo "skipped  $name: who is not root may not capture, so it is not stopped under load"
-        stop
-        finish
-        exit
-    fi
+    [ "$(id -u)" = 0 ] || no_capture
     need tcpdump tcpdump
     : >"$work/capture.log"
     tcpdump -Z root -i lo -n -U --immediate-mode -B 65536 -w "$work/capture" "udp port $port" \
@@ -132,7 +133,7 @@ capture() {
     capturing=$!
     started+=("$capturing")
     until grep -q 'listening on' "$work/capture.log"; do
-        kill -0 "$capturing"
+        kill -0 "$capturing" || no_capture
         sleep 0.05
     done
 }
