@@ -80,6 +80,16 @@ impl<P> Run<P> {
         }
     }
 
+    /// The same as the client is told apart from others: each datagram for itself is the address's.
+    #[inline]
+    pub(crate) fn identity(&self) -> ClientKey {
+        let mut client = self.client();
+        if client.is_single() {
+            client.session = SessionTag::ADDRESS;
+        }
+        client
+    }
+
     /// Whether this is its client.
     #[inline]
     pub(crate) fn is_of(&self, client: &ClientKey) -> bool {

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use postbox_protocol::BoxError;
 
 use super::{Client, Handler, Requests};
+use crate::config::Sessions;
 
 /// Makes a handler of a closure that answers one request.
 ///
@@ -156,8 +157,7 @@ where
         Ok(())
     }
 
-    /// 256: every number that a request can have where it is a byte.
     fn concurrency(&self) -> Option<usize> {
-        Some(256)
+        Some(Sessions::CONCURRENCY)
     }
 }
