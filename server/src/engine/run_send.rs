@@ -72,7 +72,7 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
         let pushed = self
             .worker()
             .inject
-            .push(|injected| injected.outbox.push_mark(Run::identity(&self), mark));
+            .push(|injected| injected.outbox.push_mark(self.addressee(), mark));
         if pushed.is_err() {
             flush.complete(Err(FlushError::Closed));
         }
@@ -81,7 +81,7 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
     }
 
     fn identity(&self) -> (usize, ClientKey) {
-        (self.worker().socket(), Run::identity(self))
+        (self.worker().socket(), self.addressee())
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
@@ -159,13 +159,13 @@ impl<P: Protocol> Run<P> {
         let inject = &self.worker().inject;
         let push = |outbox: &mut Outbox, datagram: &[u8]| {
             inject.take_sends(outbox);
-            outbox.push(&Run::identity(self), datagram);
+            outbox.push(&self.addressee(), datagram);
         };
         match current::send(self.worker().address(), datagram, push) {
             None => Ok(()),
             Some(datagram) => {
                 let pushed =
-                    inject.push(|injected| injected.outbox.push(&Run::identity(self), &datagram));
+                    inject.push(|injected| injected.outbox.push(&self.addressee(), &datagram));
                 current::give_back_scratch(datagram);
                 pushed.map_err(|_| SendError::Closed)
             }

@@ -96,6 +96,27 @@ contract! {
         server.stop().await.unwrap();
     }
 
+    async fn h15_the_key_that_says_so_lets_256_be_handled_at_once_or_as_many_as_is_said(world: World) {
+        for (said, at_once) in [(None, 256), (Some(2), 2)] {
+            let (held, builder) = Held::server();
+            let builder = builder.session_key(|_, _| Session::Each);
+            let builder = match said {
+                Some(runs) => builder.concurrency(runs),
+                None => builder,
+            };
+            let server = world.serve(builder).await;
+            let peer = world.peer(server.addr).await;
+            for number in 0..260_u32 {
+                peer.send(number.to_be_bytes()).await;
+            }
+            let stats = server.settled(260).await;
+            assert_eq!((held.running(), stats.queued), (at_once, 260 - at_once as u64));
+            held.let_go(260);
+            server.stats_where(|stats| stats.handlers_returned == 260).await;
+            server.stop().await.unwrap();
+        }
+    }
+
     async fn h15_what_such_runs_receive_late_is_in_that_one_bound_too(world: World) {
         let [begin, gate] = [(); 2].map(|()| Arc::new(Semaphore::new(0)));
         let gates = [Arc::clone(&begin), Arc::clone(&gate)];
