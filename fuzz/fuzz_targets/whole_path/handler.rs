@@ -103,6 +103,22 @@ impl Handler for Target {
     }
 }
 
+/// Answers one request, or not.
+pub(crate) async fn answer(ask: Ask) -> Result<Option<Answer>, BoxError> {
+    match ask.then {
+        Then::Silent => return Ok(None),
+        Then::Fail => return Err("told to fail".into()),
+        Then::Panic => std::panic::panic_any(TOLD),
+        Then::Drop => drop(Bomb),
+        Then::Wait(wait) | Then::Push(wait) => {
+            tokio::time::sleep(Duration::from_millis(wait.into())).await;
+        }
+        _ => {}
+    }
+    let text = format!("{:?}", ask.then);
+    Ok(Some(Answer { id: ask.id, text }))
+}
+
 /// An error and all of its causes.
 fn told(error: &RecvError) -> String {
     let mut next: Option<&dyn std::error::Error> = Some(error);

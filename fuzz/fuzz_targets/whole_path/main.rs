@@ -1,6 +1,7 @@
 //! The whole path of a datagram: bytes become a script of datagrams from good clients, strangers
 //! and forged addresses, which go through admission, dispatch, a codec and a handler to answers, on
-//! a network in memory with a clock that stands still.
+//! a network in memory with a clock that stands still. Some servers have wide bounds, some narrow ones;
+//! one has a session key, and one answers each datagram for itself.
 //!
 //! What has to hold: nothing panics but handlers that are told to, the counters add up whenever
 //! nothing runs, memory and log stay in proportion to what was sent and nothing is kept, and the

@@ -8,12 +8,14 @@ use bytes::BytesMut;
 use postbox_codec_json::JsonSerializer;
 use postbox_codec_msgpack::MessagePackSerializer;
 use postbox_protocol::{DatagramProtocol, Flip, Protocol};
-use postbox_server::{Limits, MemoryNetwork, MemorySocket, Server, ServerHandle, Stats};
+use postbox_server::{
+    Limits, MemoryNetwork, MemorySocket, Origin, Server, ServerHandle, Session, Stats, answer_fn,
+};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::handler::{Answer, Ask, TOLD, Target, Then};
+use crate::handler::{Answer, Ask, TOLD, Target, Then, answer};
 use crate::log::{Log, logged};
 use crate::script::{RECEIVE, REFUSED, Script, Step};
 
@@ -23,6 +25,9 @@ const MOST_MEMORY: u64 = 4 << 20;
 /// What all scripts together may leave behind: room in tables and buffers, some 1 MiB after 40,000
 /// of them.
 const MOST_KEPT: i64 = 2 << 20;
+
+/// The good client's address.
+const GOOD: ([u8; 4], u16) = ([127, 0, 0, 2], 1000);
 
 /// Longer than any receive waits.
 const IDLE: Duration = Duration::from_secs(3);
@@ -38,6 +43,18 @@ pub(crate) struct Servers {
     kept: i64,
 }
 
+/// What is special about a server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Wide,
+    /// Its bounds are so narrow that good clients go away empty while others wait.
+    Narrow,
+    /// It has a session key.
+    Keyed,
+    /// A closure answers each datagram for itself, a few of an address at once.
+    Answering,
+}
+
 /// One server.
 struct Subject {
     /// Where it is asked. It is bound to every address of its port.
@@ -46,8 +63,7 @@ struct Subject {
     handle: ServerHandle,
     serving: JoinHandle<()>,
     clients: Box<dyn Protocol<Sent = Ask, Received = Answer>>,
-    /// Whether its bounds are so narrow that good clients go away empty while others wait.
-    narrow: bool,
+    kind: Kind,
 }
 
 impl Servers {
@@ -66,12 +82,14 @@ impl Servers {
         let json = DatagramProtocol::new(JsonSerializer::new());
         let msgpack = DatagramProtocol::new(MessagePackSerializer::new());
         let servers = vec![
-            Subject::start(&runtime, &network, 9000, json, false),
-            Subject::start(&runtime, &network, 9001, msgpack, false),
-            Subject::start(&runtime, &network, 9002, json, true),
-            Subject::start(&runtime, &network, 9003, msgpack, true),
+            Subject::start(&runtime, &network, 9000, json, Kind::Wide),
+            Subject::start(&runtime, &network, 9001, msgpack, Kind::Wide),
+            Subject::start(&runtime, &network, 9002, json, Kind::Narrow),
+            Subject::start(&runtime, &network, 9003, msgpack, Kind::Narrow),
+            Subject::start(&runtime, &network, 9004, msgpack, Kind::Keyed),
+            Subject::start(&runtime, &network, 9005, msgpack, Kind::Answering),
         ];
-        let good = network.socket(([127, 0, 0, 2], 1000).into());
+        let good = network.socket(GOOD.into());
         // It is never dropped: libFuzzer ends without asking.
         Box::leak(Box::new(Self {
             runtime,
@@ -117,7 +135,7 @@ impl Subject {
         network: &MemoryNetwork,
         port: u16,
         protocol: P,
-        narrow: bool,
+        kind: Kind,
     ) -> Self
     where
         P: Protocol<Sent = Answer, Received = Ask> + Flip + Copy,
@@ -125,18 +143,24 @@ impl Subject {
     {
         let limits = Limits::default().receive_datagram(RECEIVE);
         let limits = limits.idle(Duration::from_secs(2)).outbox_bytes(128 << 10);
-        let limits = if narrow {
+        let limits = if kind == Kind::Narrow {
             let limits = limits.clients(2).client_datagrams(2);
             limits.client_bytes(6 << 10).total_bytes(12 << 10)
         } else {
             let limits = limits.clients(64).client_datagrams(8);
             limits.client_bytes(16 << 10).total_bytes(64 << 10)
         };
-        let builder = Server::builder(protocol, Target).limits(limits);
-        let builder = builder.admit(|incoming| match incoming.remote_addr() {
-            SocketAddr::V4(remote) => remote.ip().octets()[3] != REFUSED,
-            SocketAddr::V6(_) => incoming.len() < 1024,
-        });
+        let builder = match kind {
+            Kind::Wide | Kind::Narrow => Server::builder(protocol, Target),
+            Kind::Keyed => Server::builder(protocol, Target).session_key(session),
+            Kind::Answering => Server::builder(protocol, answer_fn(answer)).concurrency(3),
+        };
+        let builder = builder
+            .limits(limits)
+            .admit(|incoming| match incoming.remote_addr() {
+                SocketAddr::V4(remote) => remote.ip().octets()[3] != REFUSED,
+                SocketAddr::V6(_) => incoming.len() < 1024,
+            });
         let bound = SocketAddr::from(([0, 0, 0, 0], port));
         let server = builder.bind_memory(network, bound).expect("a free address");
         let handle = server.handle();
@@ -149,7 +173,7 @@ impl Subject {
             handle,
             serving,
             clients: Box::new(protocol.flip()),
-            narrow,
+            kind,
         }
     }
 
@@ -300,7 +324,7 @@ impl Play<'_> {
 
     /// Lets everybody do what there is to do, for as long as the good client is not answered.
     async fn settle(&mut self) {
-        let answered = !self.blocked && !self.subject.narrow;
+        let answered = !self.blocked && self.subject.kind != Kind::Narrow;
         let mut wait = Duration::from_millis(1); // the clock moves when nothing else does
         loop {
             sleep(wait).await;
@@ -320,6 +344,20 @@ impl Play<'_> {
         let stats = self.subject.handle.stats();
         assert_eq!(stats.received, stats.accounted(), "{stats:#?}");
         stats
+    }
+}
+
+/// A session key, by a stranger's last byte. The good client has a conversation for each length.
+fn session(datagram: &[u8], origin: &Origin<'_>) -> Session {
+    if origin.remote_addr() == GOOD.into() {
+        return origin.key(datagram.len());
+    }
+    match datagram.last().map(|last| last % 8) {
+        None | Some(0) => Session::Address,
+        Some(1 | 2) => Session::Each,
+        Some(3) => Session::Refuse,
+        Some(4) => std::panic::panic_any(TOLD),
+        Some(key) => origin.key(key),
     }
 }
 

@@ -47,11 +47,17 @@ impl<P> Run<P> {
     pub(crate) fn begin(&mut self, local: &Arc<Local<P>>, client: &ClientKey) {
         self.remote = client.remote;
         self.session = client.session;
-        self.queue.reset();
-        self.last.reset();
+        self.reset();
         if !Arc::ptr_eq(&self.local, local) {
             self.local = Arc::clone(local);
         }
+    }
+
+    /// Makes it a new run, for the same client. Nobody else holds it.
+    #[inline]
+    pub(crate) fn reset(&mut self) {
+        self.queue.reset();
+        self.last.reset();
     }
 
     /// Whether it is for one datagram, and has received it: nothing more will come.
@@ -78,6 +84,16 @@ impl<P> Run<P> {
             local: self.local.addr,
             session: self.session,
         }
+    }
+
+    /// The same as the client is told apart from others: each datagram for itself is the address's.
+    #[inline]
+    pub(crate) fn addressee(&self) -> ClientKey {
+        let mut client = self.client();
+        if client.is_single() {
+            client.session = SessionTag::ADDRESS;
+        }
+        client
     }
 
     /// Whether this is its client.

@@ -9,9 +9,8 @@ use bytes::BytesMut;
 use postbox_protocol::Protocol;
 use tokio::sync::TryAcquireError;
 
-use crate::config::SessionTag;
 use crate::engine::current;
-use crate::engine::dispatch::{Client, SlotId};
+use crate::engine::dispatch::SlotId;
 use crate::engine::flush::{Flush, Flushing};
 use crate::engine::outbox::{OUTGOING_OVERHEAD, Outbox};
 use crate::engine::run::Run;
@@ -73,7 +72,7 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
         let pushed = self
             .worker()
             .inject
-            .push(|injected| injected.outbox.push_mark(self.client(), mark));
+            .push(|injected| injected.outbox.push_mark(self.addressee(), mark));
         if pushed.is_err() {
             flush.complete(Err(FlushError::Closed));
         }
@@ -82,11 +81,7 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
     }
 
     fn identity(&self) -> (usize, ClientKey) {
-        let mut client = self.client();
-        if client.is_single() {
-            client.session = SessionTag::ADDRESS; // each datagram is the address's
-        }
-        (self.worker().socket(), client)
+        (self.worker().socket(), self.addressee())
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
@@ -164,13 +159,13 @@ impl<P: Protocol> Run<P> {
         let inject = &self.worker().inject;
         let push = |outbox: &mut Outbox, datagram: &[u8]| {
             inject.take_sends(outbox);
-            outbox.push(&self.client(), datagram);
+            outbox.push(&self.addressee(), datagram);
         };
         match current::send(self.worker().address(), datagram, push) {
             None => Ok(()),
             Some(datagram) => {
                 let pushed =
-                    inject.push(|injected| injected.outbox.push(&self.client(), &datagram));
+                    inject.push(|injected| injected.outbox.push(&self.addressee(), &datagram));
                 current::give_back_scratch(datagram);
                 pushed.map_err(|_| SendError::Closed)
             }

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use postbox_protocol::BoxError;
 
 use super::{Client, Handler, Requests};
+use crate::config::Sessions;
 
 /// Makes a handler of a closure that answers one request.
 ///
@@ -161,6 +162,6 @@ where
     }
 
     fn concurrency(&self) -> Option<usize> {
-        Some(256)
+        Some(Sessions::CONCURRENCY)
     }
 }

@@ -2,12 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
 use super::stats::Counter;
-use super::{Counters, DrainKind, DrainRequest, Stats, Stop, Totals};
+use super::{Counters, DrainKind, DrainRequest, Stats, Stop, Totals, WorkerState};
 use crate::admission::InForce;
 use crate::config::{Limits, Sessions};
 use crate::error::ServeError;
@@ -41,32 +40,6 @@ pub(crate) struct State {
     capabilities_when_closed: Capabilities,
     /// Of the present serving.
     stop: Stop,
-}
-
-/// What one worker is bound to, and its counters. Both outlive servings.
-#[derive(Clone)]
-pub(crate) struct WorkerState {
-    pub(crate) endpoint: Arc<dyn Endpoint>,
-    pub(crate) counters: Arc<Counters>,
-    /// The address that it is bound to: one for all workers of it.
-    pub(crate) bound: Arc<SocketAddr>,
-}
-
-impl WorkerState {
-    fn new(endpoint: Arc<dyn Endpoint>, others: &[Self]) -> Self {
-        let bound = endpoint.local_addr();
-        let same = others.iter().find(|other| *other.bound == bound);
-        let bound = same.map_or_else(|| Arc::new(bound), |other| Arc::clone(&other.bound));
-        let counters = Arc::<Counters>::default();
-        // A user's socket may have a past, which is not this server's.
-        let drops = endpoint.drops().unwrap_or(0);
-        counters.kernel_drops_told.store(drops, Ordering::Relaxed);
-        Self {
-            endpoint,
-            counters,
-            bound,
-        }
-    }
 }
 
 /// Where a server is in its life.

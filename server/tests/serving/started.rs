@@ -39,6 +39,36 @@ contract! {
         serving.await.unwrap().unwrap();
     }
 
+    async fn v3_it_is_not_serving_while_the_workers_have_not_begun(world: World) {
+        if world.rt == Rt::Multi {
+            return; // there they begin at any time
+        }
+        let ends = Arc::new(Notify::new());
+        let ended = Arc::clone(&ends);
+        let server = world.bind(echo_with_init(move |_| {
+            let ends = Arc::clone(&ends);
+            Box::pin(async move {
+                tokio::task::yield_now().await; // the workers only send meanwhile
+                ends.notify_one();
+                Ok(())
+            })
+        })).await;
+        let handle = server.handle();
+        // Between the end of `service_init` and the next turn of the workers.
+        let looks = handle.clone();
+        let looked = tokio::spawn(async move {
+            ended.notified().await;
+            looks.is_serving()
+        });
+        tokio::task::yield_now().await;
+        let serving = tokio::spawn(server.serve_forever());
+        assert!(!looked.await.unwrap());
+        handle.started().await.unwrap();
+        assert!(handle.is_serving());
+        handle.shutdown().await;
+        serving.await.unwrap().unwrap();
+    }
+
     async fn v3_started_waits_for_the_first_serving_to_be_called(world: World) {
         let server = world.bind(echo()).await;
         let handle = server.handle();

@@ -96,6 +96,68 @@ contract! {
         server.stop().await.unwrap();
     }
 
+    async fn h15_the_key_that_says_so_lets_256_be_handled_at_once_or_as_many_as_is_said(world: World) {
+        for (said, at_once) in [(None, 256), (Some(2), 2)] {
+            let (held, builder) = Held::server();
+            let builder = builder.session_key(|_, _| Session::Each);
+            let builder = match said {
+                Some(runs) => builder.concurrency(runs),
+                None => builder,
+            };
+            let server = world.serve(builder).await;
+            let peer = world.peer(server.addr).await;
+            for number in 0..260_u32 {
+                peer.send(number.to_be_bytes()).await;
+            }
+            let stats = server.settled(260).await;
+            assert_eq!((held.running(), stats.queued), (at_once, 260 - at_once as u64));
+            held.let_go(260);
+            server.stats_where(|stats| stats.handlers_returned == 260).await;
+            server.stop().await.unwrap();
+        }
+    }
+
+    async fn h15_what_such_runs_receive_late_is_in_that_one_bound_too(world: World) {
+        let [begin, gate] = [(); 2].map(|()| Arc::new(Semaphore::new(0)));
+        let gates = [Arc::clone(&begin), Arc::clone(&gate)];
+        let builder = raw_server(move |client, mut requests| {
+            let [begin, gate] = gates.clone();
+            async move {
+                begin.acquire().await?.forget();
+                let received = requests.recv().await;
+                gate.acquire().await?.forget();
+                let text = received.unwrap_or_else(|error| format!("{error:?}").into());
+                client.send(text).await?;
+                Ok(())
+            }
+        });
+        let limits = Limits::default().client_datagrams(2);
+        let server = world.serve(builder.concurrency(4).limits(limits)).await;
+        let peer = world.peer(server.addr).await;
+        for text in ["1", "2", "3"] {
+            peer.send(text).await;
+        }
+        let stats = server.settled(3).await;
+        assert_eq!((stats.queued, stats.dropped_client_bound), (2, 1));
+        begin.add_permits(3);
+        server.stats_where(|stats| stats.handed_out == 2).await;
+        // They have received theirs, and run on: there is room again.
+        for text in ["4", "5", "6"] {
+            peer.send(text).await;
+        }
+        let stats = server.settled(6).await;
+        assert_eq!((stats.queued, stats.dropped_client_bound), (2, 2));
+        begin.add_permits(9);
+        gate.add_permits(9);
+        let mut answers = [(); 5].map(|()| String::new());
+        for answer in &mut answers {
+            *answer = peer.recv_text().await;
+        }
+        answers.sort();
+        assert_eq!(answers, ["1", "2", "4", "5", "Closed"]);
+        server.stop().await.unwrap();
+    }
+
     async fn h15_the_clients_of_such_runs_are_equal_and_are_the_address(world: World) {
         let (held, builder) = Held::server();
         let builder = builder.session_key(|datagram, _| match datagram {

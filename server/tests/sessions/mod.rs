@@ -4,3 +4,5 @@ mod answers;
 mod each;
 mod keys;
 mod next;
+mod stopping;
+mod strangers;

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use fastrand::Rng;
 use postbox_server::{MemoryNetwork, MemorySocket};
 
-use super::handler::Service;
+use super::handler::{LATE, Service};
 use super::packet::{Act, Packet};
+use super::sessions;
 
 /// One client: it numbers what it sends, and the answers that it receives have rising numbers.
 pub(super) struct Client {
@@ -59,14 +60,15 @@ impl Client {
 
     /// Asks for an echo until there is one, on a perfect network.
     pub(super) async fn is_served(&mut self, service: &Service, to: SocketAddr) {
-        for _ in 0..3 {
+        for _ in 0..9 {
             self.sent += 1;
             let packet = Packet {
                 number: self.sent,
                 act: Act::Echo,
+                session: sessions::ADDRESS,
             };
             self.socket.send_to(&packet.bytes(0), to).unwrap();
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(2 * LATE).await;
             if self.receive(service) > 0 {
                 return;
             }
@@ -83,7 +85,7 @@ impl Client {
             let me = self.socket.local_addr();
             let packet = Packet::read(&bytes);
             service.tell(&format!("{me} is answered {packet:?}"));
-            let Some(Packet { number, act }) = packet else {
+            let Some(Packet { number, act, .. }) = packet else {
                 continue;
             };
             match act {

@@ -11,6 +11,7 @@
 //! | `script.rs` | one random script: a server, its clients and what they do; what must be true |
 //! | `clients.rs` | what the clients send, and what they may receive |
 //! | `handler.rs` | what the server's handler does, and what it may receive |
+//! | `sessions.rs` | how the server tells the datagrams of an address apart |
 //! | `packet.rs` | the datagrams |
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
@@ -20,6 +21,7 @@ mod delays;
 mod handler;
 mod packet;
 mod script;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -48,7 +50,19 @@ const EVERYTHING: &[&str] = &[
     "cut short",
     "not a packet any more",
     "a handler cancelled",
+    "a handler evicted",
     "a shutdown with handlers",
+    "a drain with handlers",
+    "dropped by a drain",
+    "a drain cut",
+    "a hand over with handlers",
+    "a hand over told a receive",
+    "sessions side by side",
+    "runs of one address side by side",
+    "a datagram for itself came late",
+    "nothing more for a datagram for itself",
+    "refused by the session key",
+    "the session key panicked",
     "a serving dropped",
     "the network lost",
     "the network cut",
@@ -59,7 +73,7 @@ const EVERYTHING: &[&str] = &[
 ];
 
 #[test]
-fn h3_h8_h9_l1_l7_v4_whatever_the_network_does_the_contract_holds() {
+fn h3_h8_h9_h15_l1_l7_v4_v11_whatever_the_network_does_the_contract_holds() {
     let from_env = |name, default| std::env::var(name).map_or(default, |n| n.parse().unwrap());
     let (seed, scripts) = (
         from_env("POSTBOX_SEED", 1),

@@ -1,5 +1,5 @@
-//! One random script: clients send, conditions change, the server is shut down and serves again;
-//! and after each step what the contract promises is true.
+//! One random script: clients send, conditions change, the server is shut down, drains or hands over,
+//! and serves again; and after each step what the contract promises is true.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,12 +10,13 @@ use postbox_server::{
     Conditions, Limits, MemoryNetwork, ServeError, Server, ServerBuilder, ServerHandle,
 };
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Seen;
 use super::clients::Client;
 use super::conditions::assert_accounted;
 use super::handler::Service;
+use super::sessions::Sessions;
 use crate::common::raw_server;
 
 const STEPS: usize = 60;
@@ -91,12 +92,13 @@ impl Script {
         let mut random = Rng::with_seed(seed);
         let (in_order, single) = (random.bool(), random.bool());
         let network = MemoryNetwork::seeded(seed);
-        let service = Arc::new(Service::new(in_order, single));
+        let sessions = Sessions::random(&mut random);
+        let service = Arc::new(Service::new(in_order, single, sessions));
         let handler = Arc::clone(&service);
         let builder =
             raw_server(move |client, requests| Arc::clone(&handler).handle(client, requests));
         let bounds = Bounds::random(&mut random);
-        let builder = bounds.apply(&mut random, builder);
+        let builder = sessions.apply(bounds.apply(&mut random, builder));
         let server = builder
             .bind_memory(&network, "127.0.0.1:0".parse().unwrap())
             .unwrap();
@@ -148,6 +150,7 @@ impl Script {
             93..95 => network.heal(client.socket.local_addr(), *addr),
             95..97 => self.shut_down().await,
             97 => self.drop_serving().await,
+            98 => self.drain().await,
             _ => sleep(Duration::from_secs(1)).await,
         }
     }
@@ -191,6 +194,55 @@ impl Script {
         }
         self.service.tell("a shutdown begins");
         self.handle.shutdown().await;
+        self.serve_again().await;
+    }
+
+    /// Drains or hands over while clients go on, and serves again.
+    async fn drain(&mut self) {
+        let (hands_over, within) = (self.random.bool(), self.random.u64(0..=200));
+        let within = Duration::from_millis(within);
+        if self.service.running() > 0 {
+            self.service.add(match hands_over {
+                true => "a hand over with handlers",
+                false => "a drain with handlers",
+            });
+        }
+        self.service.tell("a drain begins");
+        let (began, handle) = (Instant::now(), self.handle.clone());
+        let draining = tokio::spawn(async move {
+            match hands_over {
+                true => handle.hand_over(within).await,
+                false => handle.drain(within).await,
+            }
+        });
+        sleep(Duration::from_millis(1)).await; // the workers know
+        let before = self.handle.stats();
+        for _ in 0..self.random.usize(..9) {
+            let count = self.clients.len();
+            let client = &mut self.clients[self.random.usize(..count)];
+            match self.random.u32(..20) {
+                0..10 => client.send(&mut self.random, self.addr),
+                10..19 => sleep(Duration::from_millis(self.random.u64(1..=30))).await,
+                _ => self.handle.shutdown().await,
+            }
+            self.check();
+        }
+        let stats = self.handle.stats();
+        if !draining.is_finished() && stats.dropped_shutdown > before.dropped_shutdown {
+            self.service.add("dropped by a drain");
+        }
+        draining.await.unwrap();
+        if began.elapsed() >= within {
+            self.service.add("a drain cut");
+        }
+        if hands_over {
+            let received = self.handle.stats().received;
+            assert_eq!(received, before.received, "the rest is its successor's");
+        }
+        self.serve_again().await;
+    }
+
+    async fn serve_again(&mut self) {
         self.check_stopped();
         let again = tokio::spawn(self.server.serve_forever());
         let ended = std::mem::replace(&mut self.serving, again).await;
@@ -223,8 +275,9 @@ impl Script {
         let stats = self.handle.stats();
         assert_eq!(stats.received, stats.accounted(), "{stats:#?}");
         let bounds = &self.bounds;
-        // Each worker but one may pass it by one.
-        let most_clients = bounds.clients + bounds.workers - 1;
+        // Each worker but one may pass it by its part.
+        let part = (bounds.clients / bounds.workers).max(1);
+        let most_clients = bounds.clients + (bounds.workers - 1) * part;
         assert!(stats.waiting_clients <= most_clients as u64, "{stats:#?}");
         assert!(self.service.running() <= most_clients);
         assert!(
@@ -265,11 +318,9 @@ impl Script {
         let ends = stats.handlers_returned
             + stats.handlers_failed
             + stats.handlers_panicked
+            + stats.handlers_evicted
             + stats.handlers_cancelled;
-        assert!(ends <= known.started);
-        if self.clients.len() <= self.bounds.clients {
-            assert_eq!(ends, known.started, "nobody had to go for another");
-        }
+        assert_eq!(ends, known.started);
 
         known
             .seen
@@ -282,6 +333,14 @@ impl Script {
         seen.add("from nowhere", stats.dropped_source);
         seen.add("dropped by a shutdown", stats.dropped_shutdown);
         seen.add("a handler cancelled", stats.handlers_cancelled);
+        seen.add("a handler evicted", stats.handlers_evicted);
+        for (part, count) in self.handle.refusals() {
+            match part {
+                "session key" => seen.add("refused by the session key", count),
+                "session key panicked" => seen.add("the session key panicked", count),
+                _ => {}
+            }
+        }
         seen.add("the network lost", network.lost);
         seen.add("the network cut", network.partitioned);
         seen.add("the network duplicated", network.duplicated);

@@ -20,7 +20,11 @@ impl ServerBuilder {
     /// logged, the datagram is refused.
     ///
     /// A session counts as a client: for [`Limits::clients`](crate::Limits::clients), for the bounds of
-    /// its queue, and where [`Client`](crate::Client)s are compared. What
+    /// its queue, and where [`Client`](crate::Client)s are compared. Whoever sends chooses the keys,
+    /// so one address can have as many sessions as that bound allows. They lock nobody out: over it
+    /// those go that wait and are silent ([`Limits::when_full`](crate::Limits::when_full)).
+    /// [`Limits::clients_per_prefix`](crate::Limits::clients_per_prefix) bounds what one network may
+    /// have. What
     /// [ICMP says](Self::icmp_errors) of an address is told by the flushes of its sessions, but
     /// only by the receives of the session that has no key: it does not say which it is about.
     ///
@@ -59,7 +63,7 @@ impl ServerBuilder {
 
     /// Handles each datagram for itself, so many of one address at once: in a run of the handler of
     /// its own, whose second receive answers closed. What comes over that waits in the address's
-    /// bounded queue. The order of the answers is no longer that of the questions.
+    /// bounded queue, and what a run is late to receive is in its bounds too. The order of the answers is no longer that of the questions.
     ///
     /// It is for handlers that answer one request, and wait for something before they do: a look-up
     /// for one question does not hold up the others of a resolver or a proxy.

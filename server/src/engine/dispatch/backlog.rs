@@ -12,6 +12,13 @@ pub(crate) struct QueueLimits {
     pub(crate) bytes: usize,
 }
 
+/// What one client holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Held {
+    pub(super) datagrams: usize,
+    pub(super) bytes: usize,
+}
+
 /// What waits of one client.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
@@ -34,21 +41,29 @@ impl Backlog {
         self.datagrams.is_empty()
     }
 
-    /// Appends a datagram, unless one of the bounds is in the way.
+    pub(super) fn held(&self) -> Held {
+        let (datagrams, bytes) = (self.datagrams.len(), self.bytes);
+        Held { datagrams, bytes }
+    }
+
+    /// Appends a datagram, unless one of the bounds is in the way. `beside`: what its client holds
+    /// elsewhere.
     pub(super) fn push(
         &mut self,
         datagram: QueuedDatagram,
         limits: QueueLimits,
+        beside: Held,
         totals: &Totals,
     ) -> Result<(), DropReason> {
         let cost = datagram.cost();
-        let full = self.datagrams.len() >= limits.datagrams
-            || self.bytes.saturating_add(cost) > limits.bytes;
+        let held = self.bytes.saturating_add(beside.bytes);
+        let full = self.datagrams.len() + beside.datagrams >= limits.datagrams
+            || held.saturating_add(cost) > limits.bytes;
         if full {
             return Err(DropReason::ClientBound);
         }
         totals
-            .reserve(cost, self.bytes)
+            .reserve(cost, held)
             .map_err(|no_room| match no_room {
                 NoRoom::Share => DropReason::ClientBound,
                 NoRoom::Total => DropReason::TotalBound,

@@ -24,6 +24,7 @@
 mod backlog;
 mod clock;
 mod datagram;
+mod decision;
 mod groups;
 mod queue;
 mod table;
@@ -36,10 +37,12 @@ use std::task::Waker;
 
 pub(crate) use backlog::QueueLimits;
 pub(crate) use datagram::QueuedDatagram;
+pub(crate) use decision::{Arrival, DropReason, Ended, Next};
 pub(crate) use queue::{Listener, RunQueue, Taken, Told, Waiting};
 
 use crate::config::WhenFull;
 use crate::service::{Source, Totals};
+use backlog::Held;
 use groups::Groups;
 use table::Table;
 
@@ -70,62 +73,6 @@ pub(crate) trait Task {
     fn renew(&mut self);
 }
 
-/// Why a datagram was not handled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DropReason {
-    /// The client's own queue is full.
-    ClientBound,
-    /// All queues together are full.
-    TotalBound,
-    /// Too many clients have a handler.
-    Clients,
-    /// Too many clients of one source prefix have a handler.
-    Prefix,
-    /// The user's admission check said no.
-    Refused,
-    /// The server is shutting down.
-    Shutdown,
-}
-
-/// What to do with a datagram.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Arrival {
-    /// No handler runs for its client: start one.
-    Start,
-    /// No handler runs for its client, and there is room for none: end this one, which waits in its
-    /// own receive, then ask [`Dispatch::after_eviction`].
-    Evict(SlotId),
-    /// The handler waits for exactly this: poll it, and offer it the datagram.
-    Deliver(SlotId),
-    /// The handler is busy: the datagram has to wait.
-    Queue(SlotId),
-    /// As many runs of its client are busy as may be, each with one datagram: it has to wait, in the
-    /// client's [own queue](Dispatch::wait).
-    Wait,
-    /// It is dropped.
-    Drop(DropReason),
-}
-
-/// What to do after a handler ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    /// The datagram that started the handler was not received, and is discarded.
-    pub(crate) discarded: bool,
-    /// So many that came while the server drains were not received, and are dropped.
-    pub(crate) dropped: usize,
-    pub(crate) next: Next,
-    /// A receive in another task, which must learn that the handler ended.
-    pub(crate) wake: Option<Waker>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// The client is forgotten.
-    Forgotten,
-    /// More is queued: a new handler starts on it in the same slot.
-    Start,
-}
-
 struct Slot<T> {
     task: T,
     /// A handler runs here.
@@ -134,6 +81,8 @@ struct Slot<T> {
     listed: bool,
     /// Its client has sent more than its first datagram since the clock hand has passed.
     marked: bool,
+    /// What the datagram costs that its group counts as not received, if it is a run of one.
+    unreceived: u32,
 }
 
 impl<T> Slot<T> {
@@ -143,6 +92,7 @@ impl<T> Slot<T> {
             occupied: true,
             listed: false,
             marked: false,
+            unreceived: 0,
         }
     }
 }
@@ -260,7 +210,9 @@ impl<T: Task> Dispatch<T> {
     #[inline]
     pub(crate) fn mark_pending(&mut self, id: SlotId, totals: &Totals) {
         let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
-        if !slot.listed {
+        if slot.unreceived > 0 {
+            self.groups.look_for_received(slot);
+        } else if !slot.listed {
             slot.listed = true;
             let client = slot.task.client();
             totals.add_client(&client);
@@ -288,8 +240,12 @@ impl<T: Task> Dispatch<T> {
         datagram: QueuedDatagram,
         totals: &Totals,
     ) -> Result<Option<Waker>, DropReason> {
-        let queue = self.slot(id).task.queue();
-        let waker = queue.push(datagram, self.limits, totals)?;
+        let slot = self.slots[id as usize].as_mut().expect(OCCUPIED);
+        if slot.task.client().is_single() {
+            return self.groups.queue(slot, datagram, self.limits, totals);
+        }
+        let queue = slot.task.queue();
+        let waker = queue.push(datagram, self.limits, Held::default(), totals)?;
         if !self.newcomers {
             queue.lock().last_is_late();
         }
@@ -351,9 +307,7 @@ impl<T: Task> Dispatch<T> {
             let client = slot.task.client();
             if !client.is_single() {
                 self.table.remove(id, &client);
-            } else if let Some(next) = self.groups.leave(&client) {
-                slot.task.renew();
-                slot.task.queue().refill([next].into());
+            } else if self.groups.leave(slot) {
                 return Next::Start;
             }
             totals.remove_client(&client);

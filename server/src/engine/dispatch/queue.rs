@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
-use super::backlog::{Backlog, QueueLimits};
+use super::backlog::{Backlog, Held, QueueLimits};
 use super::{DropReason, QueuedDatagram};
 use crate::service::Totals;
 use crate::transport::PacketInfo;
@@ -211,18 +211,20 @@ impl RunQueue {
         self.filled.store(false, Ordering::Relaxed);
     }
 
-    /// Appends a datagram. Returns the receive elsewhere that waits for it, to be woken.
+    /// Appends a datagram. `beside`: what its client holds elsewhere. Returns the receive elsewhere
+    /// that waits for it, to be woken.
     pub(super) fn push(
         &self,
         datagram: QueuedDatagram,
         limits: QueueLimits,
+        beside: Held,
         totals: &Totals,
     ) -> Result<Option<Waker>, DropReason> {
         let mut queue = self.lock();
         if queue.closed {
             return Err(DropReason::Shutdown);
         }
-        if let Err(reason) = queue.backlog.push(datagram, limits, totals) {
+        if let Err(reason) = queue.backlog.push(datagram, limits, beside, totals) {
             // Where nothing waits, this may be the very first: its handler has no other to discard.
             if queue.backlog.is_empty() {
                 self.set_received();

@@ -7,8 +7,7 @@ use std::task::{Context, Poll};
 
 use super::served::Served;
 use super::{GIVE_BACK, Worker};
-use crate::config::MIN_OUTBOX;
-use crate::config::SessionTag;
+use crate::config::{MIN_OUTBOX, SessionTag};
 use crate::engine::current::PollContext;
 use crate::engine::dispatch::{Listener, Told};
 use crate::engine::flush::Flush;

@@ -67,7 +67,7 @@ impl<Fut, P: Protocol> Task for HandlerTask<Fut, P> {
 
     fn renew(&mut self) {
         match Arc::get_mut(&mut self.run) {
-            Some(run) => run.queue.reset(),
+            Some(run) => run.reset(),
             None => self.run = Arc::new(self.run.next()),
         }
     }

@@ -86,6 +86,7 @@ fn h17_the_socket_that_is_named_sends() {
     let remote = "10.9.0.9:5";
     sends_at(&several, "10.9.0.1:8", remote, "10.9.0.1:8", None);
     sends_at(&several, "10.9.0.1:7", remote, "10.9.0.1:7", None);
+    sends_at(&several, "[::ffff:10.9.0.1]:7", remote, "10.9.0.1:7", None);
     sends_at(&several, "0.0.0.0:7", remote, "0.0.0.0:7", None);
     let local = Some("10.9.0.2:7");
     sends_at(&several, "10.9.0.2:7", remote, "0.0.0.0:7", local);
@@ -120,6 +121,11 @@ fn h17_each_family_has_sockets_of_its_own_unless_one_takes_both() {
     let remote = "[::ffff:10.9.0.9]:5";
     sends_at(&["+[::]:7"], "10.9.0.1:7", remote, "[::]:7", local);
     sends_at(&["+[::]:7"], "[::ffff:10.9.0.1]:7", remote, "[::]:7", local);
+    // Not an address of the server's, nor of this host.
+    let local = addr("0.0.0.0:7");
+    let found_by = clients(&["+[::]:7"]).local_addr(local);
+    let none = found_by.find(addr(remote)).map(|_| ());
+    assert_eq!(none, Err(AddressError::NoSocket { local }));
     // And an IPv4 socket has it as IPv4.
     let (_, written, _) = found(&clients(&["0.0.0.0:7"]), remote);
     assert_eq!(written, "10.9.0.9:5");

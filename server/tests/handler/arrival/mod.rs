@@ -280,4 +280,43 @@ paused! {
         assert_eq!(told.next("to one that waits").await.at(), Instant::now());
         server.stop().await.unwrap();
     }
+
+    async fn h19_a_run_that_begins_on_what_has_waited_has_received_nothing_yet(world: World) {
+        for concurrency in [None, Some(1)] {
+            let gate = Arc::new(Notify::new());
+            let open = Arc::clone(&gate);
+            let (tell, told) = unbounded_channel();
+            let builder = raw_server(move |_, mut requests| {
+                let (gate, tell) = (Arc::clone(&gate), tell.clone());
+                async move {
+                    assert!(requests.arrival().is_none(), "nothing was received yet");
+                    let request = requests.recv().await?;
+                    tell.send((request, requests.arrival().unwrap())).unwrap();
+                    gate.notified().await;
+                    Ok(())
+                }
+            });
+            let builder = match concurrency {
+                Some(runs) => builder.concurrency(runs),
+                None => builder,
+            };
+            let mut told = Told(told);
+            let server = world.serve(builder.recv_hop_limit(true)).await;
+            let client = Marking::new(&world, "127.0.0.1:0");
+            let mut times = Vec::new();
+            for (hops, text) in [(1, "begins"), (2, "waits"), (3, "waits too")] {
+                tokio::time::sleep(Duration::from_millis(77)).await;
+                times.push((hops, text, Instant::now()));
+                client.send(hops, Ecn::NotEct, text, server.addr);
+            }
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            for (hops, text, time) in times {
+                let arrival = told.next(text).await;
+                let expected = (time, text.len(), Some(hops));
+                assert_eq!((arrival.at(), arrival.len(), arrival.hop_limit()), expected);
+                open.notify_one();
+            }
+            server.stop().await.unwrap();
+        }
+    }
 }

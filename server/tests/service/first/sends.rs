@@ -224,6 +224,37 @@ contract! {
         world.logs.take();
     }
 
+    on memory;
+    async fn h17_what_the_system_refused_is_told_to_a_run_for_one_datagram_of_the_same_address(world: World) {
+        let kept = Kept::default();
+        let keep = kept.clone();
+        let builder = server_with_init(
+            move |service| {
+                keep.keep(service.clients::<Bytes>().unwrap());
+                Box::pin(async { Ok(()) })
+            },
+            |client, mut requests| async move {
+                let request = requests.recv().await?;
+                client.send(format!("{:?}", client.flush().await.is_ok()).into()).await?;
+                drop(request);
+                Ok(())
+            },
+        );
+        let server = world.serve(builder.concurrency(2)).await;
+        let peer = world.peer(server.addr).await;
+        let first = kept.clients().to(peer.addr()).unwrap();
+        let refused = || io::Error::from(io::ErrorKind::PermissionDenied);
+        world.network.fail_sends(peer.addr(), Some(refused));
+        first.send("lost".into()).await.unwrap();
+        server.stats_where(|stats| stats.send_errors == 1).await;
+        world.network.fail_sends(peer.addr(), None);
+        assert_eq!(peer.ask("what was refused?").await, "false");
+        assert_eq!(peer.ask("and now?").await, "true");
+        assert!(first.flush().await.is_ok());
+        world.logs.wait_for(1).await;
+        server.stop().await.unwrap();
+    }
+
     async fn h17_a_packet_that_fits_no_datagram_is_its_own_error(world: World) {
         let (builder, kept, _given) = keeps_clients();
         let server = world.serve(builder).await;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::super::groups::KEPT as KEPT_CLIENTS;
 use super::*;
 
 impl Bench {
@@ -149,6 +150,77 @@ fn h15_runs_for_one_datagram_count_as_clients_and_are_never_evicted() {
     assert_eq!(bench.arrive('c'), Arrival::Drop(DropReason::Clients));
 }
 
+#[test]
+fn h15_what_is_received_late_counts_in_the_bound_of_its_client_until_it_is_received() {
+    let mut bench = Bench::concurrent(4, 2);
+    let ids = [(); 3].map(|()| {
+        assert_eq!(bench.arrive_single('1'), Arrival::Start);
+        let id = bench
+            .dispatch
+            .start(|_| Shared::new('1'), |run| begin(run, '1'));
+        bench.waits(id, false);
+        id
+    });
+    let [one, two, three] = ids;
+    assert!(matches!(bench.queue(one, "first"), Ok(None)));
+    assert!(matches!(bench.queue(two, "first"), Ok(None)));
+    assert_eq!(
+        bench.queue(three, "first").unwrap_err(),
+        DropReason::ClientBound
+    );
+    let four = bench.start_single('1');
+    assert_eq!(
+        bench.arrive_single('1'),
+        Arrival::Drop(DropReason::ClientBound)
+    );
+
+    assert_eq!(bench.drain(one), ["first"]);
+    bench.waits(one, false);
+    assert_eq!(bench.arrive_single('1'), WAITS, "there is room now");
+    assert_eq!(
+        bench.arrive_single('1'),
+        Arrival::Drop(DropReason::ClientBound)
+    );
+
+    // What has waited is begun with, and counts until it is received.
+    assert_eq!(bench.end(four, false), NEXT);
+    assert_eq!(
+        bench.arrive_single('1'),
+        Arrival::Drop(DropReason::ClientBound)
+    );
+    assert_eq!(bench.drain(four), ["later"]);
+    bench.waits(four, false);
+    assert_eq!(bench.arrive_single('1'), WAITS);
+
+    // Or until its run ends without it.
+    let discards = End {
+        discarded: true,
+        ..NEXT
+    };
+    assert_eq!(bench.end(two, false), discards);
+    assert_eq!(bench.drain(two), ["later"]);
+    for id in [one, two, three, four] {
+        assert_eq!(bench.end(id, false), FORGOTTEN);
+    }
+    bench.assert_empty();
+}
+
+#[test]
+fn l2_after_a_crowd_little_room_for_clients_is_kept_also_where_one_of_it_stays() {
+    let crowd: Vec<_> = (0..20_000)
+        .filter_map(|n| char::from_u32(0x4e00 + n))
+        .collect();
+    let mut groups = Groups::new(9);
+    groups.enter('1');
+    crowd.iter().for_each(|client| groups.enter(*client));
+    assert!(groups.capacity() >= 20_000);
+    for client in crowd {
+        assert!(!groups.leave(&mut Slot::new(Shared::new(client))));
+    }
+    assert_eq!((groups.runs_of(&'1'), groups.runs()), (1, 1));
+    assert!(groups.capacity() <= 4 * KEPT_CLIENTS);
+}
+
 /// Random arrivals and ends, beside a model: a number of runs and of waiting datagrams a client.
 #[test]
 fn h15_model_every_datagram_has_one_run_and_never_more_than_so_many_at_once() {
@@ -192,6 +264,7 @@ fn h15_model_every_datagram_has_one_run_and_never_more_than_so_many_at_once() {
                 let id = runs[at];
                 if bench.end(id, false).next {
                     assert_eq!(bench.drain(id), ["later"]);
+                    bench.waits(id, false);
                     *waits -= 1;
                     handled += 1;
                 } else {

@@ -16,7 +16,9 @@ fn totals() -> Totals {
 }
 
 fn push(queue: &RunQueue, text: &str, totals: &Totals) -> Option<Waker> {
-    queue.push(datagram(text), LIMITS, totals).unwrap()
+    queue
+        .push(datagram(text), LIMITS, Held::default(), totals)
+        .unwrap()
 }
 
 /// The deadline passes of a receive in another task, which has to be woken.
@@ -198,7 +200,7 @@ fn v4_a_closed_queue_answers_closed_whatever_it_held() {
     assert_eq!(queue.lock().take(&totals), Taken::Closed);
     wait(&queue, waker);
     assert!(time_out_in_task(&queue).is_none(), "no deadline any more");
-    let late = queue.push(datagram("late"), LIMITS, &totals);
+    let late = queue.push(datagram("late"), LIMITS, Held::default(), &totals);
     assert_eq!(late.err(), Some(DropReason::Shutdown));
 }
 
@@ -209,7 +211,9 @@ fn l4_a_queued_datagram_remembers_that_it_was_truncated() {
         truncated: true,
         ..datagram("cut")
     };
-    queue.push(cut.clone(), LIMITS, &totals).unwrap();
+    queue
+        .push(cut.clone(), LIMITS, Held::default(), &totals)
+        .unwrap();
     assert_eq!(queue.lock().take(&totals), Taken::Datagram(cut));
 }
 
