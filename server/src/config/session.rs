@@ -192,7 +192,7 @@ impl Default for Sessions {
 impl Sessions {
     /// Every protocol that numbers its questions in a byte has its answers without waiting: RADIUS
     /// has 256 identifiers for each port of a client (RFC 2865 section 3).
-    const CONCURRENCY: usize = 256;
+    pub(crate) const CONCURRENCY: usize = 256;
 
     /// Each datagram is for itself, if no key says otherwise.
     pub(crate) fn set_concurrency(&mut self, concurrency: usize) {
