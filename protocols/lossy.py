@@ -3,8 +3,8 @@
     lossy.py SEED LOSS DELAY_MS SERVER_PORT
 
 Prints its port, then `answered N` when the server has answered another client, and at SIGTERM how
-many datagrams it has lost. Each client gets a port of its own towards the server. Which of its datagrams are lost depends on the seed, on the
-number of the client, and on nothing else.
+many datagrams it has lost. Each client gets a port of its own towards the server. Which of its
+datagrams are lost depends on the seed, on the number of the client, and on nothing else.
 """
 
 import heapq
@@ -15,7 +15,8 @@ import socket
 import sys
 import time
 
-seed, loss, delay, server = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]) / 1000, int(sys.argv[4])
+seed, loss, server = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[4])
+delay = float(sys.argv[3]) / 1000
 selector = selectors.DefaultSelector()
 front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 front.bind(("127.0.0.1", 0))

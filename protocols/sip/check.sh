@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Drives the machine with sipp: many calls from one port and from a port each, through a network that
-# loses, and stops it under load.
+# Drives the machine with sipp: many calls from one port and from a port each, through a network
+# that loses, and stops it under load.
 #
 #     protocols/sip/check.sh [measure]
 #
@@ -12,7 +12,11 @@ need python3 python3
 export TERM=dumb # it draws
 
 free_port() {
-    python3 -c 'import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    python3 -c 'if True:
+        import socket
+        free = socket.socket(type=socket.SOCK_DGRAM)
+        free.bind(("127.0.0.1", 0))
+        print(free.getsockname()[1])'
 }
 
 # calls NAME OPTION...: sipp, which ends by itself. What it writes is in a folder of that name.
@@ -33,7 +37,9 @@ figure() {
 # complete LABEL NAME NUMBER: all calls were made, and all ended as the scenario says.
 complete() {
     local made good bad
-    made=$(figure "$2" TotalCallCreated) good=$(figure "$2" 'SuccessfulCall(C)') bad=$(figure "$2" 'FailedCall(C)')
+    made=$(figure "$2" TotalCallCreated)
+    good=$(figure "$2" 'SuccessfulCall(C)')
+    bad=$(figure "$2" 'FailedCall(C)')
     check "$1: $good of $3" test "$made $good $bad" = "$3 $3 0"
     [ "$good" = "$3" ] || head -n 20 "$work/$2/errors" 2>/dev/null
 }
@@ -46,9 +52,10 @@ if [ "${1:-}" = measure ]; then
         for sockets in u1 un; do
             number=$((rate * 10))
             begin=$(date +%s%N)
-            calls "$sockets$rate" -sn uac -t "$sockets" -m "$number" -r "$rate" -l "$number" -buff_size 8000000
-            printf '%-3s %5d a second: %5d of %5d calls, %5d sent again, %s s\n' "$sockets" "$rate" \
-                "$(figure "$sockets$rate" 'SuccessfulCall(C)')" "$number" \
+            calls "$sockets$rate" -sn uac -t "$sockets" -m "$number" -r "$rate" -l "$number" \
+                -buff_size 8000000
+            printf '%-3s %5d a second: %5d of %5d calls, %5d sent again, %s s\n' \
+                "$sockets" "$rate" "$(figure "$sockets$rate" 'SuccessfulCall(C)')" "$number" \
                 "$(figure "$sockets$rate" 'Retransmissions(C)')" \
                 "$(awk -v ns=$(($(date +%s%N) - begin)) 'BEGIN { printf "%.1f", ns / 1e9 }')"
         done
@@ -71,7 +78,8 @@ complete "OPTIONS, in compact headers" options 100
 says "it tells its methods" 'INVITE, ACK, CANCEL, BYE' "$work/options/log"
 stop
 # Each call: INVITE, ACK and BYE; 100, 180, 200 and 200.
-check "nothing was sent twice" test "$(count received) $(count sent)" = "$((600 * 3 + 100)) $((600 * 4 + 100))"
+check "nothing was sent twice" \
+    test "$(count received) $(count sent)" = "$((600 * 3 + 100)) $((600 * 4 + 100))"
 check "every call is counted" test "$(count calls) $(count failed) $(count dropped)" = "700 0 0"
 
 # It rings for longer than the caller waits.
@@ -80,9 +88,9 @@ calls cancel -sf "$PWD/cancel.xml" -t u1 -m 100 -r 100
 complete "calls that are cancelled, with answers by rport" cancel 100
 stop
 
-# One datagram in twenty is lost, of requests and of answers: these take the way of the requests with
-# rport alone. Each call is long enough for its 200 to be acknowledged in the end: one that comes after
-# the BYE is taken by sipp for the answer to that.
+# One datagram in twenty is lost, of requests and of answers: these take the way of the requests
+# with rport alone. Each call is long enough for its 200 to be acknowledged in the end: one that
+# comes after the BYE is taken by sipp for the answer to that.
 serve 127.0.0.1:0 100
 direct=$port
 lossy 5 0.05 0
@@ -114,7 +122,7 @@ calls cut -sn uac -t u1 -m 50 -r 1000 -d 60000 &
 client=$!
 until [ "$(figure cut CurrentCall 2>/dev/null || echo 0)" -ge 50 ]; do sleep 0.05; done
 stop
-says "who does not end in time is cut, and counted" 'deadline has come.* handlers=50' "$work/server.log"
+says "who does not end in time is cut" 'deadline has come.* handlers=50' "$work/server.log"
 check "and counted" test "$(count failed)" = 50
 wait "$client"
 check "the machine hung up" test "$(grep -o 'unexpected BYE' "$work/cut/errors" | grep -c .)" = 50

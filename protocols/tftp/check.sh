@@ -43,7 +43,8 @@ if [ "${1:-}" = measure ]; then
     for window in 1 8 32; do
         rm "$here/32MiB"
         fetch_timed "atftp, 1,428 bytes, windows of $window" atftp --option "blksize 1428" \
-            --option "windowsize $window" -g -r 32MiB -l "$here/32MiB" 127.0.0.1 "$port" 2>"$work/atftp.log"
+            --option "windowsize $window" -g -r 32MiB -l "$here/32MiB" 127.0.0.1 "$port" \
+            2>"$work/atftp.log"
     done
     stop
     exit
@@ -80,16 +81,17 @@ check "tftp-hpa gets text" same "$files/text" "$here/text"
 
 for window in 1 4 16; do
     atftp --option "windowsize $window" --option "tsize 0" --option "timeout 2" \
-        --option "blksize 1024" -g -r 100000 -l "$here/window$window" 127.0.0.1 "$port" 2>"$work/atftp.log"
+        --option "blksize 1024" -g -r 100000 -l "$here/window$window" 127.0.0.1 "$port" \
+        2>"$work/atftp.log"
     check "atftp gets with windows of $window" same "$files/100000" "$here/window$window"
 done
-atftp --option "windowsize 4" --option "blksize 700" -p -l "$here/100000" -r from-atftp 127.0.0.1 "$port" \
-    2>"$work/atftp.log"
+atftp --option "windowsize 4" --option "blksize 700" -p -l "$here/100000" -r from-atftp \
+    127.0.0.1 "$port" 2>"$work/atftp.log"
 check "atftp puts with windows of 4" same "$here/100000" "$files/from-atftp"
 # More blocks than 16 bits count.
 random 700000 "$files/700000"
-atftp --option "blksize 8" --option "windowsize 64" -g -r 700000 -l "$here/700000" 127.0.0.1 "$port" \
-    2>"$work/atftp.log"
+atftp --option "blksize 8" --option "windowsize 64" -g -r 700000 -l "$here/700000" \
+    127.0.0.1 "$port" 2>"$work/atftp.log"
 check "atftp gets 87,501 blocks" same "$files/700000" "$here/700000"
 
 fetch absent "$here/absent" 2>"$work/error"
@@ -110,14 +112,14 @@ for n in 1 2 3; do
     fetch 64KiB "$here/lossy-curl$n" --tftp-blksize $((2048 * n)) & clients+=($!)
     printf '%s\n' "mode octet" "rexmt 1" "timeout 30" "get 64KiB $here/lossy-hpa$n" quit |
         tftp 127.0.0.1 "$port" >/dev/null 2>&1 & clients+=($!)
-    atftp --option "timeout 1" --option "blksize 1024" --option "windowsize $((2 * n))" -g -r 64KiB \
-        -l "$here/lossy-atftp$n" 127.0.0.1 "$port" 2>/dev/null & clients+=($!)
+    atftp --option "timeout 1" --option "blksize 1024" --option "windowsize $((2 * n))" -g \
+        -r 64KiB -l "$here/lossy-atftp$n" 127.0.0.1 "$port" 2>/dev/null & clients+=($!)
     printf '%s\n' "mode octet" "rexmt 1" "timeout 30" "put $files/64KiB lossy-put$n" quit |
         tftp 127.0.0.1 "$port" >/dev/null 2>&1 & clients+=($!)
 done
 check "twelve transfers at once, where 5 % are lost, end" all "${clients[@]}"
 for n in 1 2 3; do
-    for file in "$here/lossy-curl$n" "$here/lossy-hpa$n" "$here/lossy-atftp$n" "$files/lossy-put$n"; do
+    for file in "$here"/lossy-{curl,hpa,atftp}"$n" "$files/lossy-put$n"; do
         check "${file##*/} is whole" same "$files/64KiB" "$file"
     done
 done
@@ -148,7 +150,7 @@ lossy 2 0 100
 (seconds=4 fetch 64KiB "$here/cut" 2>"$work/error") & client=$!
 until grep -q '^answered' "$work/proxy.out"; do sleep 0.05; done
 stop
-says "who does not end in time is cut, and counted" 'deadline has come.* handlers=1' "$work/server.log"
+says "who does not end in time is cut" 'deadline has come.* handlers=1' "$work/server.log"
 wait "$client"
 check "the client is told" grep -q '^curl: (71)' "$work/error"
 end_lossy

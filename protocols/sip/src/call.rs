@@ -61,8 +61,8 @@ impl Calls {
         Ok(())
     }
 
-    /// Rings until it is time to answer, or the caller gives up. The result is the caller's `BYE`, if it
-    /// has ended the call.
+    /// Rings until it is time to answer, or the caller gives up. The result is the caller's `BYE`,
+    /// if it has ended the call.
     async fn ring(&mut self, invite: Message) -> Result<Option<Message>, BoxError> {
         self.answer(&invite, 100, "Trying").await?;
         self.answer(&invite, 180, "Ringing").await?;
@@ -164,8 +164,8 @@ impl Calls {
         Ok(None)
     }
 
-    /// Answers the caller's end of the call, and again if it is repeated, until a drain begins. Another
-    /// call may come meanwhile.
+    /// Answers the caller's end of the call, and again if it is repeated, until a drain begins.
+    /// Another call may come meanwhile.
     async fn remember(&mut self, bye: Message) -> Result<Option<Message>, BoxError> {
         self.answer(&bye, 200, "OK").await?;
         let draining = SERVICE.get().ok_or("no service")?.draining;

@@ -269,12 +269,14 @@ impl<'a> Transfer<'a> {
                 }
             }
             self.goes_well = false;
-            if attempt + 1 < TRIES {
+            // Where the options were lost, the client repeats its request; where its answer was, it
+            // repeats that, and atftp ends if it hears the options once more.
+            if attempt + 1 < TRIES && !matches!(packets, [Packet::OptionAck(_)]) {
                 self.send(packets).await?;
             }
-            if !self.timeout_is_fixed {
-                timeout = (2 * timeout).min(MOST_TIMEOUT);
-            }
+            // Also where the client has named the time: else its own, which begins anew with each
+            // packet, never comes.
+            timeout = (2 * timeout).min(MOST_TIMEOUT.max(self.timeout));
         }
         Err(Stop::Over(format!("no answer, {TRIES} times")))
     }

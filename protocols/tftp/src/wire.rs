@@ -176,8 +176,8 @@ fn put_text(datagram: &mut BytesMut, text: &(impl ToString + ?Sized)) -> Result<
     Ok(())
 }
 
-/// Names and values, to the end. An option that is not known, or has a value that makes no sense, is
-/// left out: a server ignores it (RFC 2347).
+/// Names and values, to the end. An option that is not known, or has a value that makes no sense,
+/// is left out: a server ignores it (RFC 2347).
 fn options(datagram: &mut &[u8]) -> Result<Vec<(Name, u64)>, BoxError> {
     let mut options = Vec::new();
     while !datagram.is_empty() {
