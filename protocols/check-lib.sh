@@ -100,7 +100,7 @@ serve() {
 # stop: SIGTERM, when that was (in seconds, `signalled`), and how the server ended.
 stop() {
     signalled=$(date +%s.%N)
-    kill -TERM "$server"
+    kill -TERM "$server" 2>/dev/null # it may have been told, and have ended
     check "it ends by itself at SIGTERM" ended "$server"
     says_not "nothing in its log is an error" ' ERROR ' "$work/server.log"
     tail -n 1 "$work/server.out"

@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 
-use super::{Code, Name, Packet, Tested, World, content, data, read, write};
+use super::{Code, Directory, Mode, Name, Packet, Tested, World, content, data, read, write};
 
 #[tokio::test(start_paused = true)]
 async fn no_path_leaves_the_directory() -> Tested {
@@ -78,5 +78,17 @@ async fn what_is_not_complete_leaves_nothing() -> Tested {
         world.get("same")?,
         [content(512), b"last".to_vec()].concat()
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_is_too_long_is_not_taken() -> Tested {
+    let folder = TempDir::new()?;
+    let mut sink = Directory::open(folder.path())?
+        .sink("new", Mode::Octet, 10)
+        .await?;
+    sink.write(content(6).into()).await?;
+    let refused = sink.write(content(5).into()).await;
+    assert!(refused.is_err_and(|error| error.kind() == std::io::ErrorKind::FileTooLarge));
     Ok(())
 }
