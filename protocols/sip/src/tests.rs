@@ -362,3 +362,22 @@ async fn a_drain_lets_calls_end_and_takes_no_new_one() -> Tested {
     );
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_still_rings_at_the_deadline_is_told() -> Tested {
+    let network = MemoryNetwork::new();
+    let server = bind(&network)?;
+    let phone = Phone::new(&network, 40_000)?;
+    let handle = server.handle();
+    let talk = async {
+        phone.send("INVITE", "one", 1, "")?;
+        phone.hears(100, "1 INVITE").await?;
+        phone.hears(180, "1 INVITE").await?;
+        let told = phone.hears(503, "1 INVITE");
+        tokio::join!(handle.drain(Duration::from_millis(100)), told).1
+    };
+    let (served, told) = tokio::join!(server.serve_forever(), talk);
+    served?;
+    told?;
+    Ok(())
+}
