@@ -100,7 +100,7 @@ serve() {
 # stop: SIGTERM, when that was (in seconds, `signalled`), and how the server ended.
 stop() {
     signalled=$(date +%s.%N)
-    kill -TERM "$server"
+    kill -TERM "$server" 2>/dev/null # it may have been told, and have ended
     check "it ends by itself at SIGTERM" ended "$server"
     says_not "nothing in its log is an error" ' ERROR ' "$work/server.log"
     tail -n 1 "$work/server.out"
@@ -198,4 +198,22 @@ end_capture() {
                 }'
     )
     echo "         $questions questions, $answers answers"
+}
+
+# lossy SEED LOSS DELAY: a network before the server, which loses, and delays by milliseconds. Sets
+# `port`, and `proxy`, its process, which writes to `$work/proxy.out` whom the server has answered.
+lossy() {
+    need python3 python3
+    : >"$work/proxy.out"
+    python3 ../lossy.py "$@" "$port" >"$work/proxy.out" &
+    proxy=$!
+    started+=("$proxy")
+    until grep -q . "$work/proxy.out"; do kill -0 "$proxy" && sleep 0.05; done
+    port=$(head -n 1 "$work/proxy.out")
+}
+
+# end_lossy: and writes how many were lost.
+end_lossy() {
+    kill -TERM "$proxy"
+    wait "$proxy"
 }
