@@ -4,7 +4,8 @@
 //! outbox, both without a lock. `Requests` and `Client` that are used from elsewhere find nothing of
 //! their worker, and go through the run's queue and the worker's inject queue instead.
 //!
-//! It is borrowed for single steps, never while user code runs.
+//! It is borrowed for single steps, and while user code runs only for the session key, which reads
+//! the datagram where it lies.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -111,8 +112,8 @@ fn replace(context: Option<Box<PollContext>>) -> Option<Box<PollContext>> {
     replaced.unwrap_or_default()
 }
 
-/// Calls `step` with what the worker that polls on this thread lends, if one does. `step` must not
-/// run user code.
+/// Calls `step` with what the worker that polls on this thread lends, if one does. What `step` calls
+/// finds nothing lent, as on another thread: so it runs no user code but the session key.
 #[inline]
 pub(crate) fn with<T>(step: impl FnOnce(&mut PollContext) -> T) -> Option<T> {
     THREAD

@@ -6,7 +6,6 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::config::SessionTag;
 use crate::engine::flush::Flush;
 use crate::error::FlushError;
 use crate::handler::ClientKey;
@@ -115,16 +114,6 @@ impl Outbox {
     /// What has to leave next, and the bytes it refers to.
     pub(crate) fn waiting(&self) -> (&[u8], &[Outgoing]) {
         (&self.bytes, &self.datagrams[self.gone..])
-    }
-
-    /// Whom the first datagram that has to leave is for.
-    pub(crate) fn first_client(&self) -> Option<ClientKey> {
-        let first = self.datagrams.get(self.gone)?;
-        Some(ClientKey {
-            remote: first.remote,
-            local: first.local,
-            session: SessionTag(first.session),
-        })
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -90,6 +90,32 @@ contract! {
         world.logs.take_lost();
     }
 
+    async fn h15_a_key_that_sends_does_so_as_from_another_thread(world: World) {
+        let kept = Arc::new(Mutex::new(None::<Client<Bytes>>));
+        let (keeps, sends) = (Arc::clone(&kept), Arc::clone(&kept));
+        let builder = raw_server(move |client, mut requests| {
+            *keeps.lock().unwrap() = Some(client.clone());
+            async move {
+                client.send(requests.recv().await?).await?;
+                Ok(())
+            }
+        });
+        let server = world.serve(builder.session_key(move |datagram, origin| {
+            if let Some(client) = sends.lock().unwrap().take() {
+                client.try_send("from the key".into()).unwrap();
+            }
+            origin.key(datagram)
+        })).await;
+        let peer = world.peer(server.addr).await;
+        assert_eq!(peer.ask("a").await, "a");
+        peer.send("b").await;
+        let mut answers = [peer.recv_text().await, peer.recv_text().await];
+        answers.sort();
+        assert_eq!(answers, ["b", "from the key"]);
+        kept.lock().unwrap().take();
+        server.stop().await.unwrap();
+    }
+
     async fn h11_a_log_that_sends_is_told_of_a_key_that_panics(world: World) {
         let kept = Arc::new(Mutex::new(None::<Client<Bytes>>));
         let keeps = Arc::clone(&kept);

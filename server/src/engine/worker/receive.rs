@@ -11,7 +11,7 @@ use super::{RECV_BATCH, Worker};
 use crate::admission::Incoming;
 use crate::engine::current;
 use crate::engine::delivery::{BufferSlice, Segments};
-use crate::engine::dispatch::{Arrival, Client, DropReason, SlotId};
+use crate::engine::dispatch::{Arrival, Client, DropReason, QueuedDatagram, SlotId};
 use crate::engine::report::Kind;
 use crate::handler::ClientKey;
 use crate::support::panics;
@@ -174,10 +174,15 @@ impl<S: Served> Worker<S> {
         }
     }
 
-    /// A datagram has to wait: it is copied out of the receive buffer into memory of its own size.
-    pub(super) fn queue(&mut self, id: SlotId, slice: BufferSlice) {
+    /// Copies a datagram out of the receive buffer, into memory of its own size.
+    fn copy(&self, slice: BufferSlice) -> Option<QueuedDatagram> {
         let at = self.shared.batch_at.get();
-        let Some(datagram) = current::with(|context| context.delivery.copy(slice, at)) else {
+        current::with(|context| context.delivery.copy(slice, at))
+    }
+
+    /// A datagram has to wait.
+    pub(super) fn queue(&mut self, id: SlotId, slice: BufferSlice) {
+        let Some(datagram) = self.copy(slice) else {
             return;
         };
         match self.dispatch.queue(id, datagram, &self.shared.totals) {
@@ -191,8 +196,7 @@ impl<S: Served> Worker<S> {
 
     /// The same where it has to wait for a run of its own.
     fn wait(&mut self, client: &ClientKey, slice: BufferSlice) {
-        let at = self.shared.batch_at.get();
-        let Some(datagram) = current::with(|context| context.delivery.copy(slice, at)) else {
+        let Some(datagram) = self.copy(slice) else {
             return;
         };
         if let Err(reason) = self.dispatch.wait(client, datagram, &self.shared.totals) {

@@ -51,7 +51,7 @@ impl<S: Served> Worker<S> {
                 break;
             }
             let (bytes, datagrams) = outbox.waiting();
-            let first = datagrams[0].remote;
+            let first = datagrams[0];
             let gone = match self.transport.poll_send(cx, bytes, datagrams) {
                 Poll::Pending => break,
                 Poll::Ready(Sent::Left(count)) => {
@@ -60,15 +60,18 @@ impl<S: Served> Worker<S> {
                 }
                 Poll::Ready(Sent::Failed(error)) => {
                     self.shared.counters.send_errors.add(1);
-                    self.report.failed(Kind::Send, first, &error);
-                    if let Some(client) = outbox.first_client() {
-                        if self.transport.hears_icmp()
-                            && let Some(code) = no_way(&error)
-                        {
-                            self.tell_unreachable(&client, code);
-                        }
-                        self.send_failures.keep(client, error);
+                    self.report.failed(Kind::Send, first.remote, &error);
+                    let client = ClientKey {
+                        remote: first.remote,
+                        local: first.local,
+                        session: SessionTag(first.session),
+                    };
+                    if self.transport.hears_icmp()
+                        && let Some(code) = no_way(&error)
+                    {
+                        self.tell_unreachable(&client, code);
                     }
+                    self.send_failures.keep(client, error);
                     1
                 }
             };
