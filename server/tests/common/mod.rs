@@ -55,6 +55,7 @@ pub struct World {
     /// The network of the memory transport.
     pub network: MemoryNetwork,
     pub logs: Logs,
+    pub ports: Ports,
 }
 
 impl World {

@@ -1,7 +1,9 @@
 //! Clients that are nothing but a socket.
 
+use std::collections::HashSet;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use postbox_server::MemorySocket;
 use tokio::net::UdpSocket;
@@ -11,6 +13,25 @@ use super::{HANG, Kind, World};
 enum PeerSocket {
     Memory(MemorySocket),
     Udp(UdpSocket),
+}
+
+/// The addresses that clients of a test have had. The system may give a port that was let go to the
+/// next who asks, which would be the same client to a server.
+#[derive(Clone, Default)]
+pub struct Ports(Arc<Mutex<HashSet<SocketAddr>>>);
+
+impl Ports {
+    async fn bind(&self, own: SocketAddr) -> UdpSocket {
+        let mut had = Vec::new(); // kept, so that it is not given again
+        loop {
+            let socket = UdpSocket::bind(own).await.unwrap();
+            let is_new = self.0.lock().unwrap().insert(socket.local_addr().unwrap());
+            if is_new || own.port() != 0 {
+                return socket;
+            }
+            had.push(socket);
+        }
+    }
 }
 
 /// A client that is nothing but a socket.
@@ -23,7 +44,7 @@ impl Peer {
     pub(super) async fn new(world: &World, own: SocketAddr, server: SocketAddr) -> Self {
         let socket = match world.kind {
             Kind::Memory => PeerSocket::Memory(world.network.socket(own).unwrap()),
-            Kind::Udp | Kind::Plain => PeerSocket::Udp(UdpSocket::bind(own).await.unwrap()),
+            Kind::Udp | Kind::Plain => PeerSocket::Udp(world.ports.bind(own).await),
         };
         Self { socket, server }
     }

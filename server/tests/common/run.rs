@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use postbox_server::MemoryNetwork;
 
-use super::{HANG, Kind, Logs, Rt, World};
+use super::{HANG, Kind, Logs, Ports, Rt, World};
 
 /// One type for the bodies of all tests: else the runtime is compiled for each of hundreds.
 type Body = Box<dyn FnOnce(World) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
@@ -60,6 +60,7 @@ fn run_on(
         rt,
         network: MemoryNetwork::new(),
         logs: logs.clone(),
+        ports: Ports::default(),
     };
     tracing::dispatcher::with_default(&dispatch, || {
         let body = body(world);

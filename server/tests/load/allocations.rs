@@ -64,6 +64,7 @@ fn allocations(kind: Kind, builder: fn(Number) -> ServerBuilder) -> u64 {
         rt: Rt::Current,
         network: MemoryNetwork::new(),
         logs: Logs::default(),
+        ports: Ports::default(),
     };
     let server = runtime.block_on(world.serve(builder(Number(Arc::clone(&answered)))));
     let clients = Clients::new(&world, server.addr);
