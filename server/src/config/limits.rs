@@ -116,6 +116,17 @@ limits! {
     /// Default 4 MiB, as much as the socket's own receive buffer. At least 66 KiB are kept, so that
     /// the largest datagram fits.
     outbox_bytes(usize), max_outbox_bytes: usize = 4 * 1024 * 1024;
+    /// Answers that each worker keeps for repeated questions
+    /// ([`at_most_once`](crate::ServerBuilder::at_most_once)). Over it the oldest is forgotten, and
+    /// its question, if it is repeated, handled again.
+    ///
+    /// Default 65,536. At least 1.
+    answers(usize), max_answers: usize = 65_536, in 1..=usize::MAX;
+    /// Bytes of those answers, 128 bytes of overhead for each included.
+    ///
+    /// Default 16 MiB: all of the answers above with 128 bytes each. At least 128, for an empty
+    /// answer.
+    answer_bytes(usize), max_answer_bytes: usize = 16 * 1024 * 1024, in ANSWER_OVERHEAD..=usize::MAX;
     /// The largest datagram that is received whole, in bytes; a longer one is truncated, which is
     /// counted and told to the handler.
     ///
@@ -178,6 +189,9 @@ pub enum WhenFull {
 
 /// Slots are numbered with 32 bits. There may be some more of them than this.
 pub(super) const MOST_CLIENTS: usize = i32::MAX as usize;
+
+/// What a kept answer costs besides its bytes: its question's client and its place.
+pub(crate) const ANSWER_OVERHEAD: usize = 128;
 
 /// What a queued datagram costs besides its bytes: its place in the queue and its allocation.
 pub(crate) const DATAGRAM_OVERHEAD: usize = 32;

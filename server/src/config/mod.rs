@@ -7,7 +7,7 @@ mod range;
 mod session;
 
 pub use addresses::BindAddrs;
-pub(crate) use limits::{DATAGRAM_OVERHEAD, MIN_OUTBOX};
+pub(crate) use limits::{ANSWER_OVERHEAD, DATAGRAM_OVERHEAD, MIN_OUTBOX};
 pub use limits::{Limits, WhenFull};
 pub(crate) use range::check;
 pub use session::{Origin, Session, SessionId};

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ahash::RandomState;
 
@@ -42,8 +43,24 @@ impl SessionTag {
     /// Of each datagram that is for itself.
     pub(crate) const EACH: Self = Self(1);
 
+    /// Of a question that is handled at most once. No other has this bit.
+    const QUESTION: u64 = 1 << 63;
+
     pub(crate) const fn key(id: SessionId) -> Self {
         Self(id.0)
+    }
+
+    pub(crate) const fn question(id: SessionId) -> Self {
+        Self(id.0 | Self::QUESTION)
+    }
+
+    pub(crate) const fn is_question(self) -> bool {
+        self.0 & Self::QUESTION != 0
+    }
+
+    /// Whether it is for one datagram.
+    pub(crate) const fn is_of_one(self) -> bool {
+        self.0 == Self::EACH.0 || self.is_question()
     }
 
     /// The number, where it is that of a key.
@@ -160,7 +177,8 @@ pub(crate) struct Secret(RandomState);
 impl Secret {
     #[inline]
     pub(crate) fn id(&self, key: impl Hash) -> SessionId {
-        SessionId(self.0.hash_one(key).max(SessionTag::EACH.0 + 1))
+        let hash = self.0.hash_one(key) & !SessionTag::QUESTION;
+        SessionId(hash.max(SessionTag::EACH.0 + 1))
     }
 }
 
@@ -176,6 +194,8 @@ pub(crate) struct Sessions {
     pub(crate) concurrency: usize,
     /// The session of datagrams where there is no key to ask.
     pub(crate) unasked: SessionTag,
+    /// Each key is a question, which is handled at most once within this time.
+    pub(crate) once: Option<Duration>,
 }
 
 impl Default for Sessions {
@@ -185,6 +205,7 @@ impl Default for Sessions {
             secret: Secret::default(),
             concurrency: Self::CONCURRENCY,
             unasked: SessionTag::ADDRESS,
+            once: None,
         }
     }
 }
@@ -211,6 +232,7 @@ impl fmt::Debug for Sessions {
         f.debug_struct("Sessions")
             .field("has_key", &self.key.is_some())
             .field("concurrency", &self.concurrency)
+            .field("once", &self.once)
             .finish_non_exhaustive()
     }
 }

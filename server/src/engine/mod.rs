@@ -11,11 +11,13 @@
 //! | `run.rs`, `run_recv.rs`, `run_send.rs` | one run of a handler, how it receives, how it sends |
 //! | `current.rs` | what a worker gives to the handler that it polls on this thread |
 //! | `outbox.rs`, `flush.rs` | encoded answers on their way out, and who waits until they left |
+//! | `answers.rs` | answers that are kept, for repeated questions |
 //! | `inject_queue.rs` | what other threads want of a worker |
 //! | `worker_shared.rs` | what the runs of a worker have in common |
 //! | `source_filter.rs` | which sources may be answered at all |
 //! | `report/`, `watchdog.rs` | what a worker logs; which handler holds its worker |
 
+mod answers;
 mod current;
 mod delivery;
 mod dispatch;

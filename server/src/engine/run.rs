@@ -63,7 +63,7 @@ impl<P> Run<P> {
     /// Whether it is for one datagram, and has received it: nothing more will come.
     #[inline]
     pub(crate) fn is_spent(&self) -> bool {
-        self.session == SessionTag::EACH && self.queue.has_received()
+        self.session.is_of_one() && self.queue.has_received()
     }
 
     #[inline]

@@ -113,7 +113,7 @@ impl<P: Protocol> SendsFirst<P::Sent> for WorkerShared<P> {
 }
 
 /// What a datagram takes of the outbox's room. A datagram is far below 4 GiB.
-fn cost(datagram: &[u8]) -> u32 {
+pub(super) fn cost(datagram: &[u8]) -> u32 {
     (datagram.len() + OUTGOING_OVERHEAD) as u32
 }
 

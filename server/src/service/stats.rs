@@ -12,7 +12,7 @@ macro_rules! counters {
         ///
         /// While nothing runs, [`received`](Self::received) is exactly
         /// [`accounted`](Self::accounted): everything that was received was handed to a handler,
-        /// discarded by one, dropped for a stated reason, or is queued. While the server runs the
+        /// discarded by one, answered again, dropped for a stated reason, or is queued. While the server runs the
         /// figures of a few datagrams may be under way.
         ///
         /// ```
@@ -93,8 +93,18 @@ counters! {
     /// Datagrams refused by the admission check. [`refusals`](crate::ServerHandle::refusals) tells
     /// by which part of it.
     dropped_refused,
+    /// Repeated questions that were dropped where
+    /// [each is handled once](crate::ServerBuilder::at_most_once): the first one was still handled,
+    /// or was answered nothing.
+    dropped_repeated,
     /// Datagrams dropped because the server was shutting down.
     dropped_shutdown,
+    /// Repeated questions that were given the first one's answer again, by no handler:
+    /// [`ServerBuilder::at_most_once`](crate::ServerBuilder::at_most_once).
+    answered_again,
+    /// Answers that were kept for repeated questions and forgotten before their time, as there were
+    /// too many: [`Limits::answers`](crate::Limits::answers).
+    answers_forgotten,
     /// Datagrams received cut short: each is also handed out as an error, discarded or dropped.
     truncated,
     /// Datagrams that a receive could not decode, whatever the handler made of that. Each is also
@@ -135,12 +145,13 @@ impl Stats {
             + self.dropped_prefix_bound
             + self.dropped_source
             + self.dropped_refused
+            + self.dropped_repeated
             + self.dropped_shutdown
     }
 
-    /// Where received datagrams went: handed out, discarded, dropped or queued.
+    /// Where received datagrams went: handed out, discarded, answered again, dropped or queued.
     pub fn accounted(&self) -> u64 {
-        self.handed_out + self.discarded + self.dropped() + self.queued
+        self.handed_out + self.discarded + self.answered_again + self.dropped() + self.queued
     }
 }
 

@@ -127,6 +127,9 @@ kinds! {
     /// Answers that had not left when the server ended.
     Abandoned: WARN, "answers given up: the system had not taken them when the server ended",
         see "ServerBuilder::send_buffer, Limits::outbox_bytes";
+    /// Those that are kept for repeated questions, before their time.
+    Forgotten: WARN, "answers forgotten early: their questions may be handled again",
+        see "Limits::answers, Limits::answer_bytes";
     /// By a shutdown.
     Shutdown: DEBUG, "datagrams dropped by the shutdown", see "Stats::dropped_shutdown";
 }

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::admission::{Admission, InForce, Incoming, Refusals};
 use crate::engine::report::{Kind, Report};
+use crate::engine::worker_shared::WorkerShared;
+use crate::handler::ClientKey;
 use crate::support::log::{Text, tell};
 use crate::support::panics;
 
@@ -52,6 +55,31 @@ impl Gate {
     pub(super) fn check(&self) -> Option<&Arc<dyn Admission>> {
         self.check.as_ref()
     }
+
+    /// Whether a datagram of this client, so long, is admitted.
+    #[inline(always)] // refusing is to be cheap
+    pub(super) fn admits<P>(
+        &self,
+        client: &ClientKey,
+        len: usize,
+        has_handler: bool,
+        now: Instant,
+        shared: &WorkerShared<P>,
+        report: &mut Report,
+    ) -> bool {
+        let Some(check) = self.check() else {
+            return true;
+        };
+        let incoming = Incoming {
+            remote: &client.remote,
+            local: &client.local,
+            bound: &shared.bound,
+            len,
+            has_handler,
+            now,
+        };
+        ask(&**check, &incoming, &shared.counters.refusals, report)
+    }
 }
 
 impl Drop for Gate {
@@ -63,7 +91,7 @@ impl Drop for Gate {
 
 /// Asks the check. A refusal is counted as its part's.
 #[inline(always)] // refusing is to be cheap
-pub(super) fn ask(
+fn ask(
     check: &dyn Admission,
     incoming: &Incoming<'_>,
     refusals: &Refusals,

@@ -153,6 +153,10 @@ impl<S: Served> Worker<S> {
         let task = self.dispatch.task_mut(id);
         task.clear(&mut self.report);
         self.timers.disarm(id, &mut task.entry);
+        let client = task.run.client();
+        if client.session.is_question() {
+            self.handled_once(&client);
+        }
         self.beat.end();
         self.close_if_asked();
         if offered && self.dispatch.is_closing() {

@@ -50,6 +50,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::admission::InForce;
 use crate::config::Sessions;
+use crate::engine::answers::{AnswerLimits, Answers};
 use crate::engine::current::{self, PollContext};
 use crate::engine::dispatch::{Dispatch, QueueLimits, SlotId};
 use crate::engine::flush::SendFailures;
@@ -175,6 +176,8 @@ struct Worker<S: Served> {
     gate: Gate,
     sources: SourceFilter,
     sessions: Sessions,
+    /// Where questions are handled at most once.
+    answers: Option<Box<Answers>>,
     /// The values of the context variables that handlers begin with.
     initial_context: Values,
     /// Those of what is called outside of handlers: the admission check, loggers, wakers.
@@ -193,6 +196,13 @@ impl<S: Served> Worker<S> {
             datagrams: shared.limits.max_client_datagrams(),
             bytes: shared.limits.max_client_bytes(),
         };
+        let answers = setup.sessions.once.map(|time| {
+            Answers::new(AnswerLimits {
+                answers: shared.limits.max_answers(),
+                bytes: shared.limits.max_answer_bytes(),
+                time,
+            })
+        });
         let poll_context = PollContext {
             worker: shared.address(),
             ..PollContext::default()
@@ -225,6 +235,7 @@ impl<S: Served> Worker<S> {
             last_left: Instant::now(),
             gate: Gate::new(setup.admission),
             sources: setup.sources,
+            answers: answers.map(Box::new),
             sessions: setup.sessions,
             initial_context: Values::none(),
             own_context: Values::none(),

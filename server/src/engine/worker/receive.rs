@@ -4,11 +4,9 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use super::drain::{DrainPhase, GIVEN_UP};
-use super::gate;
 use super::served::Served;
 use super::task::HandlerTask;
 use super::{RECV_BATCH, Worker};
-use crate::admission::Incoming;
 use crate::engine::current;
 use crate::engine::delivery::{BufferSlice, Segments};
 use crate::engine::dispatch::{Arrival, Client, DropReason, QueuedDatagram, SlotId};
@@ -126,18 +124,14 @@ impl<S: Served> Worker<S> {
         let (gate, report) = (&self.gate, &mut self.report);
         let (shared, timers) = (&self.shared, &self.timers);
         let admit = |has_handler| {
-            let Some(check) = gate.check() else {
-                return true;
-            };
-            let incoming = Incoming {
-                remote: &client.remote,
-                local: &client.local,
-                bound: &shared.bound,
-                len: slice.len(),
+            gate.admits(
+                client,
+                slice.len(),
                 has_handler,
-                now: timers.now(),
-            };
-            gate::ask(&**check, &incoming, &shared.counters.refusals, report)
+                timers.now(),
+                shared,
+                report,
+            )
         };
         match self.dispatch.arrive(client, &shared.totals, admit) {
             Arrival::Drop(reason) => self.count_drop(reason, &client.remote),

@@ -15,7 +15,7 @@ use crate::engine::report::Kind;
 use crate::error::FlushError;
 use crate::handler::ClientKey;
 use crate::support::panics;
-use crate::transport::Sent;
+use crate::transport::{Outgoing, Sent};
 
 impl<S: Served> Worker<S> {
     /// Sends as much as the system takes.
@@ -56,22 +56,20 @@ impl<S: Served> Worker<S> {
                 Poll::Pending => break,
                 Poll::Ready(Sent::Left(count)) => {
                     self.shared.counters.sent.add(count as u64);
+                    self.keep_answers(bytes, &datagrams[..count]);
                     count
                 }
                 Poll::Ready(Sent::Failed(error)) => {
                     self.shared.counters.send_errors.add(1);
                     self.report.failed(Kind::Send, first.remote, &error);
-                    let client = ClientKey {
-                        remote: first.remote,
-                        local: first.local,
-                        session: SessionTag(first.session),
-                    };
+                    let client = addressee(&first);
                     if self.transport.hears_icmp()
                         && let Some(code) = no_way(&error)
                     {
                         self.tell_unreachable(&client, code);
                     }
                     self.send_failures.keep(client, error);
+                    self.keep_answers(bytes, &datagrams[..1]);
                     1
                 }
             };
@@ -84,6 +82,32 @@ impl<S: Served> Worker<S> {
             self.shared.inject.add_room(room);
         }
         progressed || !completed.0.is_empty()
+    }
+
+    /// Where questions are handled at most once, what has left is their answer.
+    #[inline]
+    fn keep_answers(&mut self, bytes: &[u8], gone: &[Outgoing]) {
+        if self.answers.is_some() {
+            self.keep_all_answers(bytes, gone);
+        }
+    }
+
+    #[cold]
+    fn keep_all_answers(&mut self, bytes: &[u8], gone: &[Outgoing]) {
+        let now = self.timers.now();
+        let Some(answers) = &mut self.answers else {
+            return;
+        };
+        let mut early = 0;
+        for out in gone {
+            let question = addressee(out);
+            if question.session.is_question() {
+                let answer = &bytes[out.start..out.start + out.len];
+                early += answers.answered(&question, answer, now);
+            }
+        }
+        self.shared.counters.answers_forgotten.add(early);
+        self.report.lost(Kind::Forgotten, None, early);
     }
 
     /// Gives back what a burst of answers needed, once a while has passed.
@@ -170,6 +194,15 @@ impl<S: Served> Worker<S> {
     /// then nothing would end that, as the room is held by senders who do not use it.
     pub(super) fn outbox_is_full(&self) -> bool {
         self.shared.inject.room.available_permits() < MIN_OUTBOX && !self.outbox_is_empty()
+    }
+}
+
+/// Whom a datagram is for.
+fn addressee(out: &Outgoing) -> ClientKey {
+    ClientKey {
+        remote: out.remote,
+        local: out.local,
+        session: SessionTag(out.session),
     }
 }
 

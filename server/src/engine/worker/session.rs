@@ -7,6 +7,7 @@ use crate::engine::current;
 use crate::engine::delivery::BufferSlice;
 use crate::engine::dispatch::DropReason;
 use crate::engine::report::Kind;
+use crate::engine::run_send::cost;
 use crate::handler::ClientKey;
 use crate::support::panics;
 
@@ -24,7 +25,13 @@ impl<S: Served> Worker<S> {
             None => Ok(Session::Address),
         };
         client.session = match asked {
+            // A question without a number is as in a server without a key.
+            Ok(Session::Address) if self.answers.is_some() => self.sessions.unasked,
             Ok(Session::Address) => SessionTag::ADDRESS,
+            Ok(Session::Key(id)) if self.answers.is_some() => {
+                client.session = SessionTag::question(id);
+                return self.arrive_once(client, slice);
+            }
             Ok(Session::Key(id)) => SessionTag::key(id),
             Ok(Session::Each) => SessionTag::EACH,
             Ok(Session::Refuse) => return self.refused(client, REFUSED),
@@ -35,6 +42,46 @@ impl<S: Served> Worker<S> {
             }
         };
         self.arrive(client, slice);
+    }
+
+    /// A question has arrived, which is handled at most once.
+    fn arrive_once(&mut self, client: &ClientKey, slice: BufferSlice) {
+        self.close_if_asked();
+        let now = self.timers.now();
+        let answers = self.answers.as_mut();
+        let known = answers.and_then(|answers| answers.get(client, now));
+        let runs = self.dispatch.find(client).is_some();
+        if self.dispatch.is_closing() || (known.is_none() && !runs) {
+            return self.arrive(client, slice);
+        }
+        let (shared, report) = (&self.shared, &mut self.report);
+        if !(self.gate).admits(client, slice.len(), runs, now, shared, report) {
+            return self.count_drop(DropReason::Refused, &client.remote);
+        }
+        let (inject, counters) = (&shared.inject, &shared.counters);
+        if let Some(Some(answer)) = known
+            && let Ok(room) = inject.room.try_acquire_many(cost(answer))
+        {
+            room.forget();
+            current::with(|context| {
+                inject.take_sends(&mut context.outbox);
+                context.outbox.push(client, answer);
+            });
+            counters.answered_again.add(1);
+        } else {
+            counters.dropped_repeated.add(1); // its answer is on its way, or there is none
+        }
+    }
+
+    /// The handler of a question has ended.
+    #[cold]
+    pub(super) fn handled_once(&mut self, question: &ClientKey) {
+        let now = self.timers.now();
+        if let Some(answers) = &mut self.answers {
+            let early = answers.handled(question, now);
+            self.shared.counters.answers_forgotten.add(early);
+            self.report.lost(Kind::Forgotten, None, early);
+        }
     }
 
     /// The one user code that runs while the worker lends its buffers: so the bytes stay where they
