@@ -44,6 +44,8 @@ pub(super) struct Known {
     /// The number of the request that each conversation's handlers received last.
     last: BTreeMap<(SocketAddr, u8), u32>,
     received: BTreeSet<(SocketAddr, u32)>,
+    /// The questions that were handled in this serving.
+    handled: BTreeSet<(SocketAddr, u32)>,
     answers: u32,
 }
 
@@ -94,6 +96,11 @@ impl Service {
 
     pub(super) fn add(&self, what: &'static str) {
         *self.lock().seen.entry(what).or_default() += 1;
+    }
+
+    /// Another serving knows nothing of the answers of the one before.
+    pub(super) fn forget(&self) {
+        self.lock().handled.clear();
     }
 
     /// How many handlers run.
@@ -180,6 +187,10 @@ impl Service {
             self.check_order(addr, last, packet.number);
         }
         let is_new = self.lock().received.insert((addr, packet.number));
+        let question = self.sessions.is_question(packet.session);
+        if question && !self.lock().handled.insert((addr, packet.number)) {
+            self.broken(format!("{addr}: question {} handled twice", packet.number));
+        }
         if self.single && !is_new {
             self.broken(format!("{addr}: {} twice", packet.number));
         }
@@ -189,7 +200,7 @@ impl Service {
     /// What one sends to another arrives in order, if the network keeps it.
     pub(super) fn check_order(&self, who: SocketAddr, last: Option<u32>, number: u32) {
         let again = !self.single && last == Some(number);
-        if self.in_order && !again && last >= Some(number) {
+        if self.in_order && !again && !self.sessions.repeats() && last >= Some(number) {
             self.broken(format!("{who}: {number} after {last:?}"));
         }
     }

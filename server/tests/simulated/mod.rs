@@ -63,6 +63,8 @@ const EVERYTHING: &[&str] = &[
     "nothing more for a datagram for itself",
     "refused by the session key",
     "the session key panicked",
+    "a question answered again",
+    "a repeated question dropped",
     "a serving dropped",
     "the network lost",
     "the network cut",
@@ -73,7 +75,7 @@ const EVERYTHING: &[&str] = &[
 ];
 
 #[test]
-fn h3_h8_h9_h15_l1_l7_v4_v11_whatever_the_network_does_the_contract_holds() {
+fn h3_h8_h9_h15_c6_l1_l7_v4_v11_whatever_the_network_does_the_contract_holds() {
     let from_env = |name, default| std::env::var(name).map_or(default, |n| n.parse().unwrap());
     let (seed, scripts) = (
         from_env("POSTBOX_SEED", 1),

@@ -50,6 +50,11 @@ pub(super) fn session(datagram: &[u8]) -> Option<u8> {
     datagram.get(SESSION).copied()
 }
 
+/// The bytes of the number of a datagram that has one.
+pub(super) fn number(datagram: &[u8]) -> Option<&[u8]> {
+    datagram.get(..4)
+}
+
 impl Packet {
     /// How long it is without padding.
     pub(super) const LEN: usize = 10;

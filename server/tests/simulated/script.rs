@@ -266,6 +266,7 @@ impl Script {
         let stats = self.handle.stats();
         let left = (stats.queued, stats.queued_bytes, stats.waiting_clients);
         assert_eq!(left, (0, 0, 0), "nor a queue");
+        self.service.forget();
     }
 
     /// What must be true at any time.
@@ -328,6 +329,8 @@ impl Script {
             .for_each(|(what, times)| seen.add(what, *times));
         seen.add("a datagram discarded", stats.discarded);
         seen.add("over a client's bound", stats.dropped_client_bound);
+        seen.add("a question answered again", stats.answered_again);
+        seen.add("a repeated question dropped", stats.dropped_repeated);
         seen.add("over the total bound", stats.dropped_total_bound);
         seen.add("refused at the door", stats.dropped_refused);
         seen.add("from nowhere", stats.dropped_source);

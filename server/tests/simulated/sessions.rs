@@ -1,5 +1,7 @@
 //! How the server of a script tells the datagrams of an address apart.
 
+use std::time::Duration;
+
 use fastrand::Rng;
 use postbox_server::{Origin, ServerBuilder, Session};
 
@@ -25,14 +27,17 @@ pub(super) enum Sessions {
     Concurrent(usize),
     /// By the session byte; and of those that are for themselves so many at once.
     Keyed(usize),
+    /// Each number of a packet is a question, which is handled once. The rest as for `Keyed`.
+    Once(usize),
 }
 
 impl Sessions {
     pub(super) fn random(random: &mut Rng) -> Self {
         let at_once = random.usize(1..=3);
-        match random.u32(..4) {
+        match random.u32(..5) {
             0 => Self::Addresses,
             1 => Self::Concurrent(at_once),
+            2 => Self::Once(at_once),
             _ => Self::Keyed(at_once),
         }
     }
@@ -42,6 +47,7 @@ impl Sessions {
             Self::Addresses => builder,
             Self::Concurrent(at_once) => builder.concurrency(at_once),
             Self::Keyed(at_once) => builder.concurrency(at_once).session_key(key),
+            Self::Once(at_once) => builder.concurrency(at_once).at_most_once(LONG, number),
         }
     }
 
@@ -49,7 +55,7 @@ impl Sessions {
     pub(super) fn is_for_itself(self, session: u8) -> bool {
         match self {
             Self::Addresses => false,
-            Self::Concurrent(_) => true,
+            Self::Concurrent(_) | Self::Once(_) => true,
             Self::Keyed(_) => session == EACH,
         }
     }
@@ -61,7 +67,8 @@ impl Sessions {
             Self::Addresses => 1,
             Self::Concurrent(at_once) => at_once,
             Self::Keyed(at_once) if is_address => 1 + at_once,
-            Self::Keyed(_) => 1,
+            Self::Once(at_once) if is_address => at_once,
+            Self::Keyed(_) | Self::Once(_) => 1,
         }
     }
 
@@ -70,8 +77,28 @@ impl Sessions {
     pub(super) fn conversation(self, session: u8) -> u8 {
         match self {
             Self::Addresses => ADDRESS,
-            Self::Concurrent(_) | Self::Keyed(_) => session,
+            Self::Concurrent(_) | Self::Keyed(_) | Self::Once(_) => session,
         }
+    }
+
+    /// Whether an answer may come again after others.
+    pub(super) fn repeats(self) -> bool {
+        matches!(self, Self::Once(_))
+    }
+
+    /// Whether a packet with this session byte is a question that is handled once.
+    pub(super) fn is_question(self, session: u8) -> bool {
+        self.repeats() && !matches!(session, ADDRESS | EACH)
+    }
+}
+
+/// Longer than any script.
+const LONG: Duration = Duration::from_secs(24 * 3600);
+
+fn number(datagram: &[u8], origin: &Origin<'_>) -> Session {
+    match key(datagram, origin) {
+        Session::Key(_) => origin.key(packet::number(datagram)),
+        other => other,
     }
 }
 
