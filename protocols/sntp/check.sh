@@ -128,6 +128,17 @@ stop
 check "every question has its answer" [ "$(count received)" = "$(count sent)" ]
 check "none was malformed" [ "$(count malformed)" = 0 ]
 
+# What attackers ask, for answers that go to somebody else: monlist, and a list of variables.
+serve 127.0.0.1:0
+for query in {1..1000}; do
+    printf '\x17\x00\x03\x2a\0\0\0\0%040d' "$query" >"/dev/udp/127.0.0.1/$port"
+    printf '\x16\x02\0\1\0\0\0\0\0\0\0\0' >"/dev/udp/127.0.0.1/$port"
+done
+stop
+check "control messages are not answered" [ "$(count malformed).$(count sent)" = 2000.0 ]
+check "and fill no log" [ "$(wc -l <"$work/server.log")" -lt 60 ]
+says "which tells of them" 'WARN.* mode 7 is not' "$work/server.log"
+
 # ntpdate asks port 123, so it has a network of its own.
 if [ "$(id -u)" = 0 ] && unshare -n true 2>/dev/null; then
     need ip iproute2

@@ -114,6 +114,16 @@ check "what is no metric was counted" [ "$(count malformed)" = 1 ]
 check "beside others too" [ "$(grep -o 'bad_lines [1-9].*' "$work/server.out")" = "bad_lines 1 over_bound 0" ]
 check "none was dropped" [ "$(count dropped)$(count kernel_drops)" = 00 ]
 
+# What is no metric, from one client without end.
+serve 60 127.0.0.1:0
+tell <<'END'
+for n in range(3000):
+    client.incr("no name")
+END
+stop
+check "each is counted" [ "$(count malformed)" = 3000 ]
+check "and fills no log" [ "$(wc -l <"$work/server.log")" -lt 60 ]
+
 # More names than there is room for.
 serve 60 127.0.0.1:0
 tell <<'END'

@@ -87,6 +87,13 @@ check "all were written" [ "$(count written)" = 6 ]
 check "what is no message was counted" [ "$(count malformed)" = 1 ]
 says "and told" 'no priority' "$work/server.log"
 
+# What is no message, without end: with its length in front, as over TCP.
+serve "$file" 127.0.0.1:0
+seq 3000 | tell --octet-count
+stop
+check "each is counted" [ "$(count malformed).$(count written)" = 3000.0 ]
+check "and fills no log" [ "$(wc -l <"$work/server.log")" -lt 60 ]
+
 # Thousands of lines at once: no more than the receive buffer holds, where the system grants it.
 rm "$file"
 serve "$file" 127.0.0.1:0
