@@ -1,0 +1,60 @@
+//! An SNTP server: RFC 4330, and the server's side of RFC 5905.
+//!
+//! ```text
+//! sntp ADDRESS...
+//! ```
+
+use std::time::{Duration, SystemTime};
+use std::{env, io};
+
+use postbox::{BoxError, Client, DatagramProtocol, Requests, Server, ServerBuilder, stop_signal};
+
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use wire::{Answer, Ntp, Question};
+
+async fn tell(client: Client<Answer>, mut questions: Requests<Question>) -> Result<(), BoxError> {
+    let question = questions.recv().await?;
+    let received = questions
+        .arrival()
+        .and_then(|arrival| arrival.kernel_time());
+    let transmitted = SystemTime::now(); // it is encoded at once, and leaves with the batch
+    let answer = Answer {
+        question,
+        received: received.unwrap_or(transmitted), // where the system cannot tell it
+        transmitted,
+    };
+    client.send(answer).await?;
+    Ok(())
+}
+
+fn sntp() -> ServerBuilder {
+    Server::builder_fn(DatagramProtocol::new(Ntp), tell).recv_kernel_time(true)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), BoxError> {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let addresses: Vec<_> = env::args().skip(1).collect();
+    let server = sntp().bind(addresses).await?;
+    let handle = server.handle();
+
+    let addresses: Vec<_> = handle.addresses().iter().map(ToString::to_string).collect();
+    println!("serving on {}", addresses.join(" "));
+    server
+        .serve_until_drained(stop_signal(), Duration::from_secs(5))
+        .await?;
+
+    let stats = handle.stats();
+    println!(
+        "received {}, sent {}, malformed {}, dropped {}",
+        stats.received,
+        stats.sent,
+        stats.malformed,
+        stats.dropped(),
+    );
+    Ok(())
+}
