@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
-use postbox::{MemoryNetwork, MemorySocket, Serializer, Session, Stats};
+use postbox::{MemoryNetwork, MemorySocket, Serializer, Stats};
 use tokio::time::{Instant, timeout};
 
 use super::wire::*;
@@ -277,10 +277,8 @@ async fn requests_of_one_port_are_looked_up_at_once() {
         let handler = Radius { config: config() };
         Server::builder(DatagramProtocol::new(RadiusSerializer), handler)
     };
-    let by_identifier = one_run().session_key(Session::bytes(1..2));
     for (builder, at_least, at_most) in [
         (example(), LOOK_UP, LOOK_UP * 2),
-        (by_identifier, LOOK_UP, LOOK_UP * 2),
         (one_run(), LOOK_UP * 256, LOOK_UP * 257),
     ] {
         let stats = talk(builder, "127.0.0.1:7", async |client| {
@@ -301,12 +299,28 @@ async fn requests_of_one_port_are_looked_up_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repeated_request_is_looked_up_again() {
+async fn a_repeated_request_is_looked_up_once() {
     let stats = talk(example(), "127.0.0.1:7", async |client| {
         let request = request(1, "ann", "correct-horse", "testing123");
         send(client, &request.bytes);
         send(client, &request.bytes);
-        assert_eq!(recv(client).await, recv(client).await);
+        let reply = recv(client).await;
+        send(client, &request.bytes);
+        assert_eq!(recv(client).await, reply);
+    });
+    let stats = stats.await;
+    assert_eq!((stats.handlers_returned, stats.sent), (1, 2));
+    assert_eq!((stats.dropped_repeated, stats.answered_again), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_request_with_the_same_identifier_has_its_own_reply() {
+    let stats = talk(example(), "127.0.0.1:7", async |client| {
+        for (password, code) in [("correct-horse", ACCESS_ACCEPT), ("wrong", ACCESS_REJECT)] {
+            let request = request(1, "ann", password, "testing123");
+            send(client, &request.bytes);
+            assert_eq!(recv(client).await.code(), code);
+        }
     });
     assert_eq!(stats.await.handlers_returned, 2);
 }

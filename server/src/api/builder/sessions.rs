@@ -70,7 +70,7 @@ impl ServerBuilder {
     ///
     /// `number` is a session key that answers [`Session::Key`] for what makes a question another
     /// one, at one address. It takes the place of [`session_key`](Self::session_key). All that
-    /// belongs to the number has to be in it: for RADIUS the authenticator too (RFC 5080 section
+    /// belongs to the number has to be in it: for RADIUS the whole datagram (RFC 5080 section
     /// 2.2.2), or a client that has gone round its 256 identifiers is given old answers. For
     /// [`Session::Address`] and [`Session::Each`] nothing is kept, as without a number.
     ///
