@@ -1,12 +1,18 @@
 //! What is counted, and how much it may be.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use clap::ValueEnum;
 use postbox_bench::document::Document;
 use postbox_bench::echo::{self, Codec, Style};
 use postbox_protocol::{DatagramProtocol, RawSerializer};
-use postbox_server::{BoxError, Server, ServerBuilder, Session};
+use postbox_server::{BoxError, Origin, Server, ServerBuilder, Session};
 
 use crate::round::{AWAITED, CLIENTS};
+
+/// Longer than a run.
+const KEPT: Duration = Duration::from_secs(3600);
 
 /// One kind of server and of datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -19,6 +25,10 @@ pub(crate) enum Case {
     /// A session for the first two bytes of each datagram, which are the same.
     KeyedOneshot,
     KeyedSession,
+    /// Each datagram is the same question: all but the first are answered again.
+    AnsweredAgain,
+    /// Each datagram is another question, which is handled and kept.
+    HandledOnce,
     AnswerFn,
     RefusedByAdmission,
     RefusedBeforeReceive,
@@ -41,6 +51,8 @@ impl Case {
             Self::RawIdle => 7559,
             Self::KeyedOneshot => 1898,
             Self::KeyedSession => 1974,
+            Self::AnsweredAgain => 9999,
+            Self::HandledOnce => 9999,
             Self::AnswerFn => 1791,
             Self::RefusedByAdmission => 320,
             Self::RefusedBeforeReceive => 906,
@@ -81,6 +93,16 @@ impl Case {
             Self::KeyedOneshot | Self::KeyedSession => {
                 echo::server(Codec::Raw, self.style()).session_key(Session::bytes(0..2))
             }
+            Self::AnsweredAgain => {
+                echo::server(Codec::Raw, Style::Oneshot).at_most_once(KEPT, Session::bytes(0..2))
+            }
+            Self::HandledOnce => {
+                let count = AtomicU64::new(0);
+                let another = move |_: &[u8], origin: &Origin<'_>| {
+                    origin.key(count.fetch_add(1, Ordering::Relaxed))
+                };
+                echo::server(Codec::Raw, Style::Oneshot).at_most_once(KEPT, another)
+            }
             Self::RefusedByAdmission => echo::server(Codec::Raw, Style::Oneshot)
                 .admit(|incoming| incoming.remote_addr().ip() == AWAITED),
             Self::RefusedBeforeReceive => Server::builder_fn(
@@ -114,6 +136,8 @@ impl Case {
             | Self::RawIdle
             | Self::KeyedOneshot
             | Self::KeyedSession
+            | Self::AnsweredAgain
+            | Self::HandledOnce
             | Self::AnswerFn
             | Self::RefusedByAdmission
             | Self::RefusedBeforeReceive => Codec::Raw,

@@ -230,8 +230,9 @@ contract! {
         assert_eq!(peer.ask("along one").await, "along one 1");
         assert_eq!(peer.ask("along one").await, "along one 2");
         assert_eq!(peer.ask("bshort").await, "bshort 3");
+        server.stats_where(|stats| stats.answers_forgotten == 3).await;
         server.stop().await.unwrap();
-        world.logs.take_lost();
+        assert!(!world.logs.take_lost().is_empty());
     }
 
     async fn c6_another_serving_knows_nothing_of_the_answers_of_the_one_before(world: World) {
@@ -289,6 +290,45 @@ contract! {
         assert_eq!(peer.recv_text().await, "bhello 2");
         let stats = server.settled(3).await;
         assert_eq!((stats.handed_out, stats.dropped_repeated), (2, 1));
+        // Both left in one go.
+        for (text, answer) in [("ahello", "ahello 1"), ("bhello", "bhello 2")] {
+            assert_eq!(peer.ask(text).await, answer);
+        }
+        server.stop().await.unwrap();
+    }
+
+    on memory;
+    async fn c6_l1_what_is_answered_again_has_to_fit_into_the_outbox(world: World) {
+        const LARGE: usize = 40_000; // of the smallest outbox, 66 KiB
+        let builder = raw_server(|client, mut requests| async move {
+            requests.recv().await?;
+            client.send(vec![7; LARGE].into()).await?;
+            Ok(())
+        });
+        let builder = builder.at_most_once(TIME, Session::bytes(0..1));
+        let server = world.serve(builder.limits(Limits::default().outbox_bytes(0))).await;
+        let peer = world.peer(server.addr).await;
+        peer.send("a").await;
+        assert_eq!(peer.recv().await.len(), LARGE);
+        world.network.send_coalesced(peer.addr(), b"aaa", 1, server.addr);
+        assert_eq!(peer.recv().await.len(), LARGE);
+        let stats = server.settled(4).await;
+        assert_eq!((stats.answered_again, stats.dropped_repeated), (1, 2));
+        server.stop().await.unwrap();
+    }
+
+    on memory;
+    async fn c6_an_answer_that_did_not_leave_is_kept_too(world: World) {
+        let asked = Asked::new();
+        let server = world.serve(asked.builder()).await;
+        let peer = world.peer(server.addr).await;
+        let refusal = || std::io::ErrorKind::PermissionDenied.into();
+        world.network.fail_sends(peer.addr(), Some(refusal));
+        peer.send("ahello").await;
+        server.stats_where(|stats| stats.send_errors == 1).await;
+        world.network.fail_sends(peer.addr(), None);
+        assert_eq!(peer.ask("ahello").await, "ahello 1");
+        world.logs.wait_for(1).await;
         server.stop().await.unwrap();
     }
 

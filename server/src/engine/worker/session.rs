@@ -58,15 +58,12 @@ impl<S: Served> Worker<S> {
         if !(self.gate).admits(client, slice.len(), runs, now, shared, report) {
             return self.count_drop(DropReason::Refused, &client.remote);
         }
-        let (inject, counters) = (&shared.inject, &shared.counters);
+        let (room, counters) = (&shared.inject.room, &shared.counters);
         if let Some(Some(answer)) = known
-            && let Ok(room) = inject.room.try_acquire_many(cost(answer))
+            && let Ok(taken) = room.try_acquire_many(cost(answer))
         {
-            room.forget();
-            current::with(|context| {
-                inject.take_sends(&mut context.outbox);
-                context.outbox.push(client, answer);
-            });
+            taken.forget();
+            current::with(|context| context.outbox.push(client, answer));
             counters.answered_again.add(1);
         } else {
             counters.dropped_repeated.add(1); // its answer is on its way, or there is none
