@@ -158,7 +158,9 @@ pub use handler::{
 };
 pub use ipnet::IpNet;
 pub use postbox_protocol::BoxError;
-pub use service::{ServerHandle, ServiceScope, ShutdownToken, Spawner, Stats, TaskResult};
+pub use service::{
+    ServerHandle, ServiceScope, ShutdownToken, Spawner, Stat, StatKind, Stats, TaskResult,
+};
 pub use transport::{
     Addressing, Capabilities, Conditions, Ecn, MemoryNetwork, MemorySocket, NetworkStats,
     SocketOptions,

@@ -23,7 +23,7 @@ pub(crate) use prefixes::Source;
 pub use scope::{ServiceScope, ShutdownToken};
 pub(crate) use shared::{Claim, Phase, Shared, Status};
 pub(crate) use stats::Counters;
-pub use stats::Stats;
+pub use stats::{Stat, StatKind, Stats};
 use stop::Stop;
 pub use tasks::{Spawner, TaskResult};
 pub(crate) use tasks::{Tasks, log_failed};
