@@ -5,7 +5,8 @@
 #     protocols/dns/compare.sh            # the table of docs/performance/dns.md; some three minutes
 #     protocols/dns/compare.sh --short    # whether this works: one round, and without hickory-dns
 #
-# hickory-dns is compiled once, which takes minutes, with the profile of the workspace here.
+# hickory-dns is compiled once, which takes minutes, with the profile of the workspace here. The
+# packages of NSD and Knot, if they have to be installed, may start services of theirs.
 . "$(dirname "$0")/../check-lib.sh"
 
 rounds=9
@@ -63,10 +64,12 @@ Postbox() {
 
 hickory-dns() {
     local root=$target/hickory
-    "$root/bin/hickory-dns" --version 2>/dev/null | grep -q " $hickory\$" ||
+    if ! "$root/bin/hickory-dns" --version 2>/dev/null | grep -q " $hickory\$"; then
         CARGO_PROFILE_RELEASE_LTO=thin CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
             cargo install --quiet --force --locked --root "$root" --target-dir "$root/build" \
             --no-default-features --version "$hickory" hickory-dns
+        rm -r "$root/build"
+    fi
     cat >"$work/hickory.toml" <<END
 listen_addrs_ipv4 = ["127.0.0.1"]
 directory = "$work"

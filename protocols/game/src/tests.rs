@@ -201,7 +201,7 @@ async fn everybody_sees_everybody_in_each_tick() -> Tested {
             let begin = players[0].next_snapshot().await?.tick();
             for tick in begin + 1..=begin + 60 {
                 let snapshot = players[0].snapshot().await?;
-                assert_eq!((snapshot.tick(), snapshot.players().count()), (tick, 3));
+                assert_eq!((snapshot.tick(), snapshot.players().len()), (tick, 3));
             }
             for player in &players[1..] {
                 let snapshot = player.next_snapshot().await?;

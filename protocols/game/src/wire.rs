@@ -92,7 +92,7 @@ impl Snapshot {
     }
 
     /// The number of each player, and where it is.
-    pub fn players(&self) -> impl Iterator<Item = (u16, (u16, u16))> {
+    pub fn players(&self) -> impl ExactSizeIterator<Item = (u16, (u16, u16))> {
         let each = self.0[Self::HEAD..].chunks_exact(Self::EACH);
         each.map(|mut player| {
             let id = player.get_u16();

@@ -17,13 +17,16 @@ use tokio::time::{Instant, timeout_at};
 
 type Server = UdpClient<ToServer, ToPlayer>;
 
+/// They do not all leave in one moment.
+const LEAVING: Duration = Duration::from_millis(500);
+
 /// What a player saw.
 #[derive(Debug, Default)]
 struct Seen {
     snapshots: u32,
     first_tick: u32,
     last_tick: u32,
-    /// How many were in the fullest snapshot, and in the last one.
+    /// How many were in the fullest snapshot, and in the last one before players begin to leave.
     most: usize,
     last: usize,
     /// Between two snapshots, in microseconds.
@@ -79,8 +82,11 @@ async fn play(
         }
         seen.snapshots += 1;
         seen.last_tick = snapshot.tick();
-        seen.last = snapshot.players().count();
-        seen.most = seen.most.max(seen.last);
+        let players = snapshot.players().len();
+        seen.most = seen.most.max(players);
+        if now + LEAVING < until {
+            seen.last = players;
+        }
         // Twenty times a second it says where it goes, and changes its mind each second.
         if seen.snapshots % 3 == 0 {
             number += 1;

@@ -34,12 +34,12 @@ async fn who_has_no_token_gets_no_more_than_it_sends_and_nothing_is_kept() -> Te
                 let join = b"\x01\0\0\0\0\0\0\0\0";
                 arena.network.send_from(from, join, address())?;
             }
-            assert_eq!(player.next_snapshot().await?.players().count(), 1);
+            assert_eq!(player.next_snapshot().await?.players().len(), 1);
             while let Ok(Ok((datagram, _))) = timeout(60 * TICK, victim.recv_from()).await {
                 heard += datagram.len();
             }
             assert!(heard > 0 && heard <= sent, "{heard} bytes for {sent}");
-            assert_eq!(player.next_snapshot().await?.players().count(), 1);
+            assert_eq!(player.next_snapshot().await?.players().len(), 1);
             Ok(())
         })
         .await?;
@@ -92,7 +92,7 @@ async fn silence_ends_a_player_and_what_others_say_for_it_does_not_keep_it() -> 
                         .network
                         .send_from(goes.socket.local_addr(), forged, address())?;
                 }
-                if stays.next_snapshot().await?.players().count() == 1 {
+                if stays.next_snapshot().await?.players().len() == 1 {
                     break;
                 }
             }
@@ -131,7 +131,7 @@ async fn a_seat_is_free_again_when_a_player_leaves() -> Tested {
             players[7].say(&ToServer::Leave(players[7].token))?;
             late.join().await?;
             assert_eq!(late.id, Some(7));
-            assert_eq!(late.snapshot().await?.players().count(), SEATS);
+            assert_eq!(late.snapshot().await?.players().len(), SEATS);
             Ok(())
         })
         .await?;
@@ -159,7 +159,7 @@ async fn a_welcome_that_was_lost_is_said_again() -> Tested {
             }
             assert!(answers.contains(&ToPlayer::Welcome(0)), "{answers:?}");
             assert_eq!(
-                player.next_snapshot().await?.players().count(),
+                player.next_snapshot().await?.players().len(),
                 1,
                 "one seat is enough"
             );
