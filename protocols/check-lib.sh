@@ -38,6 +38,15 @@ need() {
     exit 0
 }
 
+# free_port: for a program that cannot choose one itself.
+free_port() {
+    python3 -c 'if True:
+        import socket
+        free = socket.socket(type=socket.SOCK_DGRAM)
+        free.bind(("127.0.0.1", 0))
+        print(free.getsockname()[1])'
+}
+
 # check LABEL COMMAND...: one line; it fails if the command does.
 check() {
     local label=$1

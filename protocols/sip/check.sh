@@ -11,14 +11,6 @@ need sipp sip-tester
 need python3 python3
 export TERM=dumb # it draws
 
-free_port() {
-    python3 -c 'if True:
-        import socket
-        free = socket.socket(type=socket.SOCK_DGRAM)
-        free.bind(("127.0.0.1", 0))
-        print(free.getsockname()[1])'
-}
-
 # calls NAME OPTION...: sipp, which ends by itself. What it writes is in a folder of that name.
 calls() {
     mkdir -p "$work/$1"

@@ -25,6 +25,8 @@ fn dns(zone: Zone) -> ServerBuilder {
     let protocol = DatagramProtocol::new(DnsSerializer);
     // Nothing is waited for: a reply is there at once.
     Server::builder_answer_fn(protocol, move |query| ready(zone.reply(query)))
+        // No answer is too long for one packet, and fragments are easily forged (RFC 9715).
+        .dont_fragment(cfg!(target_os = "linux"))
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,0 +1,3 @@
+//! What the server and its players share: the datagrams.
+
+pub mod wire;
