@@ -120,9 +120,9 @@ ended() {
     timeout 10 tail --pid="$1" -s 0.1 -f /dev/null && wait "$1"
 }
 
-# count WORD: the number after it in the server's last line.
+# count WORD: the number after it in the server's last line; none where it has none.
 count() {
-    tail -n 1 "$work/server.out" | grep -oE "$1 [0-9]+" | grep -oE '[0-9]+$'
+    tail -n 1 "$work/server.out" | grep -oE "$1 [0-9]+" | grep -oE '[0-9]+$' || echo 0
 }
 
 # capture: writes down each datagram from or to the server's `port` at 127.0.0.1, and when. For who

@@ -87,14 +87,6 @@ async fn main() -> Result<(), BoxError> {
         .serve_until_drained(stop_signal(), Duration::from_secs(5))
         .await?;
 
-    let stats = handle.stats();
-    println!(
-        "received {}, sent {}, malformed {}, failed {}, dropped {}",
-        stats.received,
-        stats.sent,
-        stats.malformed,
-        stats.handlers_failed,
-        stats.dropped(),
-    );
+    println!("{}", handle.stats());
     Ok(())
 }

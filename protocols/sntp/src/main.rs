@@ -48,13 +48,6 @@ async fn main() -> Result<(), BoxError> {
         .serve_until_drained(stop_signal(), Duration::from_secs(5))
         .await?;
 
-    let stats = handle.stats();
-    println!(
-        "received {}, sent {}, malformed {}, dropped {}",
-        stats.received,
-        stats.sent,
-        stats.malformed,
-        stats.dropped(),
-    );
+    println!("{}", handle.stats());
     Ok(())
 }
