@@ -66,6 +66,12 @@ impl<P> Run<P> {
         self.session.is_of_one() && self.queue.has_received()
     }
 
+    /// Whether it is of a question that is handled at most once.
+    #[inline]
+    pub(crate) fn is_question(&self) -> bool {
+        self.session.is_question()
+    }
+
     #[inline]
     pub(crate) fn worker(&self) -> &WorkerShared<P> {
         &self.local.worker

@@ -153,9 +153,8 @@ impl<S: Served> Worker<S> {
         let task = self.dispatch.task_mut(id);
         task.clear(&mut self.report);
         self.timers.disarm(id, &mut task.entry);
-        let client = task.run.client();
-        if client.session.is_question() {
-            self.handled_once(&client);
+        if task.run.is_question() {
+            self.handled_once(id);
         }
         self.beat.end();
         self.close_if_asked();

@@ -5,7 +5,7 @@ use super::served::Served;
 use crate::config::{Origin, Session, SessionKey, SessionTag};
 use crate::engine::current;
 use crate::engine::delivery::BufferSlice;
-use crate::engine::dispatch::DropReason;
+use crate::engine::dispatch::{DropReason, SlotId};
 use crate::engine::report::Kind;
 use crate::engine::run_send::cost;
 use crate::handler::ClientKey;
@@ -72,10 +72,11 @@ impl<S: Served> Worker<S> {
 
     /// The handler of a question has ended.
     #[cold]
-    pub(super) fn handled_once(&mut self, question: &ClientKey) {
+    pub(super) fn handled_once(&mut self, id: SlotId) {
+        let question = self.dispatch.task(id).run.client();
         let now = self.timers.now();
         if let Some(answers) = &mut self.answers {
-            let early = answers.handled(question, now);
+            let early = answers.handled(&question, now);
             self.shared.counters.answers_forgotten.add(early);
             self.report.lost(Kind::Forgotten, None, early);
         }
