@@ -4,6 +4,7 @@ mod common;
 
 mod connect;
 mod crashes;
+mod light;
 mod refused;
 mod root;
 mod sizes;
