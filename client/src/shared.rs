@@ -3,18 +3,19 @@ use std::io;
 use postbox_protocol::{Protocol, panics};
 use tokio::task::coop;
 
-use crate::socket::{Socket, is_refusal};
+use crate::endpoint::Endpoint;
+use crate::socket::is_refusal;
 use crate::{UdpRecvError, UdpSendError, scratch};
 
 /// What the clones of a client share: packets on one side, datagrams on the other.
 pub(crate) struct Shared<Sent, Received> {
-    pub(crate) socket: Socket,
+    pub(crate) socket: Endpoint,
     protocol: Box<dyn Protocol<Sent = Sent, Received = Received>>,
 }
 
 impl<Sent: 'static, Received: 'static> Shared<Sent, Received> {
     pub(crate) fn new(
-        socket: Socket,
+        socket: Endpoint,
         protocol: Box<dyn Protocol<Sent = Sent, Received = Received>>,
     ) -> Self {
         Self { socket, protocol }

@@ -5,6 +5,7 @@ mod common;
 mod connect;
 mod crashes;
 mod light;
+mod memory;
 mod refused;
 mod root;
 mod sizes;
