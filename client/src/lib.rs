@@ -4,8 +4,8 @@
 //! of that server's protocol object. It adds nothing to UDP: a datagram can be lost, come twice or
 //! come out of order, and no answer comes from a server that is gone.
 //!
-//! A client costs its socket and less than 4 KiB of memory; the buffers for packets are of the threads
-//! that send and receive.
+//! A client costs its socket and less than 4 KiB of memory; the buffers for packets are of the
+//! threads that send and receive.
 //!
 //! With the feature `memory` clients can be on a network in memory, for the tests of handlers:
 //! `UdpClient::connect_memory`.

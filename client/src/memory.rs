@@ -15,7 +15,8 @@ use crate::{ConnectError, UdpClient};
 /// The client is the same as on a socket, and follows the network's [conditions] and tokio's clock,
 /// paused or running. Only, nothing refuses: what is sent to an address that nobody uses is lost in
 /// silence, as behind a firewall, so [`UdpRecvError::Refused`](crate::UdpRecvError::Refused) does
-/// not occur. Where datagrams are delayed it needs a tokio runtime with time enabled, and else none.
+/// not occur. Where datagrams are delayed it needs a tokio runtime with time enabled, and else
+/// none.
 ///
 /// [conditions]: postbox_memory_network::Conditions
 impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {

@@ -86,7 +86,8 @@ contract! {
                 let mut recv = pin!(client.recv());
                 assert!(poll_once(recv.as_mut()).await.is_pending());
                 server.tell(client.local_addr(), [number]);
-                tokio::task::yield_now().await; // so that the runtime may see it, and wake the receive
+                // So that the runtime may see it, and wake the receive.
+                tokio::task::yield_now().await;
             }
             assert_eq!(in_time(client.recv()).await.unwrap(), [number][..]);
         }
@@ -206,7 +207,8 @@ contract! {
     async fn a_receive_loop_leaves_other_tasks_their_turn(world: World) {
         let server = world.server();
         let client = raw_client(&server).await;
-        // As many as the socket's buffer holds without a loss, and more than tokio's budget of a task.
+        // As many as the socket's buffer holds without a loss, and more than tokio's budget of a
+        // task.
         const MANY: usize = 200;
         for _ in 0..MANY {
             server.tell(client.local_addr(), "x");

@@ -33,9 +33,9 @@ const MAX_PAYLOAD_V6: usize = 65_527;
 /// same each time. What your own code leaves to chance is not: a `select!` that is not `biased`
 /// picks a branch at random, and a `HashMap` is gone through in another order each time.
 ///
-/// A server is on it by `bind_memory`, and a typed client, which talks to that server in packets, by
-/// `connect_memory`. [`socket`](Self::socket) is for bytes: for datagrams that are no packet, and
-/// for a server that is none of Postbox.
+/// A server is on it by `bind_memory`, and a typed client, which talks to that server in packets,
+/// by `connect_memory`. [`socket`](Self::socket) is for bytes: for datagrams that are no packet,
+/// and for a server that is none of Postbox.
 ///
 /// ```
 /// use postbox_client::UdpClient;
