@@ -8,16 +8,16 @@
 //! the same seed again: the same are lost, and it takes the same time
 //! ```
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use postbox_client::{UdpClient, UdpRecvError};
 use postbox_examples::Report;
 use postbox_protocol::{BoxError, DatagramProtocol, RawSerializer};
 use postbox_server::{
     Client, Conditions, MemoryNetwork, NetworkStats, RecvError, Requests, Server,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 const PARTS: u8 = 10;
 
@@ -86,11 +86,12 @@ async fn test(seed: u64) -> Result<(NetworkStats, Duration), BoxError> {
     let protocol = DatagramProtocol::new(RawSerializer);
     let address = "127.0.0.1:9000".parse()?;
     let server = Server::builder_fn(protocol, send_parts).bind_memory(&network, address)?;
+    let client = UdpClient::connect_memory(&network, address, protocol)?;
 
     let begin = Instant::now();
     let mut parts = Ok(Vec::new());
     server
-        .serve_until(async { parts = download(&network, address).await })
+        .serve_until(async { parts = download(&client).await })
         .await?;
     if parts? != Vec::from_iter(1..=PARTS) {
         return Err("some parts are missing".into());
@@ -103,21 +104,21 @@ async fn test(seed: u64) -> Result<(NetworkStats, Duration), BoxError> {
 
 /// The client acknowledges all that comes, since its acknowledgements may be lost too. After two
 /// seconds of silence the server does not try any more.
-async fn download(network: &MemoryNetwork, server: SocketAddr) -> Result<Vec<u8>, BoxError> {
-    let client = network.socket("127.0.0.1:0".parse()?)?;
+async fn download(client: &UdpClient<Bytes>) -> Result<Vec<u8>, BoxError> {
+    const GET: Bytes = Bytes::from_static(b"get");
     let mut parts = Vec::new();
-    client.send_to(b"get", server)?;
+    client.send(GET).await?;
     loop {
-        match timeout(Duration::from_secs(2), client.recv_from()).await {
-            Ok(received) => {
-                let (datagram, _from) = received?;
-                client.send_to(&datagram, server)?;
-                if datagram.first() > parts.last() {
-                    parts.extend(datagram);
+        match client.recv_timeout(Duration::from_secs(2)).await {
+            Ok(part) => {
+                client.send(part.clone()).await?;
+                if part.first() > parts.last() {
+                    parts.extend(part);
                 }
             }
-            Err(_) if parts.is_empty() => client.send_to(b"get", server)?,
-            Err(_) => return Ok(parts),
+            Err(UdpRecvError::TimedOut) if parts.is_empty() => client.send(GET).await?,
+            Err(UdpRecvError::TimedOut) => return Ok(parts),
+            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -14,14 +14,13 @@
 //!   a neighbour, in another /24, is answered
 //! ```
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use postbox_client::UdpClient;
 use postbox_examples::Report;
 use postbox_protocol::{BoxError, DatagramProtocol, RawSerializer};
 use postbox_server::{
-    Admission, MemoryNetwork, MemorySocket, Networks, RatePerPrefix, Server, ServerBuilder,
-    ServerHandle,
+    Admission, MemoryNetwork, Networks, RatePerPrefix, Server, ServerBuilder, ServerHandle,
 };
 
 /// Answers one datagram, and is done.
@@ -82,7 +81,11 @@ async fn talk(network: &MemoryNetwork, handle: &ServerHandle) -> Result<(), BoxE
         flood.send_to(&number.to_be_bytes(), server)?;
     }
     let neighbour = network.socket("203.0.113.7:7".parse()?)?;
-    let answered = ask(&neighbour, server).await?;
+    neighbour.connect(server);
+    let protocol = DatagramProtocol::new(RawSerializer);
+    let neighbour = UdpClient::from_memory_socket(neighbour, protocol)?;
+    neighbour.send("hello".into()).await?;
+    let answered = neighbour.recv().await? == "hello";
 
     // The flood came first: by now its answers are here.
     let answers = std::iter::from_fn(|| flood.try_recv_from().ok());
@@ -100,10 +103,4 @@ async fn talk(network: &MemoryNetwork, handle: &ServerHandle) -> Result<(), BoxE
         println!("  a neighbour, in another /24, is answered");
     }
     Ok(())
-}
-
-async fn ask(client: &MemorySocket, server: SocketAddr) -> Result<bool, BoxError> {
-    client.send_to(b"hello", server)?;
-    let (answer, _) = client.recv_from().await?;
-    Ok(answer == b"hello")
 }

@@ -7,6 +7,7 @@ use postbox_protocol::Protocol;
 use tokio::time::timeout;
 
 use crate::drain::Drain;
+use crate::endpoint::Endpoint;
 use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::stream::Wait;
@@ -79,7 +80,8 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
     where
         P: Protocol<Sent = Sent, Received = Received>,
     {
-        Ok(Self::new(Socket::connect(addr).await?, protocol))
+        let socket = Socket::connect(addr).await?;
+        Ok(Self::new(Endpoint::Udp(socket), protocol))
     }
 
     /// Uses a socket that the user made, bound and connected: from an address of their choice, with
@@ -97,10 +99,13 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
         P: Protocol<Sent = Sent, Received = Received>,
     {
         let socket = Socket::from_connected(socket).map_err(ConnectError::Socket)?;
-        Ok(Self::new(socket, protocol))
+        Ok(Self::new(Endpoint::Udp(socket), protocol))
     }
 
-    fn new(socket: Socket, protocol: impl Protocol<Sent = Sent, Received = Received>) -> Self {
+    pub(crate) fn new(
+        socket: Endpoint,
+        protocol: impl Protocol<Sent = Sent, Received = Received>,
+    ) -> Self {
         Self {
             send_limit: socket.max_payload(),
             shared: Arc::new(Shared::new(socket, Box::new(protocol))),
@@ -193,12 +198,12 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
 
     /// Returns the address that this client sends from.
     pub fn local_addr(&self) -> SocketAddr {
-        self.shared.socket.local
+        self.shared.socket.local_addr()
     }
 
     /// Returns the server's address.
     pub fn peer_addr(&self) -> SocketAddr {
-        self.shared.socket.peer
+        self.shared.socket.peer_addr()
     }
 }
 

@@ -4,6 +4,12 @@
 //! of that server's protocol object. It adds nothing to UDP: a datagram can be lost, come twice or
 //! come out of order, and no answer comes from a server that is gone.
 //!
+//! A client costs its socket and less than 4 KiB of memory; the buffers for packets are of the
+//! threads that send and receive.
+//!
+//! With the feature `memory` clients can be on a network in memory, for the tests of handlers:
+//! `UdpClient::connect_memory`.
+//!
 //! # Examples
 //!
 //! ```no_run
@@ -99,6 +105,7 @@
 //! The server may get a question twice, too, whether the client repeated it or the network did. A
 //! handler in a conversation receives the second as the client's next message, so it has to know it
 //! for what it is (by its number), or to do no harm with it.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod addresses;
 mod client;
@@ -106,6 +113,9 @@ mod drain;
 mod shared;
 mod stream;
 
+mod endpoint;
+#[cfg(feature = "memory")]
+mod memory;
 mod scratch;
 mod socket;
 
@@ -116,6 +126,9 @@ pub use addresses::ServerAddrs;
 pub use client::UdpClient;
 pub use drain::Drain;
 pub use error::{ConnectError, UdpRecvError, UdpSendError};
+#[cfg(feature = "memory")]
+#[doc(inline)]
+pub use postbox_memory_network::{Conditions, MemoryNetwork, MemorySocket, NetworkStats};
 
 /// The code in the package's README, so that it is compiled.
 #[cfg(doctest)]

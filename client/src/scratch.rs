@@ -1,4 +1,11 @@
-use std::sync::{Mutex, PoisonError};
+//! The buffers that packets are encoded into and received into.
+//!
+//! They are the thread's, not the client's: an idle client has none, so that thousands of them cost
+//! little. Whoever needs one takes it out, so two at once on a thread (a protocol object that uses
+//! a client itself, a send that waits for room) simply have a buffer each.
+
+use std::cell::Cell;
+use std::thread::LocalKey;
 
 use bytes::BytesMut;
 
@@ -9,46 +16,40 @@ const LONGER_THAN_ANY_DATAGRAM: usize = 65_535;
 /// compresses or encodes it again writes behind it.
 const KEPT: usize = 256 * 1024;
 
-/// The buffers that a client keeps from one packet to the next.
-///
-/// They are taken out for use, so no lock is held while a protocol object runs, and two tasks at
-/// once simply have a buffer each.
-#[derive(Debug, Default)]
-pub(crate) struct Scratch {
-    encoding: Mutex<Option<BytesMut>>,
-    receiving: Mutex<Option<Vec<u8>>>,
+thread_local! {
+    static ENCODING: Cell<Option<BytesMut>> = const { Cell::new(None) };
+    static RECEIVING: Cell<Option<Vec<u8>>> = const { Cell::new(None) };
 }
 
-impl Scratch {
-    /// Returns an empty buffer.
-    pub(crate) fn take_encoding(&self) -> BytesMut {
-        let mut buffer = take(&self.encoding).unwrap_or_default();
-        buffer.clear();
-        buffer
-    }
+/// Returns an empty buffer.
+pub(crate) fn take_encoding() -> BytesMut {
+    let mut buffer = take(&ENCODING).unwrap_or_default();
+    buffer.clear();
+    buffer
+}
 
-    pub(crate) fn put_encoding(&self, buffer: BytesMut) {
-        if buffer.capacity() <= KEPT {
-            put(&self.encoding, buffer);
-        }
-    }
-
-    /// Returns a buffer that any datagram fits into.
-    pub(crate) fn take_receiving(&self) -> Vec<u8> {
-        take(&self.receiving).unwrap_or_else(|| vec![0; LONGER_THAN_ANY_DATAGRAM])
-    }
-
-    pub(crate) fn put_receiving(&self, buffer: Vec<u8>) {
-        put(&self.receiving, buffer);
+pub(crate) fn put_encoding(buffer: BytesMut) {
+    if buffer.capacity() <= KEPT {
+        put(&ENCODING, buffer);
     }
 }
 
-fn take<B>(place: &Mutex<Option<B>>) -> Option<B> {
-    place.lock().unwrap_or_else(PoisonError::into_inner).take()
+/// Returns a buffer that any datagram fits into.
+pub(crate) fn take_receiving() -> Vec<u8> {
+    take(&RECEIVING).unwrap_or_else(|| vec![0; LONGER_THAN_ANY_DATAGRAM])
 }
 
-fn put<B>(place: &Mutex<Option<B>>, buffer: B) {
-    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(buffer);
+pub(crate) fn put_receiving(buffer: Vec<u8>) {
+    put(&RECEIVING, buffer);
+}
+
+/// A thread that ends has none any more.
+fn take<B>(place: &'static LocalKey<Cell<Option<B>>>) -> Option<B> {
+    place.try_with(Cell::take).ok().flatten()
+}
+
+fn put<B>(place: &'static LocalKey<Cell<Option<B>>>, buffer: B) {
+    let _ = place.try_with(|place| place.set(Some(buffer)));
 }
 
 #[cfg(test)]
@@ -56,14 +57,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_packet_too_large_to_send_leaves_no_large_buffer_behind() {
-        let scratch = Scratch::default();
-        scratch.put_encoding(BytesMut::with_capacity(65_535));
-        assert!(
-            scratch.take_encoding().capacity() >= 65_535,
-            "it is used again"
-        );
-        scratch.put_encoding(BytesMut::with_capacity(KEPT + 1));
-        assert!(scratch.take_encoding().capacity() <= KEPT);
+    fn c7_a_buffer_is_used_again_but_none_of_a_packet_that_was_too_large_to_send() {
+        put_encoding(BytesMut::with_capacity(65_535));
+        assert!(take_encoding().capacity() >= 65_535, "it is used again");
+        put_encoding(BytesMut::with_capacity(KEPT + 1));
+        assert!(take_encoding().capacity() <= KEPT);
     }
 }

@@ -3,31 +3,26 @@ use std::io;
 use postbox_protocol::{Protocol, panics};
 use tokio::task::coop;
 
-use crate::scratch::Scratch;
-use crate::socket::{Socket, is_refusal};
-use crate::{UdpRecvError, UdpSendError};
+use crate::endpoint::Endpoint;
+use crate::socket::is_refusal;
+use crate::{UdpRecvError, UdpSendError, scratch};
 
 /// What the clones of a client share: packets on one side, datagrams on the other.
 pub(crate) struct Shared<Sent, Received> {
-    pub(crate) socket: Socket,
+    pub(crate) socket: Endpoint,
     protocol: Box<dyn Protocol<Sent = Sent, Received = Received>>,
-    scratch: Scratch,
 }
 
 impl<Sent: 'static, Received: 'static> Shared<Sent, Received> {
     pub(crate) fn new(
-        socket: Socket,
+        socket: Endpoint,
         protocol: Box<dyn Protocol<Sent = Sent, Received = Received>>,
     ) -> Self {
-        Self {
-            socket,
-            protocol,
-            scratch: Scratch::default(),
-        }
+        Self { socket, protocol }
     }
 
     pub(crate) async fn send(&self, packet: Sent, limit: usize) -> Result<(), UdpSendError> {
-        let mut datagram = self.scratch.take_encoding();
+        let mut datagram = scratch::take_encoding();
         let made = panics::catch(|| self.protocol.make_datagram(packet, &mut datagram));
         let len = datagram.len();
         let result = match made {
@@ -36,7 +31,7 @@ impl<Sent: 'static, Received: 'static> Shared<Sent, Received> {
             Ok(Err(error)) => Err(UdpSendError::Make(error)),
             Err(message) => Err(UdpSendError::Crashed { message }),
         };
-        self.scratch.put_encoding(datagram);
+        scratch::put_encoding(datagram);
         result
     }
 
@@ -52,13 +47,13 @@ impl<Sent: 'static, Received: 'static> Shared<Sent, Received> {
     }
 
     pub(crate) fn try_recv(&self) -> Option<Result<Received, UdpRecvError>> {
-        let mut buffer = self.scratch.take_receiving();
+        let mut buffer = scratch::take_receiving();
         let result = match self.socket.try_recv(&mut buffer) {
             Ok(len) => Some(self.decode(&buffer[..len])),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Err(error) => Some(Err(failure(error))),
         };
-        self.scratch.put_receiving(buffer);
+        scratch::put_receiving(buffer);
         result
     }
 

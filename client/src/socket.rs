@@ -24,13 +24,6 @@ const ATTEMPTS: usize = 8;
 /// eighth of a second for all attempts.
 const FIRST_PAUSE: u64 = 1;
 
-/// The largest UDP payload over IPv4: 65,535 - 20 (IP header) - 8 (UDP header), RFC 791 and RFC
-/// 768.
-const MAX_PAYLOAD_V4: usize = 65_507;
-/// The largest UDP payload over IPv6 without jumbograms: 65,535 - 8, RFC 8200 section 3 and RFC
-/// 768.
-const MAX_PAYLOAD_V6: usize = 65_527;
-
 /// A connected socket: the system gives it only what its peer has sent.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -69,14 +62,6 @@ impl Socket {
             earlier: Mutex::default(),
             told: Notify::new(),
         })
-    }
-
-    /// The largest datagram that the peer can be sent.
-    pub(crate) fn max_payload(&self) -> usize {
-        match self.peer.ip().to_canonical() {
-            IpAddr::V4(_) => MAX_PAYLOAD_V4,
-            IpAddr::V6(_) => MAX_PAYLOAD_V6,
-        }
     }
 
     /// Sends one datagram. Dropping the future before it is ready sends nothing.

@@ -4,6 +4,8 @@ mod common;
 
 mod connect;
 mod crashes;
+mod light;
+mod memory;
 mod refused;
 mod root;
 mod sizes;

@@ -26,7 +26,7 @@
 //! | start background tasks, undo things at the end | [`service_init`](Handler::service_init), [`ServiceScope`], [`Spawner`] |
 //! | send to who has not sent anything | [`ServiceScope::clients`], [`Clients`], [`AddressError`] |
 //! | give each client a value that nobody passes along | [`ContextVar`] |
-//! | test a handler without sockets | [`MemoryNetwork`] |
+//! | test a handler without sockets, in packets | [`MemoryNetwork`] and `UdpClient::connect_memory` |
 //! | test it where datagrams are lost, late or changed | [`Conditions`] |
 //! | serve without async | [`BlockingServer`] |
 //! | choose a handler at run time | [`BoxedHandler`] |
@@ -161,10 +161,10 @@ pub use postbox_protocol::BoxError;
 pub use service::{
     ServerHandle, ServiceScope, ShutdownToken, Spawner, Stat, StatKind, Stats, TaskResult,
 };
-pub use transport::{
-    Addressing, Capabilities, Conditions, Ecn, MemoryNetwork, MemorySocket, NetworkStats,
-    SocketOptions,
-};
+pub use transport::{Addressing, Capabilities, SocketOptions};
+// From a crate that clients can be on too.
+#[doc(inline)]
+pub use transport::{Conditions, Ecn, MemoryNetwork, MemorySocket, NetworkStats};
 
 /// The code in the package's README, so that it is compiled.
 #[cfg(doctest)]

@@ -23,7 +23,7 @@ use crate::serving::{App, Application};
 use crate::transport::socket::{ServerSocket, SocketConfig, open_group, shares_port};
 #[cfg(all(target_os = "linux", not(postbox_plain)))]
 use crate::transport::{COALESCED_LEN, UdpEndpoint};
-use crate::transport::{Endpoint, InfoAsked, MemoryNetwork, PlainEndpoint};
+use crate::transport::{Endpoint, InfoAsked, MemoryEndpoint, MemoryNetwork, PlainEndpoint};
 
 /// A server that is not bound yet. Made by [`Server::builder`] or [`Server::builder_fn`].
 ///
@@ -233,10 +233,8 @@ impl ServerBuilder {
         addr: SocketAddr,
     ) -> Result<Server, BindError> {
         self.build(|builder| {
-            let group = network
-                .bind(addr, builder.workers)
+            let group = MemoryEndpoint::bind(network, addr, builder.workers, builder.sockets.info)
                 .map_err(|source| BindError::Bind { addr, source })?;
-            group.iter().for_each(|one| one.ask(builder.sockets.info));
             let endpoint = |member| Arc::new(member) as Arc<dyn Endpoint>;
             Ok(group.into_iter().map(endpoint).collect())
         })

@@ -43,6 +43,7 @@ pub(crate) use batch::Slots;
 pub(crate) use batch::{Meta, RecvBatch};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use host::host_addresses;
+pub(crate) use memory::MemoryEndpoint;
 pub use memory::{Conditions, MemoryNetwork, MemorySocket, NetworkStats};
 pub use packet_info::Ecn;
 pub(crate) use packet_info::{InfoAsked, PacketInfo};

@@ -5,10 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::flight::ArrivalTimer;
-use super::network::{check_len, loopback};
-use super::state::Clock;
-use super::{Datagram, Marks, MemoryEndpoint, QUEUE_LEN};
+use postbox_memory_network::{ArrivalTimer, Member, Received, loopback};
+
+use super::MemoryEndpoint;
 use crate::transport::{
     InfoAsked, LocalAddr, Meta, Outgoing, PacketInfo, RecvBatch, SEND_BATCH, Sent, Transport,
 };
@@ -32,7 +31,7 @@ impl MemoryTransport {
 
     /// Returns where an answer leaves from.
     fn source(&self, outgoing: &Outgoing) -> SocketAddr {
-        let bound = self.endpoint.addr;
+        let bound = self.endpoint.member.local_addr();
         let ip = if bound.ip().is_unspecified() {
             let asked = outgoing.local.and_then(|local| local.reply_from);
             asked.unwrap_or_else(|| loopback(bound.is_ipv4()))
@@ -45,55 +44,31 @@ impl MemoryTransport {
 
 impl Transport for MemoryTransport {
     fn poll_recv(&mut self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<()>> {
-        let MemoryEndpoint {
-            network,
-            addr,
-            member,
-        } = &*self.endpoint;
+        let MemoryEndpoint { member, info } = &*self.endpoint;
         batch.clear();
         let mut infos = std::mem::take(batch.infos());
         infos.clear();
+        let wildcard = member.local_addr().ip().is_unspecified();
         let (buffers, metas) = batch.refill();
-        let count = loop {
-            let waker = cx.waker().clone();
-            let mut state = network.lock();
-            if state.faults.take_panic(*addr) {
-                drop(state);
-                panic!("receiving was told to panic");
-            }
-            if let Some(error) = state.faults.take_receive(*addr) {
-                return Poll::Ready(Err(error));
-            }
-            let clock = state.clock;
-            let Some(queue) = state.queue(*addr, *member) else {
-                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        let most = buffers.len();
+        let mut slots = buffers.iter_mut().zip(metas);
+        let take = |received: &Received<'_>| {
+            let Some((buffer, meta)) = slots.next() else {
+                return; // never: no more are asked for
             };
-            let count = queue.datagrams.len().min(buffers.len());
-            if count > 0 {
-                let wildcard = addr.ip().is_unspecified();
-                let slots = buffers.iter_mut().zip(metas);
-                for (datagram, (buffer, meta)) in queue.datagrams.drain(..count).zip(slots) {
-                    *meta = fill(&datagram, buffer, wildcard);
-                    if queue.info.is_any() {
-                        infos.push(told(&datagram, queue.info, clock));
-                    }
-                }
-                break count;
+            *meta = fill(received, buffer, wildcard);
+            if info.is_any() {
+                infos.push(told(received, *info));
             }
-            // One task receives: only its latest waker counts.
-            let old = std::mem::replace(&mut queue.wakers, vec![waker]);
-            let due = queue.flight.next();
-            drop(state);
-            drop(old); // foreign code, like all of a waker: not under the lock
-            ready!(self.timer.poll(due, cx));
         };
+        let count = ready!(member.poll_recv(cx, &mut self.timer, most, take))?;
         batch.set_len(count);
         *batch.infos() = infos;
         Poll::Ready(Ok(()))
     }
 
     fn look(&mut self) -> usize {
-        QUEUE_LEN
+        Member::QUEUE_LEN
     }
 
     fn poll_send(
@@ -102,63 +77,41 @@ impl Transport for MemoryTransport {
         bytes: &[u8],
         datagrams: &[Outgoing],
     ) -> Poll<Sent> {
-        let MemoryEndpoint {
-            network,
-            addr,
-            member,
-        } = &*self.endpoint;
-        let waker = cx.waker().clone();
         let mut left = 0;
         for datagram in datagrams.iter().take(SEND_BATCH) {
-            let remote = datagram.remote;
-            let mut state = network.lock();
-            if state.faults.is_blocked(*addr) {
-                if left == 0 {
-                    let queue = state.queue(*addr, *member);
-                    let old = queue.and_then(|queue| queue.blocked.replace(waker));
-                    drop(state);
-                    drop(old);
-                    return Poll::Pending;
-                }
-                break;
-            }
-            let fault = state.faults.send_error(remote);
-            drop(state);
-            if let Some(error) = fault.or_else(|| check_len(datagram.len, remote).err()) {
-                if left == 0 {
-                    return Poll::Ready(Sent::Failed(error));
-                }
-                break;
-            }
             let payload = &bytes[datagram.start..][..datagram.len];
-            let (source, marks) = (self.source(datagram), Marks::default());
-            network.deliver(source, payload, datagram.len, remote, marks);
-            left += 1;
+            let (source, member) = (self.source(datagram), &self.endpoint.member);
+            match member.poll_send(cx, source, payload, datagram.remote) {
+                Poll::Ready(Ok(())) => left += 1,
+                // The next call meets it again.
+                _ if left > 0 => break,
+                Poll::Ready(Err(error)) => return Poll::Ready(Sent::Failed(error)),
+                Poll::Pending => return Poll::Pending,
+            }
         }
         Poll::Ready(Sent::Left(left))
     }
 }
 
 /// Copies a datagram to a slot of a batch, as much of it as fits.
-fn fill(datagram: &Datagram, buffer: &mut [u8], wildcard: bool) -> Meta {
-    let len = datagram.payload.len().min(buffer.len());
-    buffer[..len].copy_from_slice(&datagram.payload[..len]);
+fn fill(received: &Received<'_>, buffer: &mut [u8], wildcard: bool) -> Meta {
+    let len = received.payload.len().min(buffer.len());
+    buffer[..len].copy_from_slice(&received.payload[..len]);
     Meta {
-        remote: datagram.source,
-        local: wildcard.then(|| local(datagram.destination.ip())),
+        remote: received.source,
+        local: wildcard.then(|| local(received.destination.ip())),
         len,
-        segment: len.min(datagram.segment as usize),
-        truncated: datagram.cut || len < datagram.payload.len(),
+        segment: len.min(received.segment),
+        truncated: received.cut || len < received.payload.len(),
     }
 }
 
 /// Tells what is asked for.
-fn told(datagram: &Datagram, asked: InfoAsked, clock: Option<Clock>) -> PacketInfo {
-    let arrived = datagram.arrived.filter(|_| asked.kernel_time);
+fn told(received: &Received<'_>, asked: InfoAsked) -> PacketInfo {
     PacketInfo {
-        kernel_time: arrived.zip(clock).map(|(moment, clock)| clock.at(moment)),
-        hop_limit: asked.hop_limit.then_some(datagram.marks.hop_limit),
-        ecn: asked.ecn.then_some(datagram.marks.ecn),
+        kernel_time: received.arrived,
+        hop_limit: asked.hop_limit.then_some(received.hop_limit),
+        ecn: asked.ecn.then_some(received.ecn),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::*;
 use crate::transport::memory::MemoryTransport;
 use crate::transport::plain::PlainTransport;
-use crate::transport::{Endpoint, MemoryNetwork, MemorySocket};
+use crate::transport::{Endpoint, MemoryEndpoint, MemoryNetwork, MemorySocket};
 
 /// The client's side of a test.
 enum Peer {
@@ -46,7 +46,7 @@ macro_rules! on_every_transport {
             $(#[test] fn $body() {
                 let network = MemoryNetwork::new();
                 let addr = "127.0.0.1:0".parse().unwrap();
-                let endpoint = network.bind(addr, 1).unwrap().remove(0);
+                let endpoint = MemoryEndpoint::bind(&network, addr, 1, InfoAsked::default()).unwrap().remove(0);
                 let addr = endpoint.local_addr();
                 let peers = || Peer::Memory(network.socket("127.0.0.1:0".parse().unwrap()).unwrap());
                 run(super::$body(MemoryTransport::new(endpoint), addr, &peers));

@@ -7,42 +7,42 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::addresses::Addresses;
-use super::faults::Faults;
-use super::flight::Flight;
-use super::model::Model;
-use super::queue::RecvQueue;
-use super::{Conditions, Datagram, Marks, NetworkStats, QUEUE_LEN};
-use crate::support::clock;
+use crate::addresses::Addresses;
+use crate::datagram::{Datagram, Marks};
+use crate::faults::Faults;
+use crate::flight::Flight;
+use crate::model::Model;
+use crate::queue::{QUEUE_LEN, RecvQueue};
+use crate::{Conditions, NetworkStats};
 
 /// Everything that the network knows.
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) addresses: Addresses,
-    pub(super) faults: Faults,
+pub(crate) struct State {
+    pub(crate) addresses: Addresses,
+    pub(crate) faults: Faults,
     /// What is on its way to addresses that nobody uses.
     unclaimed: Flight,
     stats: NetworkStats,
     seed: u64,
     /// None while the network is perfect.
     model: Option<Box<Model>>,
-    pub(super) clock: Option<Clock>,
+    pub(crate) clock: Option<Clock>,
 }
 
 /// The network's clock, which stands in for the kernel's: from the Unix epoch, as fast as tokio's.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     begun: Instant,
 }
 
 impl Clock {
-    pub(super) fn at(self, moment: Instant) -> SystemTime {
+    pub(crate) fn at(self, moment: Instant) -> SystemTime {
         UNIX_EPOCH + moment.saturating_duration_since(self.begun)
     }
 }
 
 impl State {
-    pub(super) fn seeded(seed: u64) -> Self {
+    pub(crate) fn seeded(seed: u64) -> Self {
         Self {
             seed,
             ..Self::default()
@@ -50,7 +50,7 @@ impl State {
     }
 
     /// The network's clock, which begins when it is asked for first.
-    pub(super) fn clock(&mut self) -> Clock {
+    pub(crate) fn clock(&mut self) -> Clock {
         let begin = || Clock {
             begun: Instant::now(),
         };
@@ -58,14 +58,14 @@ impl State {
     }
 
     /// Returns the model, for something to be set.
-    pub(super) fn model(&mut self) -> &mut Model {
+    pub(crate) fn model(&mut self) -> &mut Model {
         let seed = self.seed;
         self.model.get_or_insert_with(|| Box::new(Model::new(seed)))
     }
 
     /// Sends datagrams, each of `segment` bytes but the last, and returns whom to wake. They travel
     /// as one where nothing can happen to them, else each by itself.
-    pub(super) fn send(
+    pub(crate) fn send(
         &mut self,
         source: SocketAddr,
         payload: &[u8],
@@ -140,7 +140,7 @@ impl State {
             } else {
                 let now = Instant::now();
                 drop_arrived(&mut self.unclaimed, now, stats);
-                let due = clock::deadline(now, delay);
+                let due = after(now, delay);
                 depart(&mut self.unclaimed, datagram.keep(), due, in_order, stats);
             }
             return Vec::new();
@@ -150,7 +150,7 @@ impl State {
         } else {
             let now = Instant::now();
             queue.take_arrived(now, stats);
-            let due = clock::deadline(now, delay);
+            let due = after(now, delay);
             if !depart(&mut queue.flight, datagram.keep(), due, in_order, stats) {
                 queue.lost += 1;
             }
@@ -161,7 +161,7 @@ impl State {
 
     /// Returns a member's queue with what has arrived there, which exists until the member lets go
     /// of it.
-    pub(super) fn queue(&mut self, addr: SocketAddr, member: usize) -> Option<&mut RecvQueue> {
+    pub(crate) fn queue(&mut self, addr: SocketAddr, member: usize) -> Option<&mut RecvQueue> {
         let queue = self.addresses.group(addr).get_mut(member)?;
         if !queue.flight.is_empty() {
             queue.take_arrived(Instant::now(), &mut self.stats);
@@ -170,7 +170,7 @@ impl State {
     }
 
     /// Takes an address for `members` to share. What is on its way there arrives.
-    pub(super) fn claim(&mut self, addr: SocketAddr, members: usize) -> io::Result<SocketAddr> {
+    pub(crate) fn claim(&mut self, addr: SocketAddr, members: usize) -> io::Result<SocketAddr> {
         let addr = self.addresses.claim(addr, members)?;
         if !self.unclaimed.is_empty() {
             drop_arrived(&mut self.unclaimed, Instant::now(), &mut self.stats);
@@ -185,7 +185,7 @@ impl State {
 
     /// Lets go of a queue, and of the address with the last of its group. What waited there is
     /// handed back, to be dropped once nothing is locked.
-    pub(super) fn release(&mut self, addr: SocketAddr, member: usize) -> Option<RecvQueue> {
+    pub(crate) fn release(&mut self, addr: SocketAddr, member: usize) -> Option<RecvQueue> {
         self.queue(addr, member)?; // what has arrived, has
         let mut queue = self.addresses.release(addr, member)?;
         for (datagram, due, in_order) in queue.flight.drain() {
@@ -201,7 +201,7 @@ impl State {
     }
 
     /// Returns the counters as they are by now.
-    pub(super) fn stats(&mut self) -> NetworkStats {
+    pub(crate) fn stats(&mut self) -> NetworkStats {
         let Self {
             addresses,
             unclaimed,
@@ -243,6 +243,12 @@ fn drop_arrived(unclaimed: &mut Flight, now: Instant, stats: &mut NetworkStats) 
     while let Some((datagram, _)) = unclaimed.take_arrived(now) {
         stats.unreachable += datagram.count();
     }
+}
+
+/// When what leaves now arrives. Beyond the clock's range is as good as never.
+fn after(now: Instant, delay: Duration) -> Instant {
+    let due = now.checked_add(delay);
+    due.unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()))
 }
 
 /// A length, for which four bytes are enough.

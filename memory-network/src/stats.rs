@@ -1,6 +1,6 @@
 //! What a network did.
 
-use super::MemoryNetwork;
+use crate::MemoryNetwork;
 
 /// What a [`MemoryNetwork`] did with datagrams so far, whoever sent them. Coalesced ones count
 /// singly.
@@ -18,7 +18,8 @@ pub struct NetworkStats {
     pub lost: u64,
     /// Datagrams lost in a partition.
     pub partitioned: u64,
-    /// Datagrams for an address that nobody used when they arrived.
+    /// Datagrams for an address that nobody used when they arrived, or for a socket that was
+    /// connected to somebody else.
     pub unreachable: u64,
     /// Datagrams for which their receiver had no room.
     pub overflowed: u64,

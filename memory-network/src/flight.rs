@@ -7,12 +7,12 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Datagram;
+use crate::datagram::Datagram;
 
 /// What is on its way to one receiver. Nothing moves it: whoever looks takes what has arrived by
 /// then.
 #[derive(Debug, Default)]
-pub(super) struct Flight {
+pub(crate) struct Flight {
     /// By when they arrive, then in the order of sending; each with whether it stays in order.
     datagrams: BTreeMap<(Instant, u64), (Datagram, bool)>,
     sent: u64,
@@ -21,21 +21,21 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.datagrams.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.datagrams.len()
     }
 
     /// How many datagrams that is, coalesced ones counted singly.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.datagrams.values().map(|(one, _)| one.count()).sum()
     }
 
     /// Adds a datagram that arrives at `due`, or later if it has to stay behind others.
-    pub(super) fn insert(&mut self, datagram: Datagram, mut due: Instant, in_order: bool) {
+    pub(crate) fn insert(&mut self, datagram: Datagram, mut due: Instant, in_order: bool) {
         if in_order {
             let way = (datagram.source, datagram.destination);
             let last = self.last.entry(way).or_insert(due);
@@ -48,7 +48,7 @@ impl Flight {
     }
 
     /// Takes the next datagram that has arrived by now, with when it did.
-    pub(super) fn take_arrived(&mut self, now: Instant) -> Option<(Datagram, Instant)> {
+    pub(crate) fn take_arrived(&mut self, now: Instant) -> Option<(Datagram, Instant)> {
         let next = self.datagrams.first_entry()?;
         let due = next.key().0;
         let (datagram, _) = (due <= now).then(|| next.remove())?;
@@ -60,12 +60,12 @@ impl Flight {
     }
 
     /// When the next datagram arrives.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.datagrams.first_key_value().map(|((due, _), _)| *due)
     }
 
     /// Takes everything, with when it arrives and whether it stays in order, by when it arrives.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = (Datagram, Instant, bool)> + use<> {
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (Datagram, Instant, bool)> + use<> {
         let datagrams = std::mem::take(self).datagrams.into_iter();
         datagrams.map(|((due, _), (one, in_order))| (one, due, in_order))
     }
@@ -74,11 +74,11 @@ impl Flight {
 /// Wakes a receiver when the next datagram arrives. Made where one is on its way, and never on a
 /// network without delay.
 #[derive(Debug, Default)]
-pub(super) struct ArrivalTimer(Option<Pin<Box<Sleep>>>);
+pub struct ArrivalTimer(Option<Pin<Box<Sleep>>>);
 
 impl ArrivalTimer {
     /// Ready once it is `due`, if it ever is. Not to be called under a lock: the waker is foreign.
-    pub(super) fn poll(&mut self, due: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, due: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(due) = due else {
             return Poll::Pending;
         };

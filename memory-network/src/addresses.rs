@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use super::network::unspecified;
-use super::queue::RecvQueue;
+use crate::network::unspecified;
+use crate::queue::RecvQueue;
 
 /// The first port that is handed out where the user asks for port 0: the first of the range that
 /// systems use for it.
@@ -14,7 +14,7 @@ const FIRST_PORT: u16 = 49_152;
 
 /// The addresses in use, each with what arrives there.
 #[derive(Debug, Default)]
-pub(super) struct Addresses {
+pub(crate) struct Addresses {
     /// By address: one queue for a client, one for each member of a server's group.
     bound: HashMap<SocketAddr, Vec<RecvQueue>, ahash::RandomState>,
     last_port: Option<u16>,
@@ -22,7 +22,7 @@ pub(super) struct Addresses {
 
 impl Addresses {
     /// Takes an address for `members` to share.
-    pub(super) fn claim(&mut self, addr: SocketAddr, members: usize) -> io::Result<SocketAddr> {
+    pub(crate) fn claim(&mut self, addr: SocketAddr, members: usize) -> io::Result<SocketAddr> {
         let addr = if addr.port() == 0 {
             SocketAddr::new(addr.ip(), self.free_port(addr.ip())?)
         } else if self.is_taken(addr) {
@@ -59,7 +59,7 @@ impl Addresses {
     }
 
     /// Finds the queue for a datagram: at its very address, or at the wildcard of its port.
-    pub(super) fn find(
+    pub(crate) fn find(
         &mut self,
         source: SocketAddr,
         destination: SocketAddr,
@@ -80,18 +80,18 @@ impl Addresses {
     }
 
     /// Returns the queues at an address.
-    pub(super) fn group(&mut self, addr: SocketAddr) -> &mut [RecvQueue] {
+    pub(crate) fn group(&mut self, addr: SocketAddr) -> &mut [RecvQueue] {
         self.bound.get_mut(&addr).map_or(&mut [], Vec::as_mut_slice)
     }
 
     /// Returns all queues, in no order.
-    pub(super) fn queues(&mut self) -> impl Iterator<Item = &mut RecvQueue> {
+    pub(crate) fn queues(&mut self) -> impl Iterator<Item = &mut RecvQueue> {
         self.bound.values_mut().flatten()
     }
 
     /// Lets go of a queue, and of the address with the last of its group. What waited there is
     /// handed back, to be dropped once nothing is locked.
-    pub(super) fn release(&mut self, addr: SocketAddr, member: usize) -> Option<RecvQueue> {
+    pub(crate) fn release(&mut self, addr: SocketAddr, member: usize) -> Option<RecvQueue> {
         let members = self.bound.get_mut(&addr)?;
         let closed = RecvQueue {
             closed: true,

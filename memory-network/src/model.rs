@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::{Conditions, MemoryNetwork, NetworkStats};
+use crate::{Conditions, MemoryNetwork, NetworkStats};
 
 /// What is to happen on which way, and the source of all chance.
 #[derive(Debug)]
-pub(super) struct Model {
+pub(crate) struct Model {
     random: Rng,
     everywhere: Conditions,
     /// From where to where, and what is different there.
@@ -20,17 +20,17 @@ pub(super) struct Model {
 
 /// What is to happen to one copy of a datagram.
 #[derive(Debug)]
-pub(super) struct Copy {
-    pub(super) payload: Vec<u8>,
+pub(crate) struct Copy {
+    pub(crate) payload: Vec<u8>,
     /// Its end is missing.
-    pub(super) cut: bool,
-    pub(super) delay: Duration,
+    pub(crate) cut: bool,
+    pub(crate) delay: Duration,
     /// It stays behind those that were sent before.
-    pub(super) in_order: bool,
+    pub(crate) in_order: bool,
 }
 
 impl Model {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             random: Rng::with_seed(seed),
             everywhere: Conditions::default(),
@@ -40,7 +40,7 @@ impl Model {
     }
 
     /// Returns the conditions of a way, or none if there is no way.
-    pub(super) fn conditions(&self, from: SocketAddr, to: SocketAddr) -> Option<Conditions> {
+    pub(crate) fn conditions(&self, from: SocketAddr, to: SocketAddr) -> Option<Conditions> {
         if self.partitions.contains(&(from, to)) || self.partitions.contains(&(to, from)) {
             return None;
         }
@@ -49,7 +49,7 @@ impl Model {
     }
 
     /// Decides what becomes of a datagram: the copies of it that arrive.
-    pub(super) fn copies(
+    pub(crate) fn copies(
         &mut self,
         conditions: &Conditions,
         payload: &[u8],

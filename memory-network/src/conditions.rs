@@ -46,14 +46,14 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Conditions {
-    pub(super) loss: f64,
-    pub(super) duplicate: f64,
-    pub(super) truncate: f64,
-    pub(super) corrupt: f64,
-    pub(super) delay: Duration,
-    pub(super) jitter: Duration,
-    pub(super) reorder: f64,
-    pub(super) held_back: Duration,
+    pub(crate) loss: f64,
+    pub(crate) duplicate: f64,
+    pub(crate) truncate: f64,
+    pub(crate) corrupt: f64,
+    pub(crate) delay: Duration,
+    pub(crate) jitter: Duration,
+    pub(crate) reorder: f64,
+    pub(crate) held_back: Duration,
 }
 
 /// Probabilities are from 0 to 1: 0.2 is one datagram in five.
@@ -86,9 +86,8 @@ impl Conditions {
     /// that it has.
     ///
     /// A server tells its handler so, as where a datagram is longer than the server receives:
-    /// [`RecvError::Truncated`](crate::RecvError::Truncated). A
-    /// [`MemorySocket`](crate::MemorySocket) is not told, and receives what is left. An empty
-    /// datagram stays as it is.
+    /// `RecvError::Truncated`. A client or a [`MemorySocket`](crate::MemorySocket) is not told, and
+    /// receives what is left. An empty datagram stays as it is.
     ///
     /// # Panics
     ///
@@ -147,7 +146,7 @@ impl Conditions {
     }
 
     /// Whether nothing can happen to a datagram.
-    pub(super) fn is_perfect(&self) -> bool {
+    pub(crate) fn is_perfect(&self) -> bool {
         *self == Self::default()
     }
 }

@@ -8,9 +8,17 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::state::State;
-use super::{Marks, MemoryEndpoint, MemorySocket};
-use crate::transport::{MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
+use crate::MemorySocket;
+use crate::datagram::Marks;
+use crate::state::State;
+
+/// The largest UDP payload over IPv4: 65,535 - 20 (IP header) - 8 (UDP header), RFC 791 and RFC
+/// 768.
+const MAX_PAYLOAD_V4: usize = 65_507;
+
+/// The largest UDP payload over IPv6 without jumbograms: 65,535 - 8, RFC 8200 section 3 and RFC
+/// 768.
+const MAX_PAYLOAD_V6: usize = 65_527;
 
 /// A network in memory: servers and clients on it reach each other, and nobody else.
 ///
@@ -25,15 +33,15 @@ use crate::transport::{MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 /// same each time. What your own code leaves to chance is not: a `select!` that is not `biased`
 /// picks a branch at random, and a `HashMap` is gone through in another order each time.
 ///
-/// Its sockets carry bytes: there is no typed client for it. A test makes the bytes of a request,
-/// and reads an answer's, with the other side of the server's protocol object: `make_datagram` and
-/// `build_packet` of `protocol.flip()`.
+/// A server is on it by `bind_memory`, and a typed client, which talks to that server in packets,
+/// by `connect_memory`. [`socket`](Self::socket) is for bytes: for datagrams that are no packet,
+/// and for a server that is none of Postbox.
 ///
 /// ```
-/// use bytes::BytesMut;
+/// use postbox_client::UdpClient;
 /// use postbox_codec_json::JsonSerializer;
-/// use postbox_protocol::{DatagramProtocol, Flip, Protocol};
-/// use postbox_server::{BoxError, MemoryNetwork, Server};
+/// use postbox_protocol::{BoxError, DatagramProtocol, Flip};
+/// use postbox_server::{MemoryNetwork, Server};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
@@ -44,21 +52,16 @@ use crate::transport::{MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 ///     Ok(())
 /// });
 /// let network = MemoryNetwork::new();
-/// let server = server.bind_memory(&network, "127.0.0.1:9000".parse()?)?;
-/// let client = network.socket("127.0.0.1:0".parse()?)?;
-/// let other_side = protocol.flip();
+/// let address = "127.0.0.1:9000".parse()?;
+/// let server = server.bind_memory(&network, address)?;
+/// let client = UdpClient::connect_memory(&network, address, protocol.flip())?;
 ///
-/// let talk = async {
-///     let mut request = BytesMut::new();
-///     other_side.make_datagram("hello".to_owned(), &mut request)?;
-///     client.send_to(&request, "127.0.0.1:9000".parse()?)?;
-///     let (answer, from) = client.recv_from().await?;
-///     assert_eq!((other_side.build_packet(&answer)?, from), (5, "127.0.0.1:9000".parse()?));
-///     Ok::<(), BoxError>(())
-/// };
-/// let mut talked = Ok(());
-/// server.serve_until(async { talked = talk.await }).await?;
-/// # talked
+/// server.serve_until(async {
+///     client.send("hello".to_owned()).await.unwrap();
+///     assert_eq!(client.recv().await.unwrap(), 5);
+/// })
+/// .await?;
+/// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -93,12 +96,7 @@ impl MemoryNetwork {
     ///
     /// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody has that address.
     pub fn socket(&self, addr: SocketAddr) -> io::Result<MemorySocket> {
-        let ip = if addr.ip().is_unspecified() {
-            loopback(addr.is_ipv4())
-        } else {
-            addr.ip()
-        };
-        let addr = self.lock().claim(SocketAddr::new(ip, addr.port()), 1)?;
+        let addr = self.lock().claim(specified(addr), 1)?;
         Ok(MemorySocket::new(self.clone(), addr))
     }
 
@@ -135,7 +133,7 @@ impl MemoryNetwork {
     }
 
     /// What the network's clock shows now. It stands in for the kernel's: by it a server tells when
-    /// a datagram arrived ([`Arrival::kernel_time`](crate::Arrival::kernel_time)).
+    /// a datagram arrived (`Arrival::kernel_time`).
     ///
     /// It begins at the Unix epoch when it is asked first, by this or by a server that asks for the
     /// kernel's time, and goes with tokio's clock, paused or running.
@@ -143,20 +141,8 @@ impl MemoryNetwork {
         self.lock().clock().at(Instant::now())
     }
 
-    /// Opens `group` endpoints at one address; each client's datagrams go to one of them.
-    pub(crate) fn bind(
-        &self,
-        addr: SocketAddr,
-        group: usize,
-    ) -> io::Result<Vec<Arc<MemoryEndpoint>>> {
-        let group = group.max(1);
-        let addr = self.lock().claim(addr, group)?;
-        let endpoint = |i| Arc::new(MemoryEndpoint::new(self.clone(), addr, i));
-        Ok((0..group).map(endpoint).collect())
-    }
-
     /// Sends a datagram on its way, and wakes who waits for it once nothing is locked.
-    pub(super) fn deliver(
+    pub(crate) fn deliver(
         &self,
         source: SocketAddr,
         payload: &[u8],
@@ -171,7 +157,7 @@ impl MemoryNetwork {
     }
 
     /// Wakes everybody who waits at `addr`, after `change` was made.
-    pub(super) fn change(&self, addr: SocketAddr, change: impl FnOnce(&mut State)) {
+    pub(crate) fn change(&self, addr: SocketAddr, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         change(&mut state);
         let wakers: Vec<Waker> = state
@@ -189,13 +175,13 @@ impl MemoryNetwork {
     }
 
     /// Locks the state. No user code runs under the lock, so a panic elsewhere harms nothing.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Answers as the kernel does to a datagram that is too long.
-pub(super) fn check_len(len: usize, destination: SocketAddr) -> io::Result<()> {
+pub(crate) fn check_len(len: usize, destination: SocketAddr) -> io::Result<()> {
     let most = if destination.is_ipv4() {
         MAX_PAYLOAD_V4
     } else {
@@ -208,8 +194,17 @@ pub(super) fn check_len(len: usize, destination: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
+/// The loopback address in place of the unspecified one.
+pub(crate) fn specified(addr: SocketAddr) -> SocketAddr {
+    if addr.ip().is_unspecified() {
+        SocketAddr::new(loopback(addr.is_ipv4()), addr.port())
+    } else {
+        addr
+    }
+}
+
 /// Returns the loopback address of a family.
-pub(super) fn loopback(v4: bool) -> IpAddr {
+pub fn loopback(v4: bool) -> IpAddr {
     if v4 {
         Ipv4Addr::LOCALHOST.into()
     } else {
@@ -218,7 +213,7 @@ pub(super) fn loopback(v4: bool) -> IpAddr {
 }
 
 /// Returns the wildcard address of a family.
-pub(super) fn unspecified(v4: bool) -> IpAddr {
+pub(crate) fn unspecified(v4: bool) -> IpAddr {
     if v4 {
         Ipv4Addr::UNSPECIFIED.into()
     } else {

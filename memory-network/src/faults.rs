@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 
-use super::MemoryNetwork;
+use crate::MemoryNetwork;
 
 /// Makes an error; errors cannot be cloned.
 type MakeError = fn() -> io::Error;
 
 /// What is to go wrong.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     opens: HashMap<SocketAddr, (usize, MakeError)>,
     receives: HashMap<SocketAddr, (usize, MakeError)>,
     panics: HashSet<SocketAddr>,
@@ -21,31 +21,31 @@ pub(super) struct Faults {
 
 impl Faults {
     /// Takes one of the errors that opening a transport at `addr` is to end with.
-    pub(super) fn take_open(&mut self, addr: SocketAddr) -> Option<io::Error> {
+    pub(crate) fn take_open(&mut self, addr: SocketAddr) -> Option<io::Error> {
         let (times, error) = self.opens.get_mut(&addr)?;
         *times = times.checked_sub(1)?;
         Some(error())
     }
 
     /// Takes one of the errors that receiving at `addr` is to end with.
-    pub(super) fn take_receive(&mut self, addr: SocketAddr) -> Option<io::Error> {
+    pub(crate) fn take_receive(&mut self, addr: SocketAddr) -> Option<io::Error> {
         let (times, error) = self.receives.get_mut(&addr)?;
         *times = times.checked_sub(1)?;
         Some(error())
     }
 
     /// Tells, once, that receiving at `addr` is to panic.
-    pub(super) fn take_panic(&mut self, addr: SocketAddr) -> bool {
+    pub(crate) fn take_panic(&mut self, addr: SocketAddr) -> bool {
         !self.panics.is_empty() && self.panics.remove(&addr)
     }
 
     /// Returns the error that sending to `remote` is to end with.
-    pub(super) fn send_error(&self, remote: SocketAddr) -> Option<io::Error> {
+    pub(crate) fn send_error(&self, remote: SocketAddr) -> Option<io::Error> {
         self.sends.get(&remote).map(|error| error())
     }
 
     /// Tells whether nothing can leave from `addr` now.
-    pub(super) fn is_blocked(&self, addr: SocketAddr) -> bool {
+    pub(crate) fn is_blocked(&self, addr: SocketAddr) -> bool {
         self.blocked.contains(&addr)
     }
 }

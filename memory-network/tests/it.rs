@@ -1,0 +1,3 @@
+//! The network, from outside.
+
+mod sockets;
