@@ -57,7 +57,7 @@ struct Seats {
 struct Seat {
     /// The last message that was sent for it.
     message_id: Option<u16>,
-    replies: mpsc::Sender<(u16, Reply)>,
+    replies: mpsc::Sender<Reply>,
 }
 
 impl Observers {
@@ -124,8 +124,8 @@ impl Observers {
         let seats = seats.of.get(&client).into_iter().flatten();
         let sent = |seat: &&Seat| seat.message_id == Some(message_id);
         if let Some(seat) = seats.into_iter().find(sent) {
-            // A reply that has not been read yet is to this message or to an older one.
-            let _ = seat.replies.try_send((message_id, reply));
+            // One more before that is read is of a client that says two things of one message.
+            let _ = seat.replies.try_send(reply);
         }
     }
 
@@ -147,8 +147,8 @@ impl Observers {
 pub struct Observation {
     observers: Arc<Observers>,
     client: SocketAddr,
-    seat: mpsc::Sender<(u16, Reply)>,
-    replies: mpsc::Receiver<(u16, Reply)>,
+    seat: mpsc::Sender<Reply>,
+    replies: mpsc::Receiver<Reply>,
     request: Packet,
     /// The Content-Format that it began with, which does not change.
     format: Option<u32>,
@@ -203,12 +203,9 @@ impl Observation {
                     Err(error) => return Err(error.into()),
                 },
                 reply = replies.recv() => match reply {
-                    Some((_, Reply::Reset)) | None => return Ok(None),
-                    Some((id, Reply::Acknowledged)) => {
-                        if self.acknowledged(id) {
-                            return Ok(None);
-                        }
-                    }
+                    Some(Reply::Reset) | None => return Ok(None),
+                    Some(Reply::Acknowledged) if self.acknowledged() => return Ok(None),
+                    Some(Reply::Acknowledged) => {}
                 },
                 changed = changed, if may_send => {
                     let code = self.present(changed.is_err());
@@ -284,9 +281,8 @@ impl Observation {
     }
 
     /// Whether that was the last one.
-    fn acknowledged(&mut self, message_id: u16) -> bool {
-        let sent = |in_flight: &mut InFlight| in_flight.packet.header.message_id == message_id;
-        let Some(in_flight) = self.in_flight.take_if(sent) else {
+    fn acknowledged(&mut self) -> bool {
+        let Some(in_flight) = self.in_flight.take() else {
             return false;
         };
         let now = Instant::now();

@@ -56,10 +56,8 @@ async fn download(peer: &Peer, path: &str, exponent: Option<u32>) -> Result<Vec<
         assert_eq!((of, of_size), (number, size));
         let this = answer.get_first_option(CoapOption::ETag).cloned();
         assert_eq!(*etag.get_or_insert_with(|| this.clone()), this);
-        assert_eq!(
-            more,
-            answer.get_option(CoapOption::Size2).is_some() || more && number > 0
-        );
+        let tells_size = answer.get_option(CoapOption::Size2).is_some();
+        assert_eq!(tells_size, more && number == 0);
         body.extend_from_slice(&answer.payload);
         if !more {
             break;

@@ -102,6 +102,10 @@ async fn what_the_server_does_not_do_is_told() -> Tested {
                 (get().with(unknown, 1), ResponseType::BadOption),
                 (get().with(CoapOption::IfMatch, 1), ResponseType::BadOption),
                 (
+                    get().with(CoapOption::Accept, 0x10000),
+                    ResponseType::BadOption,
+                ),
+                (
                     get().with_bytes(CoapOption::Block2, &[0; 4]),
                     ResponseType::BadOption,
                 ),
