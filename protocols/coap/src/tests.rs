@@ -137,6 +137,29 @@ impl With for Packet {
     }
 }
 
+fn watch(path: &str, id: u16) -> Packet {
+    request(GET, path, id).with(CoapOption::Observe, 0)
+}
+
+fn version(packet: &Packet) -> Option<u32> {
+    number(packet, CoapOption::Observe)
+}
+
+impl Peer {
+    /// A notification, acknowledged if it wants to be.
+    async fn notified(&self) -> Result<Packet, BoxError> {
+        let packet = self.recv().await?;
+        if packet.header.get_type() == MessageType::Confirmable {
+            self.reply(MessageType::Acknowledgement, &packet)?;
+        }
+        Ok(packet)
+    }
+
+    fn reply(&self, kind: MessageType, to: &Packet) -> Tested {
+        self.send(&empty(kind, to.header.message_id))
+    }
+}
+
 fn empty(kind: MessageType, id: u16) -> Packet {
     let mut packet = Packet::new().with_type(kind);
     packet.header.code = MessageClass::Empty;

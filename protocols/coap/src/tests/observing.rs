@@ -10,29 +10,6 @@ use crate::observe::{
 const CON: MessageType = MessageType::Confirmable;
 const NON: MessageType = MessageType::NonConfirmable;
 
-fn watch(path: &str, id: u16) -> Packet {
-    request(GET, path, id).with(CoapOption::Observe, 0)
-}
-
-fn version(packet: &Packet) -> Option<u32> {
-    number(packet, CoapOption::Observe)
-}
-
-impl Peer {
-    /// A notification, acknowledged if it wants to be.
-    async fn notified(&self) -> Result<Packet, BoxError> {
-        let packet = self.recv().await?;
-        if packet.header.get_type() == CON {
-            self.reply(MessageType::Acknowledgement, &packet)?;
-        }
-        Ok(packet)
-    }
-
-    fn reply(&self, kind: MessageType, to: &Packet) -> Tested {
-        self.send(&empty(kind, to.header.message_id))
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_observer_is_told_of_each_change_and_sometimes_has_to_confirm() -> Tested {
     let world = World::new()?;
