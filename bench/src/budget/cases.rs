@@ -1,7 +1,6 @@
 //! What is counted, and how much it may be.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use clap::ValueEnum;
 use postbox_bench::document::Document;
@@ -10,9 +9,6 @@ use postbox_protocol::{DatagramProtocol, RawSerializer};
 use postbox_server::{BoxError, Origin, Server, ServerBuilder, Session};
 
 use crate::round::{AWAITED, CLIENTS};
-
-/// Longer than a run.
-const KEPT: Duration = Duration::from_secs(3600);
 
 /// One kind of server and of datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -94,14 +90,14 @@ impl Case {
                 echo::server(Codec::Raw, self.style()).session_key(Session::bytes(0..2))
             }
             Self::AnsweredAgain => {
-                echo::server(Codec::Raw, Style::Oneshot).at_most_once(KEPT, Session::bytes(0..2))
+                echo::server(Codec::Raw, Style::Oneshot).at_most_once(Session::bytes(0..2))
             }
             Self::HandledOnce => {
                 let count = AtomicU64::new(0);
                 let another = move |_: &[u8], origin: &Origin<'_>| {
                     origin.key(count.fetch_add(1, Ordering::Relaxed))
                 };
-                echo::server(Codec::Raw, Style::Oneshot).at_most_once(KEPT, another)
+                echo::server(Codec::Raw, Style::Oneshot).at_most_once(another)
             }
             Self::RefusedByAdmission => echo::server(Codec::Raw, Style::Oneshot)
                 .admit(|incoming| incoming.remote_addr().ip() == AWAITED),

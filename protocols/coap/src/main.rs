@@ -20,13 +20,14 @@ use std::{env, io};
 
 use coap_lite::{MessageType, Packet};
 use postbox::{
-    BoxError, Client, DatagramProtocol, Handler, Requests, Server, ServerBuilder, ServiceScope,
-    Session, stop_signal,
+    BoxError, Client, DatagramProtocol, Handler, Limits, Requests, Server, ServerBuilder,
+    ServiceScope, Session, stop_signal,
 };
 
 use crate::answer::{Observe, Site};
 use crate::observe::{ACK_TIMEOUT, DRAINING, Observation, Observers};
-use crate::wire::{CoapSerializer, Received, reset, token};
+use crate::uploads::EXCHANGE_LIFETIME;
+use crate::wire::{CoapSerializer, Received, is_change, reset, token};
 
 struct Coap {
     site: Arc<Site>,
@@ -106,9 +107,11 @@ fn coap(ack_timeout: Duration) -> ServerBuilder {
         // An observation lasts as long as its client wants, and is known by the token of its
         // request. What is no request has none, and nothing to wait for.
         .session_key(|datagram, origin| match token(datagram) {
+            Some(_) if is_change(datagram) => origin.once(datagram),
             Some(token) => origin.key(token),
             None => Session::Each,
         })
+        .limits(Limits::default().answer_time(EXCHANGE_LIFETIME))
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -134,14 +137,6 @@ async fn main() -> Result<(), BoxError> {
         .serve_until_drained(stop_signal(), Duration::from_secs(5))
         .await?;
 
-    let stats = handle.stats();
-    println!(
-        "received {}, sent {}, malformed {}, failed {}, dropped {}",
-        stats.received,
-        stats.sent,
-        stats.malformed,
-        stats.handlers_failed,
-        stats.dropped(),
-    );
+    println!("{}", handle.stats());
     Ok(())
 }

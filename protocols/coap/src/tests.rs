@@ -5,6 +5,7 @@ mod messages;
 mod observing;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use coap_lite::{CoapOption, MessageClass, MessageType, Packet, RequestType, ResponseType};
@@ -57,11 +58,12 @@ impl World {
     /// The next free port of one of many machines.
     fn peer(&self, machine: u8) -> Result<Peer, BoxError> {
         let address = SocketAddr::from(([192, 0, 2, machine], 0));
-        Ok(Peer(self.network.socket(address)?))
+        Ok(Peer(self.network.socket(address)?, AtomicU16::new(1000)))
     }
 }
 
-struct Peer(MemorySocket);
+/// A client, and its next Message ID.
+struct Peer(MemorySocket, AtomicU16);
 
 impl Peer {
     fn send(&self, packet: &Packet) -> Tested {
@@ -90,7 +92,8 @@ impl Peer {
     }
 
     async fn put(&self, path: &str, body: &str) -> Tested {
-        let answer = self.ask(&request(PUT, path, 1000).with_body(body)).await?;
+        let id = self.1.fetch_add(1, Ordering::Relaxed);
+        let answer = self.ask(&request(PUT, path, id).with_body(body)).await?;
         assert!(!is_error(&answer), "{answer:?}");
         Ok(())
     }

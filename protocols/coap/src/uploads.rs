@@ -14,9 +14,9 @@ use crate::wire::Block;
 
 /// How many are kept. One more takes the place of the one that has waited longest.
 pub const MOST: usize = 64;
-/// How long the next block, or the last one once more, is waited for: `EXCHANGE_LIFETIME` of
-/// RFC 7252 section 4.8.2.
-pub const KEPT: Duration = Duration::from_secs(247);
+/// How long a message may be repeated (RFC 7252 section 4.8.2). So long the next block, or the last
+/// one once more, is waited for.
+pub const EXCHANGE_LIFETIME: Duration = Duration::from_secs(247);
 
 /// The uploads of all clients, each known by who sends it and to which path: its blocks need not
 /// have a token in common.
@@ -52,7 +52,7 @@ impl Uploads {
         let key = (client, path.to_owned());
         let now = Instant::now();
         let mut uploads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        uploads.retain(|_, upload| now - upload.heard < KEPT);
+        uploads.retain(|_, upload| now - upload.heard < EXCHANGE_LIFETIME);
         let end = block.begin() + bytes.len();
         if end > MOST_BYTES {
             uploads.remove(&key);

@@ -83,6 +83,11 @@ pub fn token(datagram: &[u8]) -> Option<&[u8]> {
     rest.get(..usize::from(datagram[0] & 0x0f))
 }
 
+/// Whether a request with a token changes something: PUT or DELETE.
+pub fn is_change(datagram: &[u8]) -> bool {
+    matches!(datagram.get(1), Some(0x03 | 0x04))
+}
+
 pub fn reset(message_id: u16) -> Packet {
     let mut packet = Packet::new();
     packet.header.set_type(MessageType::Reset);

@@ -27,9 +27,6 @@ use wire::{ACCESS_ACCEPT, ACCESS_REJECT, Packet, RadiusSerializer};
 /// How long it takes to ask about a user.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
-/// A reply is kept for as long as its client may repeat the request.
-const KEPT: Duration = Duration::from_secs(30);
-
 struct Radius {
     config: Arc<Config>,
 }
@@ -69,7 +66,7 @@ fn radius(config: Config) -> ServerBuilder {
         .admit(move |incoming| config.secret(incoming.remote_addr().ip()).is_some())
         // A client asks for all its users from one port. A repeated request is the same to the last
         // byte (RFC 5080 section 2.2.2).
-        .at_most_once(KEPT, |datagram, origin| origin.key(datagram))
+        .at_most_once(|datagram, origin| origin.key(datagram))
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -127,6 +127,12 @@ limits! {
     /// Default 16 MiB: all of the answers above with 128 bytes each. At least 128, for an empty
     /// answer.
     answer_bytes(usize), max_answer_bytes: usize = 16 * 1024 * 1024, in ANSWER_OVERHEAD..=usize::MAX;
+    /// How long those answers are kept.
+    ///
+    /// Default 60 seconds: longer than most clients go on repeating. RADIUS clients do so for some 30
+    /// seconds; CoAP's take up to 247 (`EXCHANGE_LIFETIME`, RFC 7252 section 4.8.2). Not longer than
+    /// a client uses its numbers for one question.
+    answer_time(Duration), max_answer_time: Duration = Duration::from_secs(60);
     /// The largest datagram that is received whole, in bytes; a longer one is truncated, which is
     /// counted and told to the handler.
     ///

@@ -24,10 +24,6 @@ pub(crate) fn check(
     let of_prefix = limits.max_clients_per_prefix().unwrap_or(1);
     check_one("clients_per_prefix", of_prefix, 1..=MOST_CLIENTS)?;
     check_one("concurrency", sessions.concurrency, 1..=MOST_CLIENTS)?;
-    let seconds = sessions
-        .once
-        .map_or(1, |time| time.as_nanos().min(1) as usize);
-    check_one("at_most_once", seconds, 1..=usize::MAX)?;
     check_one("workers", workers, 1..=MOST_WORKERS)?;
     let SocketConfig {
         recv_buffer,

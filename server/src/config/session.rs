@@ -5,7 +5,6 @@ use std::hash::Hash;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ahash::RandomState;
 
@@ -25,12 +24,15 @@ pub enum Session {
     /// once as [`concurrency`](crate::ServerBuilder::concurrency) says; the rest waits in the queue of the
     /// address.
     Each,
+    /// A question, which is handled at most once: made by [`Origin::once`]. See
+    /// [`at_most_once`](crate::ServerBuilder::at_most_once).
+    Once(SessionId),
     /// None: the datagram is dropped, and counted among the
     /// [refusals](crate::ServerHandle::refusals) as `session key`.
     Refuse,
 }
 
-/// The key of a session, hashed. Made by [`Origin::key`].
+/// The key of a session, hashed. Made by [`Origin::key`] and [`Origin::once`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SessionId(u64);
 
@@ -159,6 +161,13 @@ impl Origin<'_> {
     pub fn key(&self, key: impl Hash) -> Session {
         Session::Key(self.secret.id(key))
     }
+
+    /// The question of this number at this address, or of what else makes it another one. Hashed as
+    /// a [`key`](Self::key) is.
+    #[inline]
+    pub fn once(&self, number: impl Hash) -> Session {
+        Session::Once(self.secret.id(number))
+    }
 }
 
 impl fmt::Debug for Origin<'_> {
@@ -194,8 +203,6 @@ pub(crate) struct Sessions {
     pub(crate) concurrency: usize,
     /// The session of datagrams where there is no key to ask.
     pub(crate) unasked: SessionTag,
-    /// Each key is a question, which is handled at most once within this time.
-    pub(crate) once: Option<Duration>,
 }
 
 impl Default for Sessions {
@@ -205,7 +212,6 @@ impl Default for Sessions {
             secret: Secret::default(),
             concurrency: Self::CONCURRENCY,
             unasked: SessionTag::ADDRESS,
-            once: None,
         }
     }
 }
@@ -232,7 +238,6 @@ impl fmt::Debug for Sessions {
         f.debug_struct("Sessions")
             .field("has_key", &self.key.is_some())
             .field("concurrency", &self.concurrency)
-            .field("once", &self.once)
             .finish_non_exhaustive()
     }
 }

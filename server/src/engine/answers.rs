@@ -13,7 +13,7 @@ use ahash::RandomState;
 use hashbrown::HashTable;
 use tokio::time::Instant;
 
-use crate::config::ANSWER_OVERHEAD;
+use crate::config::{ANSWER_OVERHEAD, Limits};
 use crate::handler::ClientKey;
 use crate::support::clock;
 
@@ -22,10 +22,10 @@ const KEPT_ROOM: usize = 1024;
 
 /// How much is kept, and for how long.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct AnswerLimits {
-    pub(crate) answers: usize,
-    pub(crate) bytes: usize,
-    pub(crate) time: Duration,
+struct AnswerLimits {
+    answers: usize,
+    bytes: usize,
+    time: Duration,
 }
 
 /// The questions that were answered, the first one first.
@@ -54,7 +54,16 @@ impl Kept {
 }
 
 impl Answers {
-    pub(crate) fn new(limits: AnswerLimits) -> Self {
+    /// As many answers, and for as long, as a server's limits say.
+    pub(crate) fn of_server(limits: &Limits) -> Self {
+        Self::new(AnswerLimits {
+            answers: limits.max_answers(),
+            bytes: limits.max_answer_bytes(),
+            time: limits.max_answer_time(),
+        })
+    }
+
+    fn new(limits: AnswerLimits) -> Self {
         Self {
             limits,
             kept: VecDeque::new(),

@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use postbox_server::{BindError, BlockingServer, BoxError, Limits, Server, ServerBuilder, Session};
+use postbox_server::{BindError, BlockingServer, BoxError, Limits, Server, ServerBuilder};
 
 use super::{bind, is_free, on, quiet};
 use crate::common::*;
@@ -64,11 +64,6 @@ fn setters() -> Vec<Setter> {
             "answer_bytes",
             |n| limits(Limits::default().answer_bytes(n)),
             least(128),
-        ),
-        (
-            "at_most_once",
-            |n| echo().at_most_once(Duration::from_nanos(n as u64), |_, _| Session::Each),
-            least(1),
         ),
         (
             "receive_datagram",

@@ -1,4 +1,5 @@
 //! C6: at most once. The first byte of a datagram is the number of its question.
+#![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use postbox_server::{Limits, Server, ServerBuilder, ServerHandle, Session};
 use tokio::sync::Notify;
 
+/// How long answers are kept if nothing else is said.
 const TIME: Duration = Duration::from_secs(60);
 
 /// Each question is written down, and answered with what came and how often the server has been
@@ -61,7 +63,7 @@ impl Asked {
                 Ok(())
             }
         });
-        builder.at_most_once(TIME, Session::bytes(0..1))
+        builder.at_most_once(Session::bytes(0..1))
     }
 }
 
@@ -125,7 +127,7 @@ contract! {
 
     async fn c6_a_question_that_was_discarded_is_not_handled_again(world: World) {
         let builder = raw_server(|_, _| async { Ok(()) });
-        let builder = builder.at_most_once(TIME, Session::bytes(0..1));
+        let builder = builder.at_most_once(Session::bytes(0..1));
         let server = world.serve(builder).await;
         let peer = world.peer(server.addr).await;
         peer.send("a").await;
@@ -171,7 +173,7 @@ contract! {
 
     async fn c6_what_has_no_number_is_handled_each_time(world: World) {
         let builder = Server::builder_answer_fn(raw(), async |request| request);
-        let builder = builder.at_most_once(TIME, |datagram, origin| match datagram.first() {
+        let builder = builder.at_most_once(|datagram, origin| match datagram.first() {
             Some(b'e') => Session::Each,
             Some(number) => origin.key(number),
             None => Session::Address,
@@ -267,7 +269,7 @@ contract! {
                 Ok(())
             }
         });
-        let server = world.bind(builder.at_most_once(TIME, Session::bytes(0..1))).await;
+        let server = world.bind(builder.at_most_once(Session::bytes(0..1))).await;
         *stops.lock().unwrap() = Some(server.handle());
         let to = server.handle().addresses()[0];
         let peer = world.peer(to).await;
@@ -305,7 +307,7 @@ contract! {
             client.send(vec![7; LARGE].into()).await?;
             Ok(())
         });
-        let builder = builder.at_most_once(TIME, Session::bytes(0..1));
+        let builder = builder.at_most_once(Session::bytes(0..1));
         let server = world.serve(builder.limits(Limits::default().outbox_bytes(0))).await;
         let peer = world.peer(server.addr).await;
         peer.send("a").await;

@@ -1,7 +1,5 @@
 //! How the server of a script tells the datagrams of an address apart.
 
-use std::time::Duration;
-
 use fastrand::Rng;
 use postbox_server::{Origin, ServerBuilder, Session};
 
@@ -47,7 +45,7 @@ impl Sessions {
             Self::Addresses => builder,
             Self::Concurrent(at_once) => builder.concurrency(at_once),
             Self::Keyed(at_once) => builder.concurrency(at_once).session_key(key),
-            Self::Once(at_once) => builder.concurrency(at_once).at_most_once(LONG, number),
+            Self::Once(at_once) => builder.concurrency(at_once).at_most_once(number),
         }
     }
 
@@ -91,9 +89,6 @@ impl Sessions {
         self.repeats() && !matches!(session, ADDRESS | EACH)
     }
 }
-
-/// Longer than any script.
-const LONG: Duration = Duration::from_secs(24 * 3600);
 
 fn number(datagram: &[u8], origin: &Origin<'_>) -> Session {
     match key(datagram, origin) {

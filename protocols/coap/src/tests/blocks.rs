@@ -4,7 +4,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::resources::MOST_BYTES;
-use crate::uploads::{KEPT, MOST};
+use crate::uploads::{EXCHANGE_LIFETIME, MOST};
 
 fn body(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * at / 7) as u8).collect()
@@ -123,7 +123,7 @@ async fn blocks_that_are_repeated_do_no_harm_and_those_that_miss_are_told() -> T
         .serve(async {
             let (peer, other) = (world.peer(2)?, world.peer(2)?);
             let body = body(200);
-            for (peer, number, code) in [
+            let sent = [
                 (&peer, 1, ResponseType::RequestEntityIncomplete), // before the first
                 (&peer, 0, ResponseType::Continue),
                 (&peer, 0, ResponseType::Continue),
@@ -133,9 +133,14 @@ async fn blocks_that_are_repeated_do_no_harm_and_those_that_miss_are_told() -> T
                 (&other, 2, ResponseType::RequestEntityIncomplete), // another client's
                 (&peer, 2, ResponseType::Continue),
                 (&peer, 3, ResponseType::Created),
-                (&peer, 3, ResponseType::Changed), // its acknowledgement was lost
-            ] {
-                assert_code(&peer.ask(&put("/a", &body, number, 6)).await?, code);
+                (&peer, 3, ResponseType::Changed), // begun again
+            ];
+            for (id, (peer, number, code)) in (1..).zip(sent) {
+                let mut block = put("/a", &body, number, 6);
+                block.header.message_id = id;
+                assert_code(&peer.ask(&block).await?, code);
+                // Its acknowledgement was lost.
+                assert_code(&peer.ask(&block).await?, code);
             }
             assert_eq!(download(&other, "/a", Some(6)).await?, body);
             let size = |value, len: usize| {
@@ -194,9 +199,9 @@ async fn an_upload_is_forgotten_after_a_while_or_for_others() -> Tested {
             let next = async |path: &str, number| peer.ask(&put(path, &body, number, 6)).await;
             let gone = ResponseType::RequestEntityIncomplete;
             next("/a", 0).await?;
-            sleep(KEPT - Duration::from_secs(1)).await;
+            sleep(EXCHANGE_LIFETIME - Duration::from_secs(1)).await;
             assert_code(&next("/a", 1).await?, ResponseType::Continue);
-            sleep(KEPT).await;
+            sleep(EXCHANGE_LIFETIME).await;
             assert_code(&next("/a", 2).await?, gone);
 
             for number in 0..MOST {

@@ -38,8 +38,8 @@ async fn a_resource_is_put_got_and_deleted() -> Tested {
         peer.put("/door", "open").await?;
         assert_code(&peer.ask(&again).await?, ResponseType::Content);
 
-        for _ in 0..2 {
-            let answer = peer.ask(&request(DELETE, "/door", 5)).await?;
+        for id in [5, 6] {
+            let answer = peer.ask(&request(DELETE, "/door", id)).await?;
             assert_code(&answer, ResponseType::Deleted);
         }
         assert_code(&peer.ask(&get).await?, ResponseType::NotFound);
@@ -47,6 +47,29 @@ async fn a_resource_is_put_got_and_deleted() -> Tested {
     });
     let stats = stats.await?;
     assert_eq!((stats.received, stats.sent), (10, 10));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_repeated_is_made_once() -> Tested {
+    let world = World::new()?;
+    let stats = world.serve(async {
+        let (peer, other) = (world.peer(2)?, world.peer(3)?);
+        let put = request(PUT, "/door", 1).with_body("open");
+        let created = peer.ask(&put).await?;
+        assert_code(&created, ResponseType::Created);
+        other.put("/door", "shut").await?;
+        assert_eq!(peer.ask(&put).await?, created); // its acknowledgement was lost
+        let delete = request(DELETE, "/door", 2);
+        for id in [3, 4] {
+            let door = peer.ask(&request(GET, "/door", id)).await?;
+            assert_eq!(text(&door), "shut");
+            assert_code(&peer.ask(&delete).await?, ResponseType::Deleted);
+            other.put("/door", "shut").await?;
+        }
+        Ok(())
+    });
+    assert_eq!(stats.await?.answered_again, 2);
     Ok(())
 }
 
@@ -256,17 +279,18 @@ async fn there_is_room_for_so_many_resources() -> Tested {
     world
         .serve(async {
             let peer = world.peer(2)?;
-            let put = |number| request(PUT, &format!("/{number}"), 1);
+            let put = |number, id| request(PUT, &format!("/{number}"), id);
             for number in 0..MOST_RESOURCES {
-                assert_code(&peer.ask(&put(number)).await?, ResponseType::Created);
+                assert_code(&peer.ask(&put(number, 1)).await?, ResponseType::Created);
             }
-            let one_more = put(MOST_RESOURCES);
+            let one_more = put(MOST_RESOURCES, 1);
             assert_code(
                 &peer.ask(&one_more).await?,
                 ResponseType::ServiceUnavailable,
             );
-            assert_code(&peer.ask(&put(0)).await?, ResponseType::Changed);
+            assert_code(&peer.ask(&put(0, 2)).await?, ResponseType::Changed);
             peer.ask(&request(DELETE, "/0", 1)).await?;
+            let one_more = put(MOST_RESOURCES, 2);
             assert_code(&peer.ask(&one_more).await?, ResponseType::Created);
             Ok(())
         })

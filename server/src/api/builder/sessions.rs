@@ -1,7 +1,6 @@
 //! Which datagrams belong together.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::ServerBuilder;
 use crate::config::{Origin, Session};
@@ -59,20 +58,20 @@ impl ServerBuilder {
         key: impl Fn(&[u8], &Origin<'_>) -> Session + Send + Sync + 'static,
     ) -> Self {
         self.sessions.key = Some(Arc::new(key));
-        self.sessions.once = None;
         self
     }
 
-    /// Handles each question at most once within this time, however often it is repeated: by its
-    /// client, as no answer came, or by the network. Its answer is kept, and a repeated question is
-    /// given the same again, without a handler. One whose handler still runs is dropped: its answer
-    /// is to come. Without this, a question that is repeated is handled again: *at least once*.
+    /// Handles each question at most once, however often it is repeated: by its client, as no answer
+    /// came, or by the network. Its answer is kept, and a repeated question is given the same again,
+    /// without a handler. One whose handler still runs is dropped: its answer is to come. Without
+    /// this, a question that is repeated is handled again: *at least once*.
     ///
     /// `number` is a session key that answers [`Session::Key`] for what makes a question another
-    /// one, at one address. It takes the place of [`session_key`](Self::session_key). All that
-    /// belongs to the number has to be in it: for RADIUS the whole datagram (RFC 5080 section
-    /// 2.2.2), or a client that has gone round its 256 identifiers is given old answers. For
-    /// [`Session::Address`] and [`Session::Each`] nothing is kept, as without a number.
+    /// one, at one address. All that belongs to the number has to be in it: for RADIUS the whole
+    /// datagram (RFC 5080 section 2.2.2), or a client that has gone round its 256 identifiers is
+    /// given old answers. What is too short to have one ([`Session::Address`]) is handled each time,
+    /// [for itself](Session::Each). A [session key](Self::session_key) of your own, whose place this
+    /// takes, can answer [`Session::Once`] for some datagrams, and have conversations beside.
     ///
     /// It is for handlers that answer one request, such as [`answer_fn`](crate::answer_fn): the
     /// second receive of a question's run answers closed, and the first datagram that it sends is the
@@ -80,37 +79,34 @@ impl ServerBuilder {
     /// They are counted: [`Stats::answered_again`](crate::Stats::answered_again),
     /// [`Stats::dropped_repeated`](crate::Stats::dropped_repeated).
     ///
-    /// How long: as long as clients repeat, and no longer than they use a number for one question.
-    /// RADIUS clients repeat for some 30 seconds, CoAP's numbers are used again after 247 (RFC 7252
-    /// section 4.8.2). What is kept is bounded by [`Limits::answers`](crate::Limits::answers) and
-    /// [`Limits::answer_bytes`](crate::Limits::answer_bytes); strangers that ask enough questions
-    /// make the server forget early, which is counted and logged. It lives as long as one serving.
-    /// More than zero, or binding fails.
+    /// [`Limits::answer_time`](crate::Limits::answer_time), [`answers`](crate::Limits::answers) and
+    /// [`answer_bytes`](crate::Limits::answer_bytes) say how long they are kept, and how many.
+    /// Strangers that ask enough questions make the server forget early, which is counted and logged.
+    /// Answers are kept as long as one serving lasts.
     ///
     /// A question counts as a client, as a session does. [`concurrency`](Self::concurrency) bounds
     /// only those without a number; [`Limits::clients`](crate::Limits::clients) and
     /// [`Limits::clients_per_prefix`](crate::Limits::clients_per_prefix) bound all.
     ///
     /// ```
-    /// use std::time::Duration;
-    ///
     /// use postbox_protocol::{DatagramProtocol, RawSerializer};
     /// use postbox_server::{Server, Session};
     ///
     /// // The first two bytes are the number of a question.
     /// let protocol = DatagramProtocol::new(RawSerializer);
     /// let builder = Server::builder_answer_fn(protocol, async |request| request)
-    ///     .at_most_once(Duration::from_secs(30), Session::be_u16(0));
+    ///     .at_most_once(Session::be_u16(0));
     /// # let _ = builder;
     /// ```
     pub fn at_most_once(
-        mut self,
-        within: Duration,
+        self,
         number: impl Fn(&[u8], &Origin<'_>) -> Session + Send + Sync + 'static,
     ) -> Self {
-        self.sessions.key = Some(Arc::new(number));
-        self.sessions.once = Some(within);
-        self
+        self.session_key(move |datagram, origin| match number(datagram, origin) {
+            Session::Key(id) => Session::Once(id),
+            Session::Address => Session::Each,
+            other => other,
+        })
     }
 
     /// Handles each datagram for itself, so many of one address at once: in a run of the handler of

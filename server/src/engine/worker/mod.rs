@@ -50,7 +50,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::admission::InForce;
 use crate::config::Sessions;
-use crate::engine::answers::{AnswerLimits, Answers};
+use crate::engine::answers::Answers;
 use crate::engine::current::{self, PollContext};
 use crate::engine::dispatch::{Dispatch, QueueLimits, SlotId};
 use crate::engine::flush::SendFailures;
@@ -176,7 +176,7 @@ struct Worker<S: Served> {
     gate: Gate,
     sources: SourceFilter,
     sessions: Sessions,
-    /// Where questions are handled at most once.
+    /// From the first question on that is handled at most once.
     answers: Option<Box<Answers>>,
     /// The values of the context variables that handlers begin with.
     initial_context: Values,
@@ -196,13 +196,6 @@ impl<S: Served> Worker<S> {
             datagrams: shared.limits.max_client_datagrams(),
             bytes: shared.limits.max_client_bytes(),
         };
-        let answers = setup.sessions.once.map(|time| {
-            Answers::new(AnswerLimits {
-                answers: shared.limits.max_answers(),
-                bytes: shared.limits.max_answer_bytes(),
-                time,
-            })
-        });
         let poll_context = PollContext {
             worker: shared.address(),
             ..PollContext::default()
@@ -235,7 +228,7 @@ impl<S: Served> Worker<S> {
             last_left: Instant::now(),
             gate: Gate::new(setup.admission),
             sources: setup.sources,
-            answers: answers.map(Box::new),
+            answers: None,
             sessions: setup.sessions,
             initial_context: Values::none(),
             own_context: Values::none(),

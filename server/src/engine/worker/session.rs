@@ -3,6 +3,7 @@
 use super::Worker;
 use super::served::Served;
 use crate::config::{Origin, Session, SessionKey, SessionTag};
+use crate::engine::answers::Answers;
 use crate::engine::current;
 use crate::engine::delivery::BufferSlice;
 use crate::engine::dispatch::{DropReason, SlotId};
@@ -25,10 +26,8 @@ impl<S: Served> Worker<S> {
             None => Ok(Session::Address),
         };
         client.session = match asked {
-            // A question without a number is as in a server without a key.
-            Ok(Session::Address) if self.answers.is_some() => self.sessions.unasked,
             Ok(Session::Address) => SessionTag::ADDRESS,
-            Ok(Session::Key(id)) if self.answers.is_some() => {
+            Ok(Session::Once(id)) => {
                 client.session = SessionTag::question(id);
                 return self.arrive_once(client, slice);
             }
@@ -48,8 +47,8 @@ impl<S: Served> Worker<S> {
     fn arrive_once(&mut self, client: &ClientKey, slice: BufferSlice) {
         self.close_if_asked();
         let now = self.timers.now();
-        let answers = self.answers.as_mut();
-        let known = answers.and_then(|answers| answers.get(client, now));
+        let new = || Box::new(Answers::of_server(&self.shared.limits));
+        let known = self.answers.get_or_insert_with(new).get(client, now);
         let runs = self.dispatch.find(client).is_some();
         if self.dispatch.is_closing() || (known.is_none() && !runs) {
             return self.arrive(client, slice);
