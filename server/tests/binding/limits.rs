@@ -209,7 +209,7 @@ fn l10_each_limit_that_is_a_number_is_tested() {
         .split(['{', ','])
         .filter_map(|part| part.split_once(':'))
         .collect();
-    let others = ["when_full", "idle", "grace", "exit"];
+    let others = ["when_full", "answer_time", "idle", "grace", "exit"];
     for (name, _) in fields {
         let name = name.trim();
         let listed = setters().iter().any(|(listed, ..)| *listed == name);
