@@ -25,7 +25,7 @@ use postbox::{
 };
 
 use crate::answer::{Observe, Site};
-use crate::observe::{ACK_TIMEOUT, DRAINING, Observation, Observers};
+use crate::observe::{ACK_TIMEOUT, Observation, Observers};
 use crate::uploads::EXCHANGE_LIFETIME;
 use crate::wire::{CoapSerializer, Received, is_change, reset, token};
 
@@ -39,7 +39,6 @@ impl Handler for Coap {
     type Response = Packet;
 
     async fn service_init(&self, service: &mut ServiceScope) -> Result<(), BoxError> {
-        DRAINING.set(service.drain_token());
         let site = Arc::clone(&self.site);
         service.spawn(async move { site.resources.keep_time().await });
         Ok(())

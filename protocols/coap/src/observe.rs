@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use coap_lite::{CoapOption, MessageClass, MessageType, Packet, ResponseType};
-use postbox::{BoxError, Client, ClientFault, ContextVar, RecvError, Requests, ShutdownToken};
+use postbox::{BoxError, Client, ClientFault, RecvError, Requests};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -31,9 +31,6 @@ pub const CONFIRM_ANYHOW: Duration = Duration::from_secs(24 * 60 * 60);
 pub const ACK_TIMEOUT: Duration = Duration::from_secs(2);
 const ACK_RANDOM_FACTOR: f64 = 1.5;
 pub const MAX_RETRANSMIT: u32 = 4;
-
-/// Begins when the server stops.
-pub static DRAINING: ContextVar<ShutdownToken> = ContextVar::new("draining");
 
 /// All observations: where the replies to their messages go.
 #[derive(Debug)]
@@ -185,7 +182,7 @@ impl Observation {
         client: &Client<Packet>,
         requests: &mut Requests<Received>,
     ) -> Result<Option<Received>, BoxError> {
-        let draining = DRAINING.get().ok_or("no service")?;
+        let draining = client.drain_token();
         loop {
             let may_send = self.in_flight.is_none();
             let Self { state, replies, .. } = self;

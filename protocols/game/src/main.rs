@@ -19,15 +19,13 @@ use std::{env, io};
 
 use game::wire::{Format, LONGEST, LONGEST_OF_PLAYER, ToPlayer, ToServer};
 use postbox::{
-    BoxError, Client, ContextVar, DatagramProtocol, Handler, Limits, Requests, Server,
-    ServerBuilder, ServiceScope, ShutdownToken, stop_signal,
+    BoxError, Client, DatagramProtocol, Handler, Limits, Requests, Server, ServerBuilder,
+    ServiceScope, stop_signal,
 };
 
 use crate::gate::Gate;
 use crate::state::Shared;
 use crate::stay::{Seat, Stay};
-
-static DRAINING: ContextVar<ShutdownToken> = ContextVar::new("draining");
 
 #[derive(Debug)]
 struct Game {
@@ -41,7 +39,6 @@ impl Handler for Game {
     type Response = ToPlayer;
 
     async fn service_init(&self, service: &mut ServiceScope) -> Result<(), BoxError> {
-        DRAINING.set(service.drain_token());
         service.spawn(tick::run(self.shared.clone()));
         Ok(())
     }
@@ -63,16 +60,13 @@ impl Handler for Game {
         let Some(seat) = Seat::take(&self.shared, &client) else {
             return Ok(client.send(ToPlayer::Full).await?);
         };
-        let draining = DRAINING
-            .get()
-            .ok_or("it is set before anybody is handled")?;
         let stay = Stay {
             client: &client,
             requests,
             token,
             silence: self.silence,
         };
-        stay.play(seat, draining).await
+        stay.play(seat).await
     }
 }
 

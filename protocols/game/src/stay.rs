@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use game::wire::{ToPlayer, ToServer, Token};
-use postbox::{BoxError, Client, RecvError, Requests, ShutdownToken};
+use postbox::{BoxError, Client, RecvError, Requests};
 use tokio::select;
 use tokio::time::Instant;
 
@@ -50,7 +50,8 @@ pub struct Stay<'a> {
 
 impl Stay<'_> {
     /// Does what the player says, until it leaves, or says nothing any more, or the server stops.
-    pub async fn play(mut self, seat: Seat<'_>, draining: ShutdownToken) -> Result<(), BoxError> {
+    pub async fn play(mut self, seat: Seat<'_>) -> Result<(), BoxError> {
+        let draining = self.client.drain_token();
         let Seat { shared, id } = seat;
         self.client.send(ToPlayer::Welcome(id)).await?;
         let mut gone_at = Instant::now() + self.silence;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use postbox::{BoxError, Client, Clients, ContextVar, RecvError, Requests, ShutdownToken};
+use postbox::{BoxError, Client, Clients, ContextVar, RecvError, Requests};
 use tokio::time::Instant;
 
 use crate::wire::{Message, Start, host};
@@ -17,13 +17,7 @@ const GIVE_UP: Duration = T1.saturating_mul(64);
 const METHODS: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
 
 /// What `service_init` gives to all calls.
-#[derive(Debug, Clone)]
-pub struct Service {
-    pub clients: Clients<Message>,
-    pub draining: ShutdownToken,
-}
-
-pub static SERVICE: ContextVar<Service> = ContextVar::new("service");
+pub static CLIENTS: ContextVar<Clients<Message>> = ContextVar::new("clients");
 
 /// How the machine answers.
 #[derive(Debug, Clone, Copy)]
@@ -168,7 +162,7 @@ impl Calls {
     /// Another call may come meanwhile.
     async fn remember(&mut self, bye: Message) -> Result<Option<Message>, BoxError> {
         self.answer(&bye, 200, "OK").await?;
-        let draining = SERVICE.get().ok_or("no service")?.draining;
+        let draining = self.client.drain_token();
         let forget_at = Instant::now() + GIVE_UP;
         loop {
             let request = tokio::select! {
@@ -257,7 +251,7 @@ impl Calls {
         if to == self.client.remote_addr() {
             return Ok(self.client.clone());
         }
-        let clients = SERVICE.get().ok_or("no service")?.clients;
+        let clients = CLIENTS.get().ok_or("no service")?;
         Ok(clients.local_addr(self.client.local_addr()).to(to)?)
     }
 

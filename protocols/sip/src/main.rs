@@ -18,7 +18,7 @@ use postbox::{
     ServiceScope, Session, stop_signal,
 };
 
-use crate::call::{Calls, SERVICE, Service, Times};
+use crate::call::{CLIENTS, Calls, Times};
 use crate::wire::{Message, Sip, call_id};
 
 struct Machine {
@@ -32,8 +32,7 @@ impl Handler for Machine {
     type Response = Message;
 
     async fn service_init(&self, service: &mut ServiceScope) -> Result<(), BoxError> {
-        let (clients, draining) = (service.clients()?, service.drain_token());
-        SERVICE.set(Service { clients, draining });
+        CLIENTS.set(service.clients()?);
         Ok(())
     }
 

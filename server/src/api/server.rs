@@ -205,7 +205,8 @@ impl Server {
 
     /// Serves until `signal` is ready, then [drains](ServerHandle::drain): what has arrived is
     /// handled, and conversations go on, `within` this time at the latest. What most programs want
-    /// at SIGTERM.
+    /// at SIGTERM. A signal that is ready before the server has [started](ServerHandle::started) is a
+    /// shutdown: nothing is handled.
     ///
     /// ```no_run
     /// # use std::time::Duration;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use postbox_protocol::Protocol;
 use tokio::sync::TryAcquireError;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::current;
 use crate::engine::dispatch::SlotId;
@@ -96,8 +97,8 @@ impl<P: Protocol> Answer<P::Sent> for Run<P> {
         self.worker().inject.is_closing()
     }
 
-    fn is_draining(&self) -> bool {
-        self.worker().draining.is_cancelled()
+    fn draining(&self) -> &CancellationToken {
+        &self.worker().draining
     }
 }
 

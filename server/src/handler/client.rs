@@ -8,8 +8,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use tokio_util::sync::CancellationToken;
+
 use super::{ClientKey, ClientSpawner};
 use crate::error::{FlushError, SendError};
+use crate::service::ShutdownToken;
 
 /// One client of the server: a server socket, the local address that was asked, a remote address, and
 /// the [session](crate::Session) of that address where there is a session key.
@@ -87,7 +90,32 @@ impl<Response> Client<Response> {
     /// Whether the serving that it came from [drains](crate::ServerHandle::drain), or shuts down:
     /// no newcomer gets a handler any more, and this conversation should come to its end.
     pub fn is_draining(&self) -> bool {
-        self.run.is_draining()
+        self.run.draining().is_cancelled()
+    }
+
+    /// Tells when the serving that it came from [drains](crate::ServerHandle::drain), or shuts down,
+    /// for handlers that wait for something else than a request:
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use postbox_server::{BoxError, Client, Requests};
+    ///
+    /// async fn handle(client: Client<Bytes>, mut requests: Requests<Bytes>) -> Result<(), BoxError> {
+    ///     let drain = client.drain_token();
+    ///     loop {
+    ///         tokio::select! {
+    ///             request = requests.recv() => client.send(request?).await?,
+    ///             () = drain.begun() => {
+    ///                 client.send(Bytes::from_static(b"bye")).await?;
+    ///                 return Ok(());
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// # let _ = handle;
+    /// ```
+    pub fn drain_token(&self) -> ShutdownToken {
+        ShutdownToken(self.run.draining().clone())
     }
 
     /// Encodes a packet and hands it to the worker, which sends it with its next batch. Ready at
@@ -314,5 +342,6 @@ pub(crate) trait Answer<Response>: Send + Sync {
     fn local_addr(&self) -> Option<SocketAddr>;
     fn spawner(&self) -> ClientSpawner;
     fn is_closing(&self) -> bool;
-    fn is_draining(&self) -> bool;
+    /// Cancelled when a drain begins, or a shutdown.
+    fn draining(&self) -> &CancellationToken;
 }

@@ -71,7 +71,9 @@ impl ServiceScope {
     /// Starts a background task. If it fails or panics, serving ends with its error.
     ///
     /// All background tasks are stopped by an exit action, at the place of the first `spawn` or
-    /// [`spawner`](Self::spawner): exit actions registered before run after the tasks have ended.
+    /// [`spawner`](Self::spawner): exit actions registered before run after the tasks have ended. A
+    /// task is dropped where it waits; one that has something to finish waits for the
+    /// [`shutdown_token`](Self::shutdown_token) beside.
     pub fn spawn<F>(&mut self, task: F)
     where
         F: Future<Output: TaskResult> + Send + 'static,
@@ -141,9 +143,10 @@ impl fmt::Debug for ServiceScope {
 }
 
 /// Tells when the shutdown of one serving begins, or its drain. Cheap to clone; made by
-/// [`ServiceScope::shutdown_token`] and [`ServiceScope::drain_token`].
+/// [`ServiceScope::shutdown_token`], [`ServiceScope::drain_token`] and
+/// [`Client::drain_token`](crate::Client::drain_token).
 #[derive(Debug, Clone)]
-pub struct ShutdownToken(CancellationToken);
+pub struct ShutdownToken(pub(crate) CancellationToken);
 
 impl ShutdownToken {
     /// Waits until it begins.
