@@ -54,8 +54,8 @@ impl Server {
     }
 
     /// Sends a datagram to the client that it [listens to](Self::listen_to).
-    pub fn tell_connected(&self, datagram: &str) {
-        self.socket.send(datagram.as_bytes()).unwrap();
+    pub fn tell_connected(&self, datagram: impl AsRef<[u8]>) {
+        self.socket.send(datagram.as_ref()).unwrap();
     }
 
     /// The next datagram, and who sent it.
