@@ -143,24 +143,26 @@ impl<L: Link> Core<L> {
     async fn send(&self, number: u64, datagram: &[u8], times: &AskTimes) -> AskError {
         let mut now = Instant::now();
         let deadline = after(now, times.deadline);
-        let mut repetition = self.hub.repetition(times);
+        let mut repetition = self.hub.begin(number, now.into_std(), times);
         let mut timer = pin!(sleep_until(deadline));
         loop {
-            timer.as_mut().reset(deadline);
-            self.hub.sending(number, now.into_std(), &repetition);
             match before(&mut timer, self.link.send(datagram)).await {
                 Some(Ok(())) => self.hub.sent(number),
                 Some(Err(error)) => return UdpSendError::Io(error).into(),
                 None => return AskError::TimedOut,
             }
             let again = after(Instant::now(), repetition.timeout());
-            timer.as_mut().reset(again.min(deadline));
+            // Not reset: that would reach for the runtime's timers, and most sendings need none.
+            timer.set(sleep_until(again.min(deadline)));
             timer.as_mut().await;
             now = Instant::now();
             if now >= deadline {
                 return AskError::TimedOut;
             }
+            timer.set(sleep_until(deadline));
             repetition.back_off();
+            let timeout = repetition.timeout();
+            self.hub.sending(number, now.into_std(), timeout);
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::questions::{Draw, End, Questions, UNASKED, Verdict};
 use super::rto::Repetition;
@@ -164,12 +164,11 @@ impl<Received> Hub<Received> {
         self.lock().questions.open(number, draw, seat).is_ok()
     }
 
-    pub(crate) fn repetition(&self, times: &AskTimes) -> Repetition {
-        self.lock().questions.repetition(times)
+    pub(crate) fn begin(&self, number: u64, now: Instant, times: &AskTimes) -> Repetition {
+        self.lock().questions.begin(number, now, times)
     }
 
-    pub(crate) fn sending(&self, number: u64, now: Instant, repetition: &Repetition) {
-        let timeout = repetition.timeout();
+    pub(crate) fn sending(&self, number: u64, now: Instant, timeout: Duration) {
         self.lock().questions.sending(number, now, timeout);
     }
 
@@ -227,11 +226,7 @@ impl<Received> Hub<Received> {
         let mut room = self.lock();
         let at = room.receives.iter().position(|(other, _)| *other == id);
         let receive = at.map(|at| room.receives.swap_remove(at));
-        // It may have been the one that was woken.
-        let mut wakers = room.summoned();
-        if !room.unasked.is_empty() {
-            wakers.many.extend(room.waiting_receives());
-        }
+        let wakers = room.summoned(); // in its place
         drop(room);
         wakers.wake();
         drop(receive);

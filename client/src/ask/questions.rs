@@ -1,10 +1,11 @@
 //! The questions that are open, and those that were lately: no clock, no socket, no waiting.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::time::{Duration, Instant};
 
 use super::AskStats;
-use super::numbers::Numbers;
+use super::numbers::{ByNumber, Numbers};
 use super::rto::{Repetition, Rto};
 use super::times::AskTimes;
 use crate::UdpRecvError;
@@ -22,7 +23,7 @@ const RANDOM_TRIES: usize = 8;
 /// The questions of a client. `T` is what its way of waiting keeps with each.
 #[derive(Debug)]
 pub(crate) struct Questions<T> {
-    open: HashMap<u64, Question<T>>,
+    open: HashMap<u64, Question<T>, ByNumber>,
     recent: Recent,
     numbers: Numbers,
     rto: Rto,
@@ -81,7 +82,7 @@ pub(crate) struct Draw {
 impl<T> Questions<T> {
     pub(crate) fn new() -> Self {
         Self {
-            open: HashMap::new(),
+            open: HashMap::default(),
             recent: Recent::default(),
             numbers: Numbers::default(),
             rto: Rto::default(),
@@ -113,28 +114,32 @@ impl<T> Questions<T> {
     /// Opens a question with this number, if it can be used.
     pub(crate) fn open(&mut self, number: u64, draw: &Draw, kept: T) -> Result<(), T> {
         let remembered = self.recent.answered.contains_key(&number);
-        if self.open.contains_key(&number) || remembered && !draw.again {
+        let Entry::Vacant(place) = self.open.entry(number) else {
+            return Err(kept);
+        };
+        if remembered && !draw.again {
             return Err(kept);
         }
-        self.recent.forget(number);
-        self.open.insert(
-            number,
-            Question {
-                state: State::Waiting,
-                sendings: 0,
-                sent_at: None,
-                sent: false,
-                timeout: Duration::ZERO,
-                kept,
-            },
-        );
+        place.insert(Question {
+            state: State::Waiting,
+            sendings: 0,
+            sent_at: None,
+            sent: false,
+            timeout: Duration::ZERO,
+            kept,
+        });
+        if remembered {
+            self.recent.forget(number);
+        }
         Ok(())
     }
 
-    /// The timeouts of a new question.
-    pub(crate) fn repetition(&mut self, times: &AskTimes) -> Repetition {
+    /// The timeouts of a question, which is about to be sent.
+    pub(crate) fn begin(&mut self, number: u64, now: Instant, times: &AskTimes) -> Repetition {
         let jitter = (self.numbers.next() >> 32) as u32;
-        Repetition::new(self.rto.timeout(times), jitter, times)
+        let repetition = Repetition::new(self.rto.timeout(times), jitter, times);
+        self.sending(number, now, repetition.timeout());
+        repetition
     }
 
     /// A question is about to be sent. From then on it can be answered.
@@ -256,7 +261,7 @@ impl<T> Questions<T> {
 /// The numbers of questions that are over, and whether each was answered.
 #[derive(Debug, Default)]
 struct Recent {
-    answered: HashMap<u64, bool>,
+    answered: HashMap<u64, bool, ByNumber>,
     /// The same numbers, the oldest first.
     order: VecDeque<u64>,
 }

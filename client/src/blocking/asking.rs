@@ -99,9 +99,8 @@ impl<Sent: 'static, Received: 'static> AskingClient<Sent, Received> {
     fn send_and_wait(&mut self, number: u64, deadline: Duration) -> Result<Received, AskError> {
         let mut now = Instant::now();
         let deadline = now.checked_add(deadline);
-        let mut repetition = self.questions.repetition(&self.times);
+        let mut repetition = self.questions.begin(number, now, &self.times);
         loop {
-            self.questions.sending(number, now, repetition.timeout());
             match self.client.send_encoded(deadline) {
                 Ok(()) => self.questions.sent(number),
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
@@ -122,6 +121,7 @@ impl<Sent: 'static, Received: 'static> AskingClient<Sent, Received> {
                 return Err(AskError::TimedOut);
             }
             repetition.back_off();
+            self.questions.sending(number, now, repetition.timeout());
         }
     }
 

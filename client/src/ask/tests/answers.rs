@@ -1,6 +1,10 @@
 //! Which answer is whose, and what is nobody's.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+
 use super::super::AskStats;
+use super::super::hub::{Hub, Turn};
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -170,6 +174,7 @@ async fn c5_what_cannot_be_read_is_an_error_of_recv_and_counted() {
 #[tokio::test(start_paused = true)]
 async fn c5_receives_and_questions_wait_together_and_none_is_forgotten() {
     let (client, mut peer) = pair(64);
+    let begun = Instant::now();
     for round in 1..200 {
         let receiving = Arc::clone(&client);
         let received = tokio::spawn(async move { receiving.recv().await.unwrap().says });
@@ -191,5 +196,43 @@ async fn c5_receives_and_questions_wait_together_and_none_is_forgotten() {
         }
         assert_eq!(received.await.unwrap(), 4);
     }
-    assert_eq!(client.stats().repeated, 0, "nobody had to wait for a timer");
+    assert_eq!(begun.elapsed(), Duration::ZERO, "nobody waited for a timer");
+}
+
+/// Counts how often it wakes.
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn c5_what_another_thread_receives_or_what_arrives_meanwhile_wakes_who_waits() {
+    let hub = Arc::new(Hub::<u64>::new());
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(Arc::clone(&bell));
+    let rung = || bell.0.swap(0, Ordering::Relaxed);
+    let receive = hub.begin_receive();
+    let waits = || matches!(hub.poll_receive(receive, &waker, true), Turn::Wait);
+
+    assert!(hub.begin_receiving(false)); // another thread
+    assert!(!hub.begin_receiving(false), "one at a time");
+    assert!(waits());
+    hub.deliver(None, 7, std::time::Instant::now());
+    assert_eq!(rung(), 1);
+    let ready = hub.poll_receive(receive, &waker, true);
+    assert!(matches!(ready, Turn::Ready(Ok(7))));
+
+    assert!(waits());
+    hub.wake_by_ref(); // more arrives before the other thread has ended
+    assert_eq!(rung(), 0, "it looks again itself");
+    hub.received(false);
+    assert_eq!(rung(), 1, "or has another do it");
+    let turn = hub.poll_receive(receive, &waker, true);
+    assert!(matches!(turn, Turn::Receive));
+    hub.received(true); // it did not come to an end
+    assert_eq!(rung(), 1);
 }
