@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use postbox_client::blocking::{AskingClient, UdpClient};
 use postbox_client::{
-    AskError, AskTimes, ConnectError, NumberedMatching, UdpRecvError, UdpSendError,
+    AskError, AskTimes, ConnectError, NumberedMatching, UdpRecvError, UdpSendError, matching,
 };
 use postbox_protocol::{DatagramProtocol, NumberedSerializer, RawSerializer};
 
@@ -161,31 +162,41 @@ fn c2_a_blocking_question_has_its_own_answer_and_is_repeated_until_then() {
 
 #[test]
 fn c3_a_blocking_question_ends_at_its_deadline_and_never_early_whatever_arrives() {
-    let server = Server::v4();
-    let mut client = asking(&server).with_times(short());
-    let addr = client.local_addr();
-    let pushing = thread::spawn(move || {
-        server.hear();
-        for _ in 0..100 {
-            server.tell(addr, numbered(0, "news"));
-            thread::sleep(Duration::from_millis(1));
-        }
-        server
+    let server = Arc::new(Server::v4());
+    let client = UdpClient::connect(server.addr, envelope()).unwrap();
+    let (addr, pushing) = (client.local_addr(), Arc::clone(&server));
+    // Each packet that is received is followed by another at once: there is always one.
+    let mut client = client.asking(matching(
+        |question: &mut Text, fresh| {
+            question.number = fresh;
+            fresh
+        },
+        move |packet: &Text| {
+            if packet.packet == "news" {
+                pushing.tell(addr, numbered(0, "news"));
+            }
+            (packet.number != 0).then_some(packet.number)
+        },
+    ));
+    let first = Arc::clone(&server);
+    let answering = thread::spawn(move || {
+        let question = first.hear();
+        first.tell(addr, numbered(0, "news"));
+        NumberedSerializer::number_of(&question).unwrap()
     });
     let begun = Instant::now();
     let limit = Duration::from_millis(50);
     let ended = client.ask_within(text("time?"), limit);
     assert!(matches!(ended, Err(AskError::TimedOut)), "{ended:?}");
     assert!(begun.elapsed() >= limit);
-    let server = pushing.join().unwrap();
     let stats = client.stats();
     assert_eq!((stats.sent, stats.timed_out, stats.open), (1, 1, 0));
 
-    let first = NumberedSerializer::number_of(&server.hear()).unwrap();
-    server.tell(addr, numbered(first, "late"));
-    let mut late = std::iter::from_fn(|| Some(client.recv().unwrap().packet));
-    assert_eq!(late.find(|packet| packet != "news").unwrap(), "late");
-    assert_eq!(client.stats().late, 1);
+    let number = answering.join().unwrap();
+    server.tell(addr, numbered(number, "late"));
+    let mut received = std::iter::from_fn(|| Some(client.recv().unwrap().packet));
+    let late = received.find(|packet| packet != "news").unwrap();
+    assert_eq!((late, client.stats().late), (text("late"), 1));
 }
 
 #[cfg(target_os = "linux")]

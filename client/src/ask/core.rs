@@ -1,14 +1,14 @@
 //! Asking and receiving, on whatever sends and receives.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use postbox_protocol::panics;
 use tokio::task::coop;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::hub::{Hub, Turn};
 use super::link::{Arrival, Link};
@@ -39,12 +39,15 @@ pub(crate) struct Core<L: Link> {
 struct Asked<'a, L: Link> {
     core: &'a Core<L>,
     number: u64,
-    end: End,
+    /// `None` when it is closed.
+    end: Option<End>,
 }
 
 impl<L: Link> Drop for Asked<'_, L> {
     fn drop(&mut self) {
-        self.core.hub.close(self.number, self.end);
+        if let Some(end) = self.end {
+            self.core.hub.close(self.number, end);
+        }
     }
 }
 
@@ -104,13 +107,14 @@ impl<L: Link> Core<L> {
         let mut sending = pin!(self.send(number, &datagram, times));
         poll_fn(|cx| {
             if let Poll::Ready(outcome) = self.poll_question(number, cx) {
+                asked.end = None;
                 return Poll::Ready(outcome);
             }
             sending.as_mut().poll(cx).map(|error| {
-                asked.end = match error {
+                asked.end = Some(match error {
                     AskError::TimedOut => End::TimedOut,
                     _ => End::Failed,
-                };
+                });
                 Err(error)
             })
         })
@@ -132,7 +136,7 @@ impl<L: Link> Core<L> {
                 let asked = Asked {
                     core: self,
                     number,
-                    end: End::Forgotten,
+                    end: Some(End::Forgotten),
                 };
                 return Ok((asked, self.link.encode(request, limit)?));
             }
@@ -146,10 +150,17 @@ impl<L: Link> Core<L> {
         let mut repetition = self.hub.begin(number, now.into_std(), times);
         let mut timer = pin!(sleep_until(deadline));
         loop {
-            match before(&mut timer, self.link.send(datagram)).await {
-                Some(Ok(())) => self.hub.sent(number),
-                Some(Err(error)) => return UdpSendError::Io(error).into(),
-                None => return AskError::TimedOut,
+            {
+                let mut sending = pin!(self.link.send(datagram));
+                let sent = poll_fn(|cx| match sending.as_mut().poll(cx) {
+                    Poll::Ready(sent) => Poll::Ready(Some(sent)),
+                    Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
+                });
+                match sent.await {
+                    Some(Ok(())) => self.hub.sent(number),
+                    Some(Err(error)) => return UdpSendError::Io(error).into(),
+                    None => return AskError::TimedOut,
+                }
             }
             let again = after(Instant::now(), repetition.timeout());
             // Not reset: that would reach for the runtime's timers, and most sendings need none.
@@ -273,14 +284,4 @@ const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 fn after(now: Instant, pause: Duration) -> Instant {
     now.checked_add(pause).unwrap_or(now + FAR).min(now + FAR)
-}
-
-/// What the work answers, or `None` when the time comes first.
-async fn before<F: Future>(timer: &mut Pin<&mut Sleep>, work: F) -> Option<F::Output> {
-    let mut work = pin!(work);
-    poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
-    })
-    .await
 }

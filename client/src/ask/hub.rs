@@ -96,6 +96,15 @@ impl<Received> Room<Received> {
         wakers
     }
 
+    /// Closes a question, and has another receive in its place.
+    fn close(&mut self, number: u64, end: End) -> (Option<Seat<Received>>, Wakers) {
+        let seat = self.questions.close(number, end);
+        if self.last == Some(number) {
+            self.last = None;
+        }
+        (seat, self.summoned())
+    }
+
     fn waiting_receives(&mut self) -> Vec<Waker> {
         let wakers = self.receives.iter_mut();
         wakers.filter_map(|(_, waker)| waker.take()).collect()
@@ -179,17 +188,13 @@ impl<Received> Hub<Received> {
     /// Nobody waits for this question any longer.
     pub(crate) fn close(&self, number: u64, end: End) {
         let mut room = self.lock();
-        let seat = room.questions.close(number, end);
-        if room.last == Some(number) {
-            room.last = None;
-        }
-        let wakers = room.summoned(); // in its place
+        let (seat, wakers) = room.close(number, end);
         drop(room);
         wakers.wake();
         drop(seat);
     }
 
-    /// Polls a question: its outcome, or a seat until there is one.
+    /// Polls a question: its outcome, and it is closed; or a seat until there is one.
     pub(crate) fn poll_question(
         &self,
         number: u64,
@@ -202,7 +207,10 @@ impl<Received> Hub<Received> {
             return Turn::Wait; // it is open as long as it is polled
         };
         if let Some(outcome) = seat.outcome.take() {
+            let (seat, wakers) = room.close(number, End::Forgotten); // its end is counted
             drop(room);
+            wakers.wake();
+            drop(seat);
             return Turn::Ready(outcome);
         }
         let old = seat.waker.replace(waker);
