@@ -41,16 +41,16 @@
 //!
 //! # Asking, and being answered
 //!
-//! **Nothing of this ties an answer to its question.** A client that sends again after a timeout may
-//! yet get the answer to its first question, and would take it for that to the second; tasks that
-//! ask on clones take each other's answers. [`UdpClient::asking`] makes a client that does it:
+//! **Nothing of this ties an answer to its question.** A client that sends again after a timeout
+//! may yet get the answer to its first question, and would take it for that to the second; tasks
+//! that ask on clones take each other's answers. [`UdpClient::asking`] makes a client that does it:
 //! [`ask`](AskingClient::ask) puts a number into the question, finds the answer that has the same,
 //! sends again what is lost, and gives up at a deadline. Others go to
 //! [`recv`](AskingClient::recv).
 //!
 //! **At least once:** the server may get a question several times, whether the client repeated it
-//! or the network did. A handler in a conversation receives the second as the client's next message,
-//! so it has to know it for what it is (by its number), or to do no harm with it.
+//! or the network did. A handler in a conversation receives the second as the client's next
+//! message, so it has to know it for what it is (by its number), or to do no harm with it.
 //!
 //! ```no_run
 //! use postbox_client::{AskError, NumberedMatching, UdpClient};

@@ -41,8 +41,8 @@
 //!   `ProtocolCodec`, any protocol object as a codec for its `UdpFramed`.
 //!
 //! The others are serializers that wrap a serializer. They nest in any order and flip, and so does
-//! [`NumberedSerializer`], which needs no feature and takes 9 bytes: a number that ties an answer to
-//! its question.
+//! [`NumberedSerializer`], which needs no feature and takes 9 bytes: a number that ties an answer
+//! to its question.
 //!
 //! | feature | serializer | more bytes in a datagram |
 //! |---|---|---|

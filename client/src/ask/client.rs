@@ -18,15 +18,15 @@ use crate::{UdpClient, UdpRecvError, UdpSendError};
 /// answer comes at all, the server may still have done what it was asked.
 ///
 /// It can be cloned, and any number of questions can be open at once, from any number of clones and
-/// tasks: each gets its own answer, however late, twice or out of order others come. What answers no
-/// open question goes to [`recv`](Self::recv): what the server sends unasked, and an answer that
+/// tasks: each gets its own answer, however late, twice or out of order others come. What answers
+/// no open question goes to [`recv`](Self::recv): what the server sends unasked, and an answer that
 /// comes when its question is over. A second answer to a question is dropped. The numbers of the
 /// last 4,096 questions that are over are remembered for that.
 ///
 /// There is no task behind it. Those who wait, for an answer or a packet, receive for one another:
 /// while nobody does, what arrives stays in the system's buffer for the socket. What was received
-/// and waits for a [`recv`](Self::recv) is bounded by 256 packets and errors; over that the newest is
-/// dropped and [counted](AskStats::dropped).
+/// and waits for a [`recv`](Self::recv) is bounded by 256 packets and errors; over that the newest
+/// is dropped and [counted](AskStats::dropped).
 ///
 /// Clones of the [`UdpClient`] that it was made of share its socket, and take answers from it:
 /// asking takes that client for itself, so keep none.
@@ -34,8 +34,8 @@ use crate::{UdpClient, UdpRecvError, UdpSendError};
 /// # Examples
 ///
 /// The envelope, for protocols that have no number of their own. The server is the other side of
-/// the same protocol, and copies the number: `answer_fn(...).numbered()` does, and in a conversation
-/// `client.send(request.answer(packet))`.
+/// the same protocol, and copies the number: `answer_fn(...).numbered()` does, and in a
+/// conversation `client.send(request.answer(packet))`.
 ///
 /// ```no_run
 /// use postbox_client::{NumberedMatching, UdpClient};
@@ -62,8 +62,8 @@ pub struct AskingClient<Sent: 'static, Received: Send + 'static = Sent> {
 
 impl<Sent: 'static, Received: Send + 'static> UdpClient<Sent, Received> {
     /// Makes a client that finds the answer to each of its questions, and sends them again until
-    /// there is one. `matching` says by what an answer is known: [`NumberedMatching`] for packets of
-    /// a [`NumberedSerializer`](postbox_protocol::NumberedSerializer), or
+    /// there is one. `matching` says by what an answer is known: [`NumberedMatching`] for packets
+    /// of a [`NumberedSerializer`](postbox_protocol::NumberedSerializer), or
     /// [`matching`](crate::matching()) for protocols with a number of their own.
     ///
     /// [`NumberedMatching`]: crate::NumberedMatching
@@ -192,8 +192,8 @@ impl<Sent: 'static, Received: Send + 'static> AskingClient<Sent, Received> {
         }
     }
 
-    /// Receives a packet that answers no open question if it has arrived already, and answers `None`
-    /// if not.
+    /// Receives a packet that answers no open question if it has arrived already, and answers
+    /// `None` if not.
     ///
     /// # Errors
     ///

@@ -21,8 +21,8 @@ pub enum AskError {
     #[error("refused: nobody listens at the server's address")]
     Refused,
 
-    /// Every number that a question can have is in use: too many questions are open at once for this
-    /// protocol.
+    /// Every number that a question can have is in use: too many questions are open at once for
+    /// this protocol.
     #[error("every number for a question is in use")]
     NoNumber,
 

@@ -12,8 +12,8 @@ use super::{AskError, AskStats, AskTimes};
 use crate::UdpRecvError;
 
 /// The waiting room of the clones of a client. There is no task that receives: whoever waits and is
-/// polled does, when something has arrived, and hands out what it finds. The hub is the waker of the
-/// arrival, and wakes one who does it.
+/// polled does, when something has arrived, and hands out what it finds. The hub is the waker of
+/// the arrival, and wakes one who does it.
 ///
 /// No lock is held while user code runs, and wakers and packets are that too.
 #[derive(Debug)]
@@ -75,9 +75,9 @@ impl<Received> Room<Received> {
         takes
     }
 
-    /// Who is to receive, if something has arrived and nobody does: every receive that waits, or one
-    /// question. A receive that is kept but not polled so holds up no other, and such a question no
-    /// receive; it can hold up questions until their own timers.
+    /// Who is to receive, if something has arrived and nobody does: every receive that waits, or
+    /// one question. One that is kept but not polled so holds up no receive, and questions until
+    /// their own timers at most.
     fn summoned(&mut self) -> Wakers {
         let mut wakers = Wakers::default();
         if !self.arrived || self.receiving {

@@ -4,21 +4,21 @@ use postbox_protocol::Numbered;
 
 /// How an answer is matched to its question: by a number that both hold.
 ///
-/// [`NumberedMatching`] does it for [`Numbered`] packets, [`matching`] makes one of two closures for
-/// protocols that have a number of their own.
+/// [`NumberedMatching`] does it for [`Numbered`] packets, [`matching`] makes one of two closures
+/// for protocols that have a number of their own.
 ///
 /// A panic in one of its functions ends nothing but the question, or is the error of a receive.
 pub trait Matching<Sent, Received>: Send + Sync + 'static {
     /// Puts a number into a request, and returns the number that it now holds.
     ///
     /// `fresh` is random, so that a stranger who cannot see the question cannot guess its number
-    /// (RFC 5452 section 9.2 says what that is worth to DNS). Use all of it, or as many of its **low** bits as the protocol has
-    /// room for: `fresh as u16`. The function is called again, with another, while the number that
-    /// it returns is in use.
+    /// (of DNS, RFC 5452 section 9.2 asks for that). Use all of it, or as many of its **low** bits
+    /// as the protocol has room for: `fresh as u16`. The function is called again, with another,
+    /// while the number that it returns is in use.
     ///
     /// What else an answer repeats of its question can be part of the number that is returned, as a
-    /// hash of both: of DNS the id and the question. That is worth it where numbers have few bits,
-    /// since they come round again.
+    /// hash of both: of DNS the id and the question (RFC 5452 section 9.1). That is worth it where
+    /// numbers have few bits, since they come round again.
     fn number(&self, request: &mut Sent, fresh: u64) -> u64;
 
     /// Returns the number of an answer, the same as [`number`](Self::number) returned for its
@@ -27,8 +27,8 @@ pub trait Matching<Sent, Received>: Send + Sync + 'static {
 }
 
 /// Makes a [`Matching`] of two closures: the first puts a fresh number into a request, as many bits
-/// as there is room for, and returns it; the second returns the number of an answer, or `None` if it
-/// is none.
+/// as there is room for, and returns it; the second returns the number of an answer, or `None` if
+/// it is none.
 ///
 /// ```
 /// use postbox_client::{UdpClient, matching};

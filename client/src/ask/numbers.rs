@@ -15,8 +15,8 @@ impl Numbers {
     }
 }
 
-/// Finds numbers in a table. They are ours and random, or a user's few bits: no stranger can put many
-/// into one place of it.
+/// Finds numbers in a table. They are ours and random, or a user's few bits: no stranger can put
+/// many into one place of it.
 pub(crate) type ByNumber = BuildHasherDefault<NumberHasher>;
 
 #[derive(Debug, Default)]

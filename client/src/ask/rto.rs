@@ -12,8 +12,8 @@ const GRANULARITY: Duration = Duration::from_millis(1);
 pub(crate) struct Rto {
     round_trip: Option<RoundTrip>,
     /// The timeout with which a question was answered that was sent more than once. It holds until
-    /// there is a sample again: where every round trip is longer than the timeout there never would
-    /// be one (Karn's algorithm, its second half; RFC 6298 sections 3 and 5.5 to 5.7).
+    /// there is a sample again, as at the end of RFC 6298 section 5: where every round trip is
+    /// longer than the timeout there never would be one (the second half of Karn's algorithm).
     backed_off: Option<Duration>,
 }
 

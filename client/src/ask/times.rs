@@ -19,13 +19,13 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// times.deadline = Duration::from_secs(5);
 /// ```
 ///
-/// All numbers work: less than a millisecond counts as one, and a smallest timeout above the largest
-/// counts as the largest.
+/// All numbers work: less than a millisecond counts as one, and a smallest timeout above the
+/// largest counts as the largest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AskTimes {
-    /// The timeout of the first sending before a round trip was measured. Default 1 second (RFC 8085
-    /// section 3.1.1 and RFC 6298 section 2.1).
+    /// The timeout of the first sending before a round trip was measured. Default 1 second (RFC
+    /// 8085 section 3.1.1 and RFC 6298 section 2.1).
     pub first: Duration,
 
     /// The smallest timeout, however short the round trips. Default 1 second (RFC 6298 section
@@ -36,8 +36,8 @@ pub struct AskTimes {
     /// (RFC 6298 section 2.5 allows no less on the Internet).
     pub max: Duration,
 
-    /// How long a question waits for its answer in all. Default 30 seconds, in which it is sent four
-    /// or five times if nothing was measured. [`Duration::MAX`] is for ever.
+    /// How long a question waits for its answer in all. Default 30 seconds, in which it is sent
+    /// four or five times if nothing was measured. [`Duration::MAX`] is for ever.
     pub deadline: Duration,
 }
 

@@ -221,8 +221,8 @@ impl<Sent: 'static, Received: 'static> AskingClient<Sent, Received> {
         }
     }
 
-    /// Receives a packet that answers no open question if it has arrived already, and answers `None`
-    /// if not.
+    /// Receives a packet that answers no open question if it has arrived already, and answers
+    /// `None` if not.
     ///
     /// # Errors
     ///

@@ -58,8 +58,8 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
         Ok(Self::new(Socket::connect(addr)?, protocol))
     }
 
-    /// Uses a socket that the user made, bound and connected. Its timeouts and whether it blocks are
-    /// the client's from now on, also for clones of the socket.
+    /// Uses a socket that the user made, bound and connected. Its timeouts and whether it blocks
+    /// are the client's from now on, also for clones of the socket.
     ///
     /// # Errors
     ///
@@ -122,8 +122,8 @@ impl<Sent: 'static, Received: 'static> UdpClient<Sent, Received> {
     ///
     /// # Errors
     ///
-    /// [`UdpRecvError`] says what was wrong with this datagram, or, if none is there, what became of
-    /// an earlier packet. One can go on receiving.
+    /// [`UdpRecvError`] says what was wrong with this datagram, or, if none is there, what became
+    /// of an earlier packet. One can go on receiving.
     pub fn recv(&mut self) -> Result<Received, UdpRecvError> {
         self.recv_until(None)
     }
