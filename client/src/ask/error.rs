@@ -9,7 +9,7 @@ use crate::UdpSendError;
 pub enum AskError {
     /// The question could not be sent: its own packet is at fault, or the system refused it.
     #[error("the question could not be sent")]
-    Send(#[from] UdpSendError),
+    NotSent(#[from] UdpSendError),
 
     /// No answer came until the deadline. Whether the server has done what it was asked is not
     /// known.

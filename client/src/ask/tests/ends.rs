@@ -181,12 +181,12 @@ async fn c3_a_packet_that_cannot_be_sent_ends_its_own_question_alone() {
     peer.fail_sends([Some(io::ErrorKind::PermissionDenied)]);
     let ended = ask(&client, 2).await;
     assert!(
-        matches!(ended, Err(AskError::Send(UdpSendError::Io(_)))),
+        matches!(ended, Err(AskError::NotSent(UdpSendError::Io(_)))),
         "{ended:?}"
     );
     let question = Packet { number: 0, says: 3 };
     let ended = client.ask(question, 15, &AskTimes::default()).await;
-    let too_large = AskError::Send(UdpSendError::TooLarge { len: 16, limit: 15 });
+    let too_large = AskError::NotSent(UdpSendError::TooLarge { len: 16, limit: 15 });
     assert_eq!(ended.unwrap_err().to_string(), too_large.to_string());
     let ended = ask(&client, PANICS).await;
     assert!(matches!(ended, Err(AskError::Crashed { .. })), "{ended:?}");
@@ -204,7 +204,7 @@ async fn c3_a_packet_that_cannot_be_sent_ends_its_own_question_alone() {
     peer.hear().await;
     peer.fail_sends([Some(io::ErrorKind::PermissionDenied)]);
     let ended = failing.await.unwrap();
-    assert!(matches!(ended, Err(AskError::Send(_))), "{ended:?}");
+    assert!(matches!(ended, Err(AskError::NotSent(_))), "{ended:?}");
     assert_eq!(client.stats().failed, 1);
 }
 
