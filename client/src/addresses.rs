@@ -73,16 +73,29 @@ fn named(host: &str, port: u16) -> Host {
 impl Host {
     /// All addresses, in order.
     pub(crate) async fn resolve(self) -> io::Result<Vec<SocketAddr>> {
+        match self.known() {
+            Ok(addrs) => addrs,
+            Err(name) => Ok(lookup_host(name).await?.collect()),
+        }
+    }
+
+    /// The same, and blocks while it waits for names.
+    pub(crate) fn resolve_blocking(self) -> io::Result<Vec<SocketAddr>> {
+        match self.known() {
+            Ok(addrs) => addrs,
+            Err(name) => Ok(name.to_socket_addrs()?.collect()),
+        }
+    }
+
+    /// The addresses, or the name to be resolved.
+    fn known(self) -> Result<io::Result<Vec<SocketAddr>>, String> {
         let name = match self {
-            Self::Addrs(addrs) => return Ok(addrs),
+            Self::Addrs(addrs) => return Ok(Ok(addrs)),
             Self::Name(name) => name,
         };
-        if let Ok(addr) = name.parse() {
-            return Ok(vec![addr]);
-        }
-        match zoned(&name) {
-            Some(addrs) => addrs,
-            None => Ok(lookup_host(name).await?.collect()),
+        match name.parse() {
+            Ok(addr) => Ok(Ok(vec![addr])),
+            Err(_) => zoned(&name).ok_or(name),
         }
     }
 }

@@ -17,7 +17,8 @@ use crate::{ConnectError, ServerAddrs, UdpRecvError, UdpSendError};
 ///
 /// Its socket is connected, so datagrams from anybody else are ignored. It takes `&self` and can be
 /// cloned, so that one task sends while another receives. Clones share the socket, and each datagram
-/// is received by **one** of them: tasks that ask and wait for their answers need a client each.
+/// is received by **one** of them: tasks that ask and wait for their answers
+/// [share an asking client](Self::asking).
 ///
 /// It is also a [`Stream`](futures_core::Stream) of what [`recv`](Self::recv) answers, without an
 /// end.
@@ -48,7 +49,7 @@ use crate::{ConnectError, ServerAddrs, UdpRecvError, UdpSendError};
 /// ```
 pub struct UdpClient<Sent, Received = Sent> {
     pub(crate) shared: Arc<Shared<Sent, Received>>,
-    send_limit: usize,
+    pub(crate) send_limit: usize,
     /// The wait of the stream, which lasts over several polls.
     pub(crate) wait: Wait<Received>,
 }

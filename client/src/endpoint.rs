@@ -12,6 +12,14 @@ const MAX_PAYLOAD_V4: usize = 65_507;
 /// 768.
 const MAX_PAYLOAD_V6: usize = 65_527;
 
+/// The largest datagram that this peer can be sent.
+pub(crate) fn max_payload(peer: SocketAddr) -> usize {
+    match peer.ip().to_canonical() {
+        IpAddr::V4(_) => MAX_PAYLOAD_V4,
+        IpAddr::V6(_) => MAX_PAYLOAD_V6,
+    }
+}
+
 /// What a client sends with: it receives only what its peer has sent.
 #[derive(Debug)]
 pub(crate) enum Endpoint {
@@ -39,10 +47,7 @@ impl Endpoint {
 
     /// The largest datagram that the peer can be sent.
     pub(crate) fn max_payload(&self) -> usize {
-        match self.peer_addr().ip().to_canonical() {
-            IpAddr::V4(_) => MAX_PAYLOAD_V4,
-            IpAddr::V6(_) => MAX_PAYLOAD_V6,
-        }
+        max_payload(self.peer_addr())
     }
 
     /// Sends one datagram. Dropping the future before it is ready sends nothing.

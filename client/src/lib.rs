@@ -38,73 +38,51 @@
 //!     client.send(Ask { city: "Lyon".to_owned() }).await?;
 //!     match client.recv_timeout(Duration::from_secs(1)).await {
 //!         Ok(weather) => println!("{} degrees", weather.celsius),
-//!         Err(UdpRecvError::TimedOut) => println!("no answer: ask again?"),
+//!         Err(UdpRecvError::TimedOut) => println!("no answer in time"),
 //!         Err(error) => println!("no answer: {error}"),
 //!     }
 //!     Ok(())
 //! }
 //! ```
 //!
-//! # Asking again
+//! # Asking, and being answered
 //!
-//! **Nothing ties an answer to its question.** A client that asks again after a timeout may yet get
-//! the answer to its first question, and would take it for that to the second; from then on every
-//! answer is that of the question before. So do one of these:
+//! **Nothing of this ties an answer to its question.** A client that sends again after a timeout
+//! may yet get the answer to its first question, and would take it for that to the second; tasks
+//! that ask on clones take each other's answers. [`UdpClient::asking`] makes a client that does it:
+//! [`ask`](AskingClient::ask) puts a number into the question, finds the answer that has the same,
+//! sends again what is lost, and gives up at a deadline. Others go to
+//! [`recv`](AskingClient::recv).
 //!
-//! - Put a number into the request, have the handler put it into the answer, and drop every answer
-//!   with another number.
-//! - After a timeout make a new client: it has a port of its own, which no late answer reaches.
+//! **At least once:** the server may get a question several times, whether the client repeated it
+//! or the network did. A handler in a conversation receives the second as the client's next
+//! message, so it has to know it for what it is (by its number), or to do no harm with it.
 //!
-//! ```
-//! use std::time::Duration;
+//! ```no_run
+//! use postbox_client::{AskError, NumberedMatching, UdpClient};
+//! use postbox_codec_json::JsonSerializer;
+//! use postbox_protocol::{BoxError, DatagramProtocol, NumberedSerializer};
 //!
-//! use postbox_client::UdpClient;
-//! use postbox_protocol::BoxError;
-//! use tokio::time::timeout;
+//! #[tokio::main]
+//! async fn main() -> Result<(), BoxError> {
+//!     // The number goes before the packet. The server copies it into its answer.
+//!     let json = JsonSerializer::<String, f64>::new();
+//!     let protocol = DatagramProtocol::new(NumberedSerializer::new(json));
+//!     let client = UdpClient::connect("localhost:9000", protocol).await?;
+//!     let client = client.asking(NumberedMatching);
 //!
-//! struct Ask { number: u64, city: String }
-//! struct Weather { number: u64, celsius: f64 }
-//!
-//! async fn ask(
-//!     client: &UdpClient<Ask, Weather>,
-//!     number: u64, // another one for each question
-//!     city: &str,
-//! ) -> Result<Weather, BoxError> {
-//!     for _ in 0..3 {
-//!         client.send(Ask { number, city: city.to_owned() }).await?;
-//!         // One deadline for the attempt, whatever else arrives meanwhile.
-//!         if let Ok(answer) = timeout(Duration::from_secs(1), answer_to(client, number)).await {
-//!             return answer;
-//!         }
+//!     match client.ask("Lyon".to_owned()).await {
+//!         Ok(celsius) => println!("{} degrees", celsius.packet),
+//!         Err(AskError::TimedOut) => println!("asked for 30 seconds, and no answer"),
+//!         Err(error) => println!("no answer: {error}"),
 //!     }
-//!     Err("no answer, three times".into())
-//! }
-//!
-//! async fn answer_to(client: &UdpClient<Ask, Weather>, number: u64) -> Result<Weather, BoxError> {
-//!     loop {
-//!         let weather = client.recv().await?;
-//!         if weather.number == number {
-//!             return Ok(weather);
-//!         }
-//!         // Late, of an earlier question; or sent without being asked for.
-//!     }
+//!     Ok(())
 //! }
 //! ```
 //!
-//! The limit stands around the whole attempt. A new [`recv_timeout`](UdpClient::recv_timeout) after
-//! each answer that is not wanted would begin a new second each time, and never end where the server
-//! sends others often enough.
+//! A protocol that has a number of its own keeps it: see [`matching()`](matching()).
 //!
-//! **Not on clones.** Clones share a socket, and each datagram is received by one of them. Two tasks
-//! that ask on clones take each other's answers, and drop them. Give each task a client of its own,
-//! or have one task receive for all of them and pass the answers on by their numbers.
-//!
-//! [`UdpClient::drain`] drops what has arrived already. That does not do by itself: the late answer
-//! may still be under way.
-//!
-//! The server may get a question twice, too, whether the client repeated it or the network did. A
-//! handler in a conversation receives the second as the client's next message, so it has to know it
-//! for what it is (by its number), or to do no harm with it.
+//! Programs without an async runtime have the same clients in [`blocking`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod addresses;
@@ -113,9 +91,14 @@ mod drain;
 mod shared;
 mod stream;
 
+mod ask;
+pub mod blocking;
+
+mod codec;
 mod endpoint;
 #[cfg(feature = "memory")]
 mod memory;
+
 mod scratch;
 mod socket;
 
@@ -123,6 +106,9 @@ mod error;
 
 // The public interface is:
 pub use addresses::ServerAddrs;
+pub use ask::{
+    AskError, AskStats, AskTimes, AskingClient, FnMatching, Matching, NumberedMatching, matching,
+};
 pub use client::UdpClient;
 pub use drain::Drain;
 pub use error::{ConnectError, UdpRecvError, UdpSendError};

@@ -1,8 +1,9 @@
 use std::io;
 
-use postbox_protocol::{Protocol, panics};
+use postbox_protocol::Protocol;
 use tokio::task::coop;
 
+use crate::codec::{decode, encode};
 use crate::endpoint::Endpoint;
 use crate::socket::is_refusal;
 use crate::{UdpRecvError, UdpSendError, scratch};
@@ -23,14 +24,19 @@ impl<Sent: 'static, Received: 'static> Shared<Sent, Received> {
 
     pub(crate) async fn send(&self, packet: Sent, limit: usize) -> Result<(), UdpSendError> {
         let mut datagram = scratch::take_encoding();
-        let made = panics::catch(|| self.protocol.make_datagram(packet, &mut datagram));
-        let len = datagram.len();
-        let result = match made {
-            Ok(Ok(())) if len > limit => Err(UdpSendError::TooLarge { len, limit }),
-            Ok(Ok(())) => self.socket.send(&datagram).await.map_err(UdpSendError::Io),
-            Ok(Err(error)) => Err(UdpSendError::Make(error)),
-            Err(message) => Err(UdpSendError::Crashed { message }),
+        let result = match encode(&*self.protocol, packet, limit, &mut datagram) {
+            Ok(()) => self.socket.send(&datagram).await.map_err(UdpSendError::Io),
+            failed => failed,
         };
+        scratch::put_encoding(datagram);
+        result
+    }
+
+    /// The datagram of a packet, to be sent several times.
+    pub(crate) fn encoded(&self, packet: Sent, limit: usize) -> Result<Box<[u8]>, UdpSendError> {
+        let mut datagram = scratch::take_encoding();
+        let result = encode(&*self.protocol, packet, limit, &mut datagram);
+        let result = result.map(|()| Box::from(&datagram[..]));
         scratch::put_encoding(datagram);
         result
     }
@@ -49,23 +55,16 @@ impl<Sent: 'static, Received: 'static> Shared<Sent, Received> {
     pub(crate) fn try_recv(&self) -> Option<Result<Received, UdpRecvError>> {
         let mut buffer = scratch::take_receiving();
         let result = match self.socket.try_recv(&mut buffer) {
-            Ok(len) => Some(self.decode(&buffer[..len])),
+            Ok(len) => Some(decode(&*self.protocol, &buffer[..len])),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Err(error) => Some(Err(failure(error))),
         };
         scratch::put_receiving(buffer);
         result
     }
-
-    fn decode(&self, datagram: &[u8]) -> Result<Received, UdpRecvError> {
-        match panics::catch(|| self.protocol.build_packet(datagram)) {
-            Ok(result) => result.map_err(UdpRecvError::Parse),
-            Err(message) => Err(UdpRecvError::Crashed { message }),
-        }
-    }
 }
 
-fn failure(error: io::Error) -> UdpRecvError {
+pub(crate) fn failure(error: io::Error) -> UdpRecvError {
     if is_refusal(&error) {
         UdpRecvError::Refused
     } else {

@@ -18,11 +18,11 @@ use crate::{ConnectError, ServerAddrs};
 /// How often a send or a receive is tried that meets errors. The system tells what became of an
 /// earlier datagram once, by failing the next call, whichever: so what fails again and again is its
 /// own. More are only met if they arrive in between.
-const ATTEMPTS: usize = 8;
+pub(crate) const ATTEMPTS: usize = 8;
 
 /// Milliseconds of the pause after a send that met a full device. Each further one doubles it: an
 /// eighth of a second for all attempts.
-const FIRST_PAUSE: u64 = 1;
+pub(crate) const FIRST_PAUSE: u64 = 1;
 
 /// A connected socket: the system gives it only what its peer has sent.
 #[derive(Debug)]
@@ -178,17 +178,21 @@ impl Socket {
         self.earlier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Empties the queue of ICMP errors, which a socket that the user made may have. They count
-    /// against its receive buffer: left alone they would make it deaf.
     fn drop_errors(&self) {
-        #[cfg(target_os = "linux")]
-        for _ in 0..MAX_DROPPED {
-            let socket = SockRef::from(&self.udp);
-            if socket.recv_with_flags(&mut [], libc::MSG_ERRQUEUE).is_err() {
-                break;
-            }
+        drop_errors(&SockRef::from(&self.udp));
+    }
+}
+
+/// Empties the queue of ICMP errors, which a socket that the user made may have. They count against
+/// its receive buffer: left alone they would make it deaf.
+pub(crate) fn drop_errors(socket: &SockRef<'_>) {
+    #[cfg(target_os = "linux")]
+    for _ in 0..MAX_DROPPED {
+        if socket.recv_with_flags(&mut [], libc::MSG_ERRQUEUE).is_err() {
+            break;
         }
     }
+    let _ = socket;
 }
 
 /// More errors than fit into the default receive buffer.
@@ -204,7 +208,7 @@ pub(crate) fn is_refusal(error: &io::Error) -> bool {
 }
 
 /// Whether what was sent before takes up the device's queue.
-fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     #[cfg(unix)]
     {
         error.raw_os_error() == Some(libc::ENOBUFS)
@@ -221,7 +225,7 @@ async fn pause(millis: u64) {
     let _ = spawn_blocking(move || thread::sleep(Duration::from_millis(millis))).await;
 }
 
-fn bind_for(peer: SocketAddr) -> io::Result<net::UdpSocket> {
+pub(crate) fn bind_for(peer: SocketAddr) -> io::Result<net::UdpSocket> {
     let any = match peer {
         SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),

@@ -2,6 +2,8 @@
 
 mod common;
 
+mod asking;
+mod blocking;
 mod connect;
 mod crashes;
 mod light;

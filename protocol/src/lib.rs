@@ -40,7 +40,9 @@
 //! - `tokio-util`: `CodecSerializer`, any tokio-util encoder and decoder as a serializer, and
 //!   `ProtocolCodec`, any protocol object as a codec for its `UdpFramed`.
 //!
-//! The others are serializers that wrap a serializer. They nest in any order and flip:
+//! The others are serializers that wrap a serializer. They nest in any order and flip, and so does
+//! [`NumberedSerializer`], which needs no feature and takes 9 bytes: a number that ties an answer
+//! to its question.
 //!
 //! | feature | serializer | more bytes in a datagram |
 //! |---|---|---|
@@ -97,6 +99,7 @@ pub use wrapper::compression::CompressionError;
 pub use wrapper::encryption::{
     EncryptedSerializer, EncryptionError, EncryptionKeyError, EncryptionKeys,
 };
+pub use wrapper::numbered::{Numbered, NumberedConverter, NumberedError, NumberedSerializer};
 #[cfg(feature = "prefix")]
 pub use wrapper::prefix::{PrefixError, PrefixedSerializer};
 #[cfg(all(feature = "signature", feature = "base64"))]

@@ -153,8 +153,8 @@ pub use error::{
 };
 pub use handler::{
     AnswerFn, Arrival, BoxedHandler, Client, ClientSpawner, Clients, ContextVar, Handler,
-    HandlerFn, InheritContext, IntoAnswer, Recv, Requests, Sending, answer_fn, answer_fn_with,
-    handler_fn, handler_fn_with, inherit_context,
+    HandlerFn, InheritContext, IntoAnswer, NumberedAnswerFn, Recv, Requests, Sending, answer_fn,
+    answer_fn_with, handler_fn, handler_fn_with, inherit_context,
 };
 pub use ipnet::IpNet;
 pub use postbox_protocol::BoxError;

@@ -134,8 +134,8 @@ impl Server {
     }
 
     /// Sends a datagram to the client that it [listens to](Self::listen_to).
-    pub fn tell_connected(&self, datagram: &str) {
-        self.udp().send(datagram.as_bytes()).unwrap();
+    pub fn tell_connected(&self, datagram: impl AsRef<[u8]>) {
+        self.udp().send(datagram.as_ref()).unwrap();
     }
 
     /// The next datagram, and who sent it.

@@ -1,4 +1,5 @@
-//! Serializers that wrap a serializer: each changes the bytes of the datagram, and no packet.
+//! Serializers that wrap a serializer: each changes the bytes of the datagram, and no packet but
+//! that one puts a number beside it.
 //!
 //! To send, the serializer within writes its datagram first, and the wrapper works on those bytes
 //! where they stand. To receive, the wrapper takes its own part off first, so that the serializer
@@ -12,6 +13,7 @@ pub(crate) mod checksum;
 pub(crate) mod compression;
 #[cfg(feature = "encryption")]
 pub(crate) mod encryption;
+pub(crate) mod numbered;
 #[cfg(feature = "prefix")]
 pub(crate) mod prefix;
 #[cfg(feature = "signature")]

@@ -9,6 +9,7 @@ mod checksum;
 mod damage;
 mod encryption;
 mod nesting;
+mod numbered;
 mod prefix;
 mod signature;
 mod zlib;

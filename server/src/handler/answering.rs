@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use postbox_protocol::BoxError;
+use postbox_protocol::{BoxError, Numbered};
 
 use super::{Client, Handler, Requests};
 use crate::config::Sessions;
@@ -132,6 +132,37 @@ pub struct AnswerFn<F, Request, Response> {
     types: PhantomData<fn(Request) -> Response>,
 }
 
+impl<F, Request, Response> AnswerFn<F, Request, Response> {
+    /// Answers [`Numbered`] requests: the closure is given the packet alone, and the number is
+    /// copied into its answer, by which a client that asks knows its own.
+    ///
+    /// ```
+    /// use postbox_codec_json::JsonSerializer;
+    /// use postbox_protocol::{DatagramProtocol, NumberedSerializer};
+    /// use postbox_server::{Server, answer_fn};
+    ///
+    /// let json = JsonSerializer::<usize, String>::new();
+    /// let protocol = DatagramProtocol::new(NumberedSerializer::new(json));
+    /// let handler = answer_fn(async |text: String| text.len()).numbered();
+    /// let builder = Server::builder(protocol, handler);
+    /// # let _ = builder;
+    /// ```
+    pub fn numbered(self) -> NumberedAnswerFn<F, Request, Response> {
+        NumberedAnswerFn { answering: self }
+    }
+}
+
+/// The handler of [`AnswerFn::numbered`].
+pub struct NumberedAnswerFn<F, Request, Response> {
+    answering: AnswerFn<F, Request, Response>,
+}
+
+impl<F, Request, Response> fmt::Debug for NumberedAnswerFn<F, Request, Response> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NumberedAnswerFn").finish_non_exhaustive()
+    }
+}
+
 impl<F, Request, Response> fmt::Debug for AnswerFn<F, Request, Response> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnswerFn").finish_non_exhaustive()
@@ -163,5 +194,33 @@ where
 
     fn concurrency(&self) -> Option<usize> {
         Some(Sessions::CONCURRENCY)
+    }
+}
+
+impl<F, Fut, Request, Response> Handler for NumberedAnswerFn<F, Request, Response>
+where
+    F: Fn(Request) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoAnswer<Response>> + Send,
+    Request: Send + 'static,
+    Response: Send + 'static,
+{
+    type Request = Numbered<Request>;
+    type Response = Numbered<Response>;
+
+    async fn handle(
+        &self,
+        client: Client<Numbered<Response>>,
+        mut requests: Requests<Numbered<Request>>,
+    ) -> Result<(), BoxError> {
+        let Numbered { number, packet } = requests.recv().await?;
+        let answer = (self.answering.function)(packet).await.into_answer()?;
+        if let Some(response) = answer {
+            client.send(Numbered::new(number, response)).await?;
+        }
+        Ok(())
+    }
+
+    fn concurrency(&self) -> Option<usize> {
+        self.answering.concurrency()
     }
 }

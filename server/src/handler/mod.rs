@@ -16,7 +16,7 @@ mod requests;
 mod spawner;
 mod r#trait;
 
-pub use answering::{AnswerFn, IntoAnswer, answer_fn, answer_fn_with};
+pub use answering::{AnswerFn, IntoAnswer, NumberedAnswerFn, answer_fn, answer_fn_with};
 pub use arrival::Arrival;
 pub use boxed::BoxedHandler;
 pub(crate) use client::{Answer, BoxFuture, Packet, SendAttempt, SendsFirst};

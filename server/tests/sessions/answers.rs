@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::common::*;
 use crate::contract;
 use bytes::Bytes;
+use postbox_protocol::{DatagramProtocol, NumberedSerializer, RawSerializer};
 use postbox_server::{
     BoxError, BoxedHandler, Client, Handler, Limits, Requests, Server, answer_fn, answer_fn_with,
     handler_fn_with,
@@ -50,6 +51,30 @@ contract! {
             assert_eq!(peer.ask("hello").await, "hello");
             server.stop().await.unwrap();
         }
+    }
+
+    async fn c2_a_numbered_answer_fn_is_given_the_packet_alone_and_copies_the_number(world: World) {
+        let protocol = DatagramProtocol::new(NumberedSerializer::new(RawSerializer));
+        let handler = answer_fn(answer).numbered();
+        assert_eq!(handler.concurrency(), Some(256));
+        let server = world.serve(Server::builder(protocol, handler)).await;
+        let peer = world.peer(server.addr).await;
+        let question = |number: u8, text: &str| {
+            let number = u64::from(number) << 32;
+            [&[1], &number.to_be_bytes()[..], text.as_bytes()].concat()
+        };
+        for (number, text) in [(7, "none"), (8, "error")] {
+            peer.send(question(number, text)).await;
+        }
+        for (number, text) in [(9, "hello"), (10, "hello"), (0, "unasked")] {
+            peer.send(question(number, text)).await;
+            assert_eq!(peer.recv().await, question(number, text));
+        }
+        let stats = server.settled(5).await;
+        assert_eq!((stats.handlers_returned, stats.handlers_failed), (4, 1));
+        let logged = world.logs.wait_for(1).await;
+        assert!(logged[0].message.contains("no such thing"), "{logged:?}");
+        server.stop().await.unwrap();
     }
 
     async fn h15_an_answer_fn_answers_256_questions_of_one_address_at_once(world: World) {
