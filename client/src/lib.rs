@@ -80,6 +80,8 @@
 //! }
 //! ```
 //!
+//! A server can handle each question once, however often it is asked: `at_most_once` of its builder.
+//!
 //! A protocol that has a number of its own keeps it: see [`matching()`](matching()).
 //!
 //! Programs without an async runtime have the same clients in [`blocking`].

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ahash::RandomState;
+use postbox_protocol::NumberedSerializer;
 
 use crate::transport::{LocalAddr, local_addr};
 
@@ -100,6 +101,17 @@ impl Session {
     pub fn bytes(range: Range<usize>) -> impl Fn(&[u8], &Origin<'_>) -> Self + Clone {
         move |datagram, origin| match datagram.get(range.clone()) {
             Some(key) => origin.key(key),
+            None => Self::Address,
+        }
+    }
+
+    /// The session of the number before a packet of a
+    /// [`NumberedSerializer`](postbox_protocol::NumberedSerializer). One that has none, or 0, is of the
+    /// session of its address. With [`at_most_once`](crate::ServerBuilder::at_most_once) each
+    /// question is handled once.
+    pub fn numbered() -> impl Fn(&[u8], &Origin<'_>) -> Self + Clone {
+        |datagram, origin| match NumberedSerializer::number_of(datagram) {
+            Some(number) => origin.key(number),
             None => Self::Address,
         }
     }

@@ -6,6 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `asking.rs` | clients that ask, and a server that handles each question once |
 //! | `conditions.rs` | what the network's conditions do that need no clock |
 //! | `delays.rs` | what those do that need one, and what a server makes of them |
 //! | `script.rs` | one random script: a server, its clients and what they do; what must be true |
@@ -15,6 +16,7 @@
 //! | `packet.rs` | the datagrams |
 #![allow(clippy::unwrap_used)] // also in the helpers of tests
 
+mod asking;
 mod clients;
 mod conditions;
 mod delays;
@@ -76,7 +78,6 @@ const EVERYTHING: &[&str] = &[
 
 #[test]
 fn h3_h8_h9_h15_c6_l1_l7_v4_v11_whatever_the_network_does_the_contract_holds() {
-    let from_env = |name, default| std::env::var(name).map_or(default, |n| n.parse().unwrap());
     let (seed, scripts) = (
         from_env("POSTBOX_SEED", 1),
         from_env("POSTBOX_SIMULATIONS", 300),
@@ -95,6 +96,10 @@ fn h3_h8_h9_h15_c6_l1_l7_v4_v11_whatever_the_network_does_the_contract_holds() {
             assert!(counts.contains_key(what), "never seen: {what}");
         }
     }
+}
+
+fn from_env(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |n| n.parse().unwrap())
 }
 
 /// In one program, where hashers are keyed differently and everything is at another address: what a
