@@ -106,7 +106,7 @@ impl Session {
     }
 
     /// The session of the number before a packet of a
-    /// [`NumberedSerializer`](postbox_protocol::NumberedSerializer). One that has none, or 0, is of the
+    /// [`NumberedSerializer`]. One that has none, or 0, is of the
     /// session of its address. With [`at_most_once`](crate::ServerBuilder::at_most_once) each
     /// question is handled once.
     pub fn numbered() -> impl Fn(&[u8], &Origin<'_>) -> Self + Clone {

@@ -45,7 +45,7 @@ impl Asked {
                     "error" => return Err("no such thing".into()),
                     "panic" => panic!("no manners"),
                     "twice" => client.send(answer.clone()).await?,
-                    "again" => {
+                    "-again" => {
                         let second = requests.recv().await.unwrap_err();
                         client.send(second.to_string().into()).await?;
                         return Ok(());
@@ -166,7 +166,7 @@ contract! {
         let asked = Asked::new();
         let server = world.serve(asked.builder()).await;
         let peer = world.peer(server.addr).await;
-        let answer = peer.ask("aagain").await;
+        let answer = peer.ask("a-again").await;
         assert!(answer.starts_with("closed: the handler has ended"), "{answer}");
         server.stop().await.unwrap();
     }
