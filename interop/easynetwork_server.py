@@ -2,6 +2,8 @@
 
     easynetwork_server.py FORMAT ADDRESS...        (each HOST:PORT or [HOST]:PORT; port 0 picks one)
 
+FORMAT is one of ``wire.py``, or ``numbered``, for what ``numbered.py`` says.
+
 Prints ``listening on ADDRESS`` for each address in the order given, then ``ready``. Ends when its
 standard input is closed, and on SIGTERM.
 """
@@ -26,6 +28,7 @@ from easynetwork.protocol import DatagramProtocol
 from easynetwork.servers import AsyncUDPNetworkServer
 from easynetwork.servers.handlers import AsyncDatagramClient, AsyncDatagramRequestHandler
 
+from numbered import NumberedHandler, NumberedSerializer
 from wire import FORMATS, GARBAGE, OrBytes
 
 
@@ -131,11 +134,15 @@ async def main(format_name: str, addresses: list[str]) -> None:
 
     threading.Thread(target=wait_for_end_of_input, daemon=True).start()
 
-    protocol = DatagramProtocol(OrBytes(FORMATS[format_name].easynetwork), AskConverter())
+    if format_name == "numbered":
+        protocol, handler = DatagramProtocol(NumberedSerializer()), NumberedHandler()
+    else:
+        serializer = OrBytes(FORMATS[format_name].easynetwork)
+        protocol, handler = DatagramProtocol(serializer, AskConverter()), Handler()
     async with contextlib.AsyncExitStack() as stack:
         servers = []
         for host, port in map(parse_address, addresses):
-            server = AsyncUDPNetworkServer(host, port, protocol, Handler(), "asyncio")
+            server = AsyncUDPNetworkServer(host, port, protocol, handler, "asyncio")
             servers.append(await stack.enter_async_context(server))
             for address in server.get_addresses():
                 print_address(address.host, address.port)

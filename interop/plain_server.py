@@ -1,11 +1,12 @@
 """A server of plain sockets and Python's ``msgpack`` or ``protobuf``, for clients of Postbox to
 talk to.
 
-plain_server.py FORMAT ADDRESS...        (as in ``easynetwork_server.py``)
+    plain_server.py FORMAT ADDRESS...        (as in ``easynetwork_server.py``)
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
@@ -15,6 +16,7 @@ import threading
 import time
 from typing import Any
 
+from numbered import Answers, unwrap, wrap
 from wire import FORMATS, GARBAGE, Unreadable
 
 
@@ -95,6 +97,25 @@ class Server:
             self._conversations[peer] = (time.monotonic() + timeout, timeout)
 
 
+class NumberedServer(Server):
+    """One that answers what ``numbered.py`` says."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address, None)
+        self._answers = Answers()
+
+    def _answer(self, datagram: bytes, peer: Any) -> None:
+        with contextlib.suppress(ValueError):
+            for number, answer in self._answers.of(*unwrap(datagram)):
+                self._send(wrap(number, answer), peer)
+
+
+def server_of(format_name: str, address: str) -> Server:
+    if format_name == "numbered":
+        return NumberedServer(address)
+    return Server(address, FORMATS[format_name].server())
+
+
 def main(format_name: str, addresses: list[str]) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -104,7 +125,7 @@ def main(format_name: str, addresses: list[str]) -> None:
             pass
         stop.set()
 
-    servers = [Server(address, FORMATS[format_name].server()) for address in addresses]
+    servers = [server_of(format_name, address) for address in addresses]
     for server in servers:
         threading.Thread(target=server.serve, daemon=True).start()
         print("listening on", server.address(), flush=True)

@@ -91,6 +91,17 @@ python_server() {
     pair "$1: Postbox client, Python server" postbox_client "$1" "$python" "$here/plain_server.py" "$1"
 }
 
+# Questions with numbers, in JSON.
+numbered_client() {
+    timeout -k 5 300 "$python" "$here/numbered_client.py" "$@"
+}
+
+numbered() {
+    pair "numbered: Python client, Postbox server" numbered_client "$target/debug/interop_server" numbered
+    pair "numbered: Postbox client, EasyNetwork server" postbox_client numbered "$python" "$here/easynetwork_server.py" numbered
+    pair "numbered: Postbox client, Python server" postbox_client numbered "$python" "$here/plain_server.py" numbered
+}
+
 wrappers() {
     timeout -k 5 300 "$python" "$here/wrappers.py" "$target/debug/interop_wrappers"
 }
@@ -123,6 +134,7 @@ postboxes() {
 ) &
 (
     lane=3
+    numbered
     pair "wrappers" wrappers
     for format in json msgpack protobuf; do pair "oracle: $format" oracle; done
 ) &

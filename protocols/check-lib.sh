@@ -38,6 +38,40 @@ need() {
     exit 0
 }
 
+# unpack PROGRAM PACKAGE: for a daemon that the package would start, or that would take another's
+# place. It and what it needs that is not here is unpacked beside what was built, not installed.
+# Sets `unpacked`, where to; nothing if it was installed before.
+unpack() {
+    PATH=$PATH:/usr/sbin
+    unpacked=
+    command -v "$1" >/dev/null && return
+    unpacked=$target/unpacked/$2
+    if [ ! -e "$unpacked/whole" ]; then
+        rm -rf "$unpacked"
+        mkdir -p "$unpacked"
+        (
+            cd "$unpacked" &&
+                { [ "$(id -u)" != 0 ] || apt-get update -q; } &&
+                apt-get install -s --no-install-recommends "$2" >plan &&
+                awk '/^Inst / { print $2 }' plan |
+                xargs -r apt-get download -o APT::Sandbox::User=root &&
+                find . -name '*.deb' -print0 | xargs -0 -r -I{} dpkg -x {} . &&
+                touch whole
+        ) >/dev/null 2>&1 || true
+    fi
+    PATH=$PATH:$unpacked/usr/sbin:$unpacked/usr/bin
+    local libraries
+    for libraries in "$unpacked"/{,usr/}lib/*-linux-gnu*; do
+        [ -d "$libraries" ] || continue
+        LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$libraries
+    done
+    export LD_LIBRARY_PATH
+    if [ ! -e "$unpacked/whole" ] || ! command -v "$1" >/dev/null; then
+        echo "skipped  $name: it needs $1, of the package $2"
+        exit 0
+    fi
+}
+
 # free_port: for a program that cannot choose one itself.
 free_port() {
     python3 -c 'if True:

@@ -5,21 +5,8 @@
 #     protocols/sntp/check.sh measure    # how exact it is, and how many questions a second it answers
 . "$(dirname "$0")/../check-lib.sh"
 
-# chronyd is taken out of its package, not installed: the package would set this machine's clock,
-# and have removed whatever does that now.
-if ! command -v chronyd >/dev/null; then
-    (
-        mkdir "$work/chrony"
-        cd "$work/chrony"
-        [ "$(id -u)" != 0 ] || apt-get update -q
-        apt-get download chrony -o APT::Sandbox::User=root && dpkg -x chrony_*.deb .
-    ) >/dev/null 2>&1 || true
-    PATH=$PATH:$work/chrony/usr/sbin
-    if ! chronyd -v >/dev/null 2>&1; then
-        echo "skipped  $name: it needs chronyd, of the package chrony"
-        exit
-    fi
-fi
+# Its package would set this machine's clock, and have removed whatever does that now.
+unpack chronyd chrony
 
 # offset [ADDRESS] [OPTION]...: what chronyd says of the server's clock, and changes nothing.
 offset() {
@@ -98,8 +85,7 @@ check "over IPv6: $(offset_of)" is_tiny "$(offset_of)"
 port=$port4
 
 # chronyd as it runs all day, for some seconds: it tells what it thinks of its source.
-if command -v chronyc >/dev/null || [ -x "$work/chrony/usr/bin/chronyc" ]; then
-    PATH=$PATH:$work/chrony/usr/bin
+if command -v chronyc >/dev/null; then
     printf '%s\n' "server 127.0.0.1 port $port minpoll -2 maxpoll -2 iburst" "cmdport 0" \
         "bindcmdaddress $work/chronyd.sock" "pidfile $work/chronyd.pid" >"$work/one"
     chronyd -U -u "$(id -un)" -x -d -f "$work/one" >"$work/one.log" 2>&1 &

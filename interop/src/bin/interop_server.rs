@@ -4,17 +4,25 @@
 //! interop_server FORMAT ADDRESS...        (each HOST:PORT or [HOST]:PORT; port 0 picks one)
 //! ```
 //!
-//! FORMAT is one of `json`, `msgpack`, `msgpack.base64`, `msgpack.zlib`, `protobuf`.
+//! FORMAT is one of `json`, `msgpack`, `msgpack.base64`, `msgpack.zlib`, `protobuf`; or `numbered`,
+//! JSON with numbers, where each question is handled at most once.
 //! Prints `listening on ADDRESS` for each address in the order given, then `ready`. Ends when its
 //! standard input is closed, and on SIGTERM.
 
 use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
+use postbox_codec_json::JsonSerializer;
 use postbox_interop::{Answer, Ask, Format, GARBAGE, Reply};
-use postbox_server::{BoxError, Client, Handler, RecvError, Requests, Server};
+use postbox_protocol::{DatagramProtocol, NumberedSerializer};
+use postbox_server::{
+    BoxError, Client, Handler, RecvError, Requests, Server, ServerBuilder, Session, answer_fn_with,
+};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 #[derive(Debug)]
 struct Peer;
@@ -68,6 +76,33 @@ async fn converse(
     }
 }
 
+/// A server that says in which run of its handler an echo is answered, and answers a conversation
+/// when its time is over.
+fn numbered() -> ServerBuilder {
+    let runs = Arc::new(AtomicU64::new(1));
+    let answering = answer_fn_with(runs, async |runs: Arc<AtomicU64>, ask: Ask| {
+        let run = runs.fetch_add(1, Relaxed);
+        Answer::from(match ask {
+            Ask::Echo { text } => Reply::Echo {
+                text: format!("{text} (run {run})"),
+            },
+            Ask::Half { number } => Reply::Half {
+                number: number / 2.0,
+            },
+            Ask::Conversation { timeout_ms } => {
+                sleep(Duration::from_millis(timeout_ms)).await;
+                Reply::GoOn {}
+            }
+            Ask::Garble {} => Reply::Garbled {},
+        })
+    });
+    let protocol = DatagramProtocol::new(NumberedSerializer::new(JsonSerializer::new()));
+    Server::builder(protocol, answering.numbered()).at_most_once(|datagram, origin| {
+        let number = NumberedSerializer::number_of(datagram);
+        number.map_or(Session::Each, |number| origin.key(number))
+    })
+}
+
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let (at_end_of_input, end_of_input) = oneshot::channel();
@@ -79,11 +114,12 @@ async fn main() -> Result<(), BoxError> {
     });
 
     let mut arguments = std::env::args().skip(1);
-    let format: Format = arguments.next().ok_or("FORMAT ADDRESS...")?.parse()?;
+    let builder = match arguments.next().ok_or("FORMAT ADDRESS...")?.as_str() {
+        "numbered" => numbered(),
+        format => Server::builder(format.parse::<Format>()?.server(), Peer),
+    };
     let addresses: Vec<String> = arguments.collect();
-    let server = Server::builder(format.server(), Peer)
-        .bind(addresses)
-        .await?;
+    let server = builder.bind(addresses).await?;
     let handle = server.handle();
     for address in handle.addresses() {
         println!("listening on {address}");

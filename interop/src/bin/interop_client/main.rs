@@ -5,9 +5,11 @@
 //! ```
 //!
 //! Starts the server with COMMAND and the addresses to listen on (see `interop_server` for what a
-//! server prints and how it ends), runs every check over IPv4 and IPv6, and prints a line for each:
+//! server prints and how it ends), runs every check of the format, or of `numbered`, questions with
+//! numbers in JSON, over IPv4 and IPv6, and prints a line for each:
 //! `ok`, `FAILED` or `skipped`, then LABEL and the check's name. Ends with 1 if one failed.
 
+mod asking;
 mod checks;
 mod malformed;
 mod server;
@@ -19,6 +21,7 @@ use std::time::Duration;
 use postbox_interop::Format;
 use tokio::time::timeout;
 
+use asking::*;
 use checks::*;
 use server::Server;
 
@@ -62,7 +65,10 @@ macro_rules! run {
 async fn main() -> Result<ExitCode, Failure> {
     let mut arguments = std::env::args().skip(1);
     let label = arguments.next().ok_or(USAGE)?;
-    let format: Format = arguments.next().ok_or(USAGE)?.parse()?;
+    let format = match arguments.next().ok_or(USAGE)?.as_str() {
+        "numbered" => None,
+        format => Some(format.parse::<Format>()?),
+    };
     let command: Vec<String> = arguments.collect();
     if command.is_empty() {
         return Err(USAGE.into());
@@ -92,6 +98,19 @@ async fn main() -> Result<ExitCode, Failure> {
     server.start().await?;
 
     for (family, address) in families.into_iter().zip(server.addresses.clone()) {
+        let Some(format) = format else {
+            run!(report, family, address:
+                each_of_many_questions_gets_its_own_answer,
+                answers_in_the_opposite_order_find_their_questions,
+                lost_questions_are_repeated,
+                second_answers_are_dropped,
+                what_nobody_asked_for_is_received,
+            );
+            let restarted = a_client_asks_on_after_the_server_was_restarted(address, &mut server);
+            let name = format!("{family}: a_client_asks_on_after_the_server_was_restarted");
+            report.run(&name, restarted).await;
+            continue;
+        };
         let peer = Peer { address, format };
         run!(report, family, peer:
             a_request_is_answered_once,
