@@ -97,10 +97,7 @@ fn numbered() -> ServerBuilder {
         })
     });
     let protocol = DatagramProtocol::new(NumberedSerializer::new(JsonSerializer::new()));
-    Server::builder(protocol, answering.numbered()).at_most_once(|datagram, origin| {
-        let number = NumberedSerializer::number_of(datagram);
-        number.map_or(Session::Each, |number| origin.key(number))
-    })
+    Server::builder(protocol, answering.numbered()).at_most_once(Session::numbered())
 }
 
 #[tokio::main]
