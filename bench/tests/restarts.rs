@@ -3,10 +3,11 @@
 use std::process::Command;
 
 /// Few enough questions are open for the socket to hold them all, so each has to be answered, and
-/// once, however slow the machine is.
+/// once, however slow the machine is. Handlers run at each stop.
 fn restarted(way: &str) -> String {
-    let some =
-        format!("--restarts 5 --rate 1000000 --window 64 --pause 0 --answers 500 --way {way}");
+    let some = format!(
+        "--restarts 5 --rate 1000000 --window 64 --pause 0 --answers 500 --look-up 5 --way {way}"
+    );
     let run = Command::new(env!("CARGO_BIN_EXE_restarts"))
         .args(some.split_whitespace())
         .output()

@@ -56,6 +56,9 @@ pub struct Args {
     /// How many questions each server has answered at least before the next restart.
     #[arg(long, default_value_t = 100)]
     answers: u64,
+    /// How long each answer takes, in milliseconds: then handlers run when a stop begins.
+    #[arg(long, default_value_t = 0)]
+    look_up: u64,
     /// Only this way; can be repeated.
     #[arg(long)]
     way: Vec<Way>,
@@ -121,7 +124,7 @@ struct Outcome {
 }
 
 fn restart(way: Way, args: &Args) -> Result<Outcome, BoxError> {
-    let supervisor = Supervisor::new(way)?;
+    let supervisor = Supervisor::new(way, args.look_up)?;
     let mut server = supervisor.start()?;
     let load = Load::start(
         supervisor.addr(),

@@ -19,6 +19,9 @@ pub struct Target {
     /// Others may bind it too.
     #[arg(long)]
     pub(super) reuse_port: bool,
+    /// How long each answer takes, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    pub(super) look_up: u64,
 }
 
 /// Answers each question with itself until it is asked to stop, and tells the supervisor how it
@@ -30,7 +33,13 @@ pub struct Target {
 #[tokio::main(flavor = "current_thread")]
 pub async fn serve(target: &Target) -> Result<(), BoxError> {
     let protocol = DatagramProtocol::new(RawSerializer);
-    let builder = Server::builder_answer_fn(protocol, async |question: Bytes| question);
+    let look_up = Duration::from_millis(target.look_up);
+    let builder = Server::builder_answer_fn(protocol, move |question: Bytes| async move {
+        if !look_up.is_zero() {
+            tokio::time::sleep(look_up).await;
+        }
+        question
+    });
     let server = match target.bind {
         Some(addr) => builder.reuse_port(target.reuse_port).bind(addr).await?,
         None => builder.bind_from_env()?,

@@ -24,6 +24,7 @@ const RECV_BUFFER: usize = 4 << 20;
 
 pub(super) struct Supervisor {
     way: Way,
+    look_up: u64,
     /// Closed where each server has its own.
     socket: Option<UdpSocket>,
     addr: SocketAddr,
@@ -31,7 +32,7 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(super) fn new(way: Way) -> Result<Self, BoxError> {
+    pub(super) fn new(way: Way, look_up: u64) -> Result<Self, BoxError> {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         if set_socket_recv_buffer_size_force(&socket, RECV_BUFFER).is_err() {
             // Not root: as much as net.core.rmem_max allows.
@@ -39,6 +40,7 @@ impl Supervisor {
         }
         Ok(Self {
             way,
+            look_up,
             addr: socket.local_addr()?,
             socket: way.keeps_all().then_some(socket),
             started: Cell::new(0),
@@ -62,6 +64,7 @@ impl Supervisor {
         let mut command = Command::new("sh");
         command.args(["-ec", script, "sh"]);
         command.arg(env::current_exe()?).arg("serve");
+        command.arg(format!("--look-up={}", self.look_up));
         match &self.socket {
             Some(socket) => command.stdin(Stdio::from(OwnedFd::from(socket.try_clone()?))),
             None => command.arg(format!("--bind={}", self.addr)),

@@ -46,6 +46,7 @@ pub struct Server {
     shared: Arc<Shared>,
     app: Arc<dyn Application>,
     /// Its sockets are those of whoever started the process, and go on after it.
+    #[cfg(all(feature = "systemd", target_os = "linux"))]
     pub(super) inherited: bool,
 }
 
@@ -120,6 +121,7 @@ impl Server {
         Self {
             shared: Arc::new(shared),
             app,
+            #[cfg(all(feature = "systemd", target_os = "linux"))]
             inherited: false,
         }
     }
