@@ -27,7 +27,9 @@ impl<S: Served> Worker<S> {
 
     /// Does what was injected, but for the wake-ups.
     pub(super) fn follow_injected(&mut self) {
-        drop_pings(&mut self.injected.pings);
+        if !self.injected.pings.is_empty() {
+            drop_pings(&mut self.injected.pings);
+        }
         if !self.injected.alarms.is_empty() {
             let mut alarms = std::mem::take(&mut self.injected.alarms);
             for (_, alarm) in alarms.drain() {
