@@ -190,8 +190,8 @@ pub enum BindError {
         /// What works.
         range: RangeInclusive<usize>,
     },
-    /// The environment of this process has no sockets: nobody gave it any (`LISTEN_FDS`), or to another
-    /// process (`LISTEN_PID`), or they were taken before.
+    /// The environment of this process has no sockets: nobody gave it any (`LISTEN_FDS`), or to
+    /// another process (`LISTEN_PID`), or they were taken before.
     #[error("no sockets in the environment: LISTEN_FDS gives this process none")]
     NoneInherited,
     /// A file descriptor from the environment cannot be served.

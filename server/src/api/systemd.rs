@@ -23,13 +23,13 @@ impl ServerBuilder {
     /// Serves the sockets that this process was given: as
     /// [`from_sockets`](Self::from_sockets), one worker each.
     ///
-    /// They are those of the file descriptors from 3 on, `LISTEN_FDS` of them, if `LISTEN_PID` is this
-    /// process or is not set; as `sd_listen_fds(3)` has it. Both variables are removed, so that
-    /// no child of this process takes the sockets for its own, and a second call finds none. To serve
-    /// some of them, take them by the crate `listenfd` yourself, and use `from_sockets`.
+    /// They are those of the file descriptors from 3 on, `LISTEN_FDS` of them, if `LISTEN_PID` is
+    /// this process or is not set; as `sd_listen_fds(3)` has it. Both variables are removed, so
+    /// that no child of this process takes the sockets for its own, and a second call finds none.
+    /// To serve some of them, take them by the crate `listenfd` yourself, and use `from_sockets`.
     ///
-    /// Removing a variable is no business of other threads: call it first in `main`, before anything
-    /// else reads the environment.
+    /// Removing a variable is no business of other threads: call it first in `main`, before
+    /// anything else reads the environment.
     ///
     /// # Errors
     ///
@@ -95,8 +95,8 @@ impl Server {
     /// at the latest; and tells systemd how it goes. With the feature `systemd`, on Linux.
     ///
     /// At the signal a server whose sockets are [systemd's](ServerBuilder::bind_from_env) [hands
-    /// over](ServerHandle::hand_over): what waits in them is the next process's. One with sockets of
-    /// its own [drains](ServerHandle::drain).
+    /// over](ServerHandle::hand_over): what waits in them is the next process's. One with sockets
+    /// of its own [drains](ServerHandle::drain).
     ///
     /// | systemd is told | when |
     /// |---|---|
@@ -105,8 +105,8 @@ impl Server {
     /// | `STOPPING=1` | when the drain, the hand over or a shutdown begins |
     ///
     /// Where `NOTIFY_SOCKET` is not set, nothing is told. What systemd does not take is logged, and
-    /// changes nothing. `TimeoutStopSec=` has to be more than `within`, the grace and the exit timeout
-    /// together.
+    /// changes nothing. `TimeoutStopSec=` has to be more than `within`, the grace and the exit
+    /// timeout together.
     ///
     /// ```no_run
     /// # use std::time::Duration;

@@ -1,5 +1,5 @@
-//! V13: sockets from the environment, and what systemd is told. An environment belongs to a process:
-//! so each test starts the test program once more, with itself as systemd.
+//! V13: sockets from the environment, and what systemd is told. An environment belongs to a
+//! process: so each test starts the test program once more, with itself as systemd.
 
 use std::io::{self, ErrorKind};
 use std::net::{TcpListener, UdpSocket};
