@@ -26,6 +26,8 @@ mod process;
 pub mod reliability;
 mod report;
 #[cfg(target_os = "linux")]
+pub mod restarts;
+#[cfg(target_os = "linux")]
 pub mod stamps;
 
 #[cfg(target_os = "linux")]

@@ -5,6 +5,7 @@
 mod compare;
 mod kept;
 mod reliability;
+mod restarts;
 
 use std::path::PathBuf;
 

@@ -190,12 +190,31 @@ pub enum BindError {
         /// What works.
         range: RangeInclusive<usize>,
     },
+    /// The environment of this process has no sockets: nobody gave it any (`LISTEN_FDS`), or to
+    /// another process (`LISTEN_PID`), or they were taken before.
+    #[error("no sockets in the environment: LISTEN_FDS gives this process none")]
+    NoneInherited,
+    /// A file descriptor from the environment cannot be served.
+    #[error("cannot serve file descriptor {fd}{}, of LISTEN_FDS", named(.name))]
+    Inherited {
+        /// Its number.
+        fd: i32,
+        /// Its name, where `LISTEN_FDNAMES` gives it one.
+        name: Option<String>,
+        /// What is wrong with it.
+        source: io::Error,
+    },
     /// A socket given by the user cannot be served.
     #[error("cannot serve the given socket")]
     Socket(#[source] io::Error),
     /// The blocking server's runtime could not be made.
     #[error("cannot make an async runtime")]
     Runtime(#[source] io::Error),
+}
+
+fn named(name: &Option<String>) -> String {
+    let named = |name: &String| format!(" ({name})");
+    name.as_ref().map_or_else(String::new, named)
 }
 
 fn within(range: &RangeInclusive<usize>) -> String {

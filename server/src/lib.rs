@@ -19,6 +19,7 @@
 //! | configure and bind | [`ServerBuilder`], [`BindAddrs`], [`BindError`] |
 //! | serve | [`Server`], [`serve_until`](Server::serve_until), [`ServeError`] |
 //! | stop, or wait for the start | [`ServerHandle`] |
+//! | restart without loss | [`serve_until_handed_over`](Server::serve_until_handed_over); under systemd `bind_from_env`, `serve_with_systemd` (feature `systemd`) |
 //! | set bounds | [`Limits`], [`WhenFull`] |
 //! | refuse clients early | [`admit`](ServerBuilder::admit), [`Admission`], [`Incoming`], [`Networks`], [`RatePerPrefix`] |
 //! | change that while serving, and see what it refused | [`set_admission`](ServerHandle::set_admission), [`refusals`](ServerHandle::refusals) |

@@ -5,6 +5,8 @@ mod builder;
 mod server;
 #[cfg(feature = "signal")]
 mod signal;
+#[cfg(all(feature = "systemd", target_os = "linux"))]
+mod systemd;
 
 pub use blocking::BlockingServer;
 pub use builder::ServerBuilder;

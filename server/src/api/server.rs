@@ -45,6 +45,9 @@ use crate::support::log::tell;
 pub struct Server {
     shared: Arc<Shared>,
     app: Arc<dyn Application>,
+    /// Its sockets are those of whoever started the process, and go on after it.
+    #[cfg(all(feature = "systemd", target_os = "linux"))]
+    pub(super) inherited: bool,
 }
 
 impl Server {
@@ -118,6 +121,8 @@ impl Server {
         Self {
             shared: Arc::new(shared),
             app,
+            #[cfg(all(feature = "systemd", target_os = "linux"))]
+            inherited: false,
         }
     }
 
@@ -233,8 +238,40 @@ impl Server {
         signal: S,
         within: Duration,
     ) -> impl Future<Output = Result<(), ServeError>> + use<S> {
+        self.serve_until_drained_as(DrainKind::Finish, signal, within)
+    }
+
+    /// Serves until `signal` is ready, then [hands over](ServerHandle::hand_over): what waits in the
+    /// sockets is left to a successor that has them too, `within` this time at the latest. Close the
+    /// server, or end the process, when it returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve_forever`](Self::serve_forever).
+    ///
+    /// # Panics
+    ///
+    /// As [`serve_forever`](Self::serve_forever).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`serve_forever`](Self::serve_forever).
+    pub fn serve_until_handed_over<S: Future>(
+        &self,
+        signal: S,
+        within: Duration,
+    ) -> impl Future<Output = Result<(), ServeError>> + use<S> {
+        self.serve_until_drained_as(DrainKind::HandOver, signal, within)
+    }
+
+    pub(super) fn serve_until_drained_as<S: Future>(
+        &self,
+        kind: DrainKind,
+        signal: S,
+        within: Duration,
+    ) -> impl Future<Output = Result<(), ServeError>> + use<S> {
         self.serve_and_then(signal, move |shared| {
-            let _ = shared.request_drain(DrainRequest::new(DrainKind::Finish, within));
+            let _ = shared.request_drain(DrainRequest::new(kind, within));
         })
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use crate::engine::dispatch::SlotId;
 use crate::engine::outbox::Outbox;
 use crate::handler::context::Values;
-use crate::service::DrainKind;
+use crate::service::{DrainKind, Ping, add_pings, drop_pings};
 use crate::support::panics;
 
 /// The queue from other threads to a worker, which empties it once a turn; everybody else only adds.
@@ -48,6 +48,8 @@ pub(crate) struct Injected {
     pub(crate) drain: Option<DrainKind>,
     /// Shut down, with this grace.
     pub(crate) close: Option<Duration>,
+    /// Dropped by the next turn, which whoever asked waits for.
+    pub(crate) pings: Vec<Ping>,
     /// The worker has ended: nothing leaves any more.
     closed: bool,
     /// The worker, while it sleeps.
@@ -108,6 +110,11 @@ impl InjectQueue {
         Ok(())
     }
 
+    /// Asks for a sign of life.
+    pub(crate) fn ping(&self, pings: &[Ping]) {
+        let _ = self.push(|injected| add_pings(&mut injected.pings, pings.iter().cloned()));
+    }
+
     pub(crate) fn is_filled(&self) -> bool {
         self.filled.load(Ordering::Acquire)
     }
@@ -141,6 +148,7 @@ impl InjectQueue {
         into.begin = injected.begin.take().or_else(|| into.begin.take());
         into.drain = injected.drain.take().or(into.drain);
         into.close = injected.close.take().or(into.close);
+        std::mem::swap(&mut injected.pings, &mut into.pings);
         self.filled
             .store(self.has_sends.load(Ordering::Relaxed), Ordering::Relaxed);
     }
@@ -180,7 +188,7 @@ impl InjectQueue {
     /// taken is handed back.
     pub(crate) fn close(&self) -> Injected {
         self.closing.store(true, Ordering::Release);
-        let rest = {
+        let mut rest = {
             let mut injected = self.lock();
             let rest = std::mem::take(&mut *injected);
             injected.closed = true;
@@ -188,6 +196,7 @@ impl InjectQueue {
             self.has_sends.store(false, Ordering::Relaxed);
             rest
         };
+        drop_pings(&mut rest.pings);
         // It wakes the senders, whose wakers are foreign and may panic.
         panics::waking(|| self.room.close());
         rest

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::exit::is_exiting;
@@ -188,6 +189,37 @@ impl ServerHandle {
     pub fn is_serving(&self) -> bool {
         let status = self.shared.status();
         status.phase == Phase::Serving && !status.closed
+    }
+
+    /// Waits until every worker has made a turn since the call, so none is held by a handler that
+    /// blocks. Returns whether datagrams are handled: `false` at once where they are not, or when a
+    /// shutdown begins.
+    ///
+    /// It has no deadline of its own. For a health check:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn is_healthy(handle: postbox_server::ServerHandle) -> bool {
+    /// let turn = tokio::time::timeout(Duration::from_secs(1), handle.responds());
+    /// turn.await.unwrap_or(false)
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn responds(&self) -> bool {
+        let Some(stop) = self.shared.serving() else {
+            return false;
+        };
+        let answered = stop.pings.answered();
+        let mut answered = pin!(answered);
+        let mut stopped = pin!(stop.requested());
+        poll_fn(|cx| match stopped.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(false),
+            Poll::Pending => answered.as_mut().poll(cx).map(|()| true),
+        })
+        .await
     }
 
     /// Whether the present serving [drains](Self::drain), or shuts down.

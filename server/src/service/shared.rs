@@ -299,6 +299,18 @@ impl Shared {
         }
     }
 
+    /// How the present serving is stopped, where datagrams are handled.
+    pub(super) fn serving(&self) -> Option<Stop> {
+        let state = self.state.borrow();
+        (state.status.phase == Phase::Serving).then(|| state.stop.clone())
+    }
+
+    /// What is cancelled when the present serving drains, or shuts down.
+    #[cfg(all(feature = "systemd", target_os = "linux"))]
+    pub(crate) fn draining(&self) -> tokio_util::sync::CancellationToken {
+        self.state.borrow().stop.drain.token()
+    }
+
     /// Whether the present serving was asked to drain, or to stop.
     pub(crate) fn is_draining(&self) -> bool {
         let state = self.state.borrow();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::Drain;
+use super::pings::Pings;
 
 /// Tells one serving to stop.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +17,7 @@ pub(crate) struct Stop {
     /// The one warning of this serving that a handler used what is closed has been logged.
     pub(crate) closed_told: Arc<AtomicBool>,
     pub(crate) drain: Drain,
+    pub(crate) pings: Pings,
 }
 
 impl Stop {
@@ -23,6 +25,7 @@ impl Stop {
     pub(crate) fn request(&self) {
         self.closing.store(true, Ordering::Release);
         self.token.cancel();
+        self.pings.end();
         self.drain.end();
     }
 

@@ -256,6 +256,10 @@ impl Started {
             shared,
         );
         let mut drained = pin!(drain);
+        let ping = stop.pings.pass_on(|pings| {
+            self.queues.iter().for_each(|inject| inject.ping(pings));
+        });
+        let mut pinged = pin!(ping);
         let mut starting = true;
         poll_fn(|cx| {
             // First: what a shutdown makes fail has not ended serving.
@@ -272,6 +276,7 @@ impl Started {
                 starting = false;
                 shared.set_serving();
             }
+            let _ = pinged.as_mut().poll(cx);
             drained.as_mut().poll(cx).map(Ok)
         })
         .await

@@ -6,6 +6,9 @@ mod ending;
 #[cfg(all(unix, feature = "signal"))]
 mod signal;
 mod started;
+#[cfg(all(target_os = "linux", feature = "systemd", feature = "signal"))]
+mod systemd;
+mod turns;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -4,6 +4,7 @@
 use super::Worker;
 use super::served::Served;
 use crate::engine::inject_queue::Alarms;
+use crate::service::drop_pings;
 
 /// Room for this many alarms is kept for the next turns.
 const KEPT_ALARMS: usize = 1024;
@@ -26,6 +27,9 @@ impl<S: Served> Worker<S> {
 
     /// Does what was injected, but for the wake-ups.
     pub(super) fn follow_injected(&mut self) {
+        if !self.injected.pings.is_empty() {
+            drop_pings(&mut self.injected.pings);
+        }
         if !self.injected.alarms.is_empty() {
             let mut alarms = std::mem::take(&mut self.injected.alarms);
             for (_, alarm) in alarms.drain() {
