@@ -11,6 +11,9 @@
 //! | to | see |
 //! |---|---|
 //! | answer plain questions, many of one client at once | [`answer_fn`], [`builder_answer_fn`](Server::builder_answer_fn) |
+//! | the same, where the answer depends on who asks or when | [`question_fn`], [`Question`] |
+//! | answer by a `tower::Service`, with tower's limits | `answer_service` (feature `tower`) |
+//! | do something around each run of a handler | [`Middleware`], [`Wrapped`] |
 //! | write a handler | [`Handler`]; from a closure: [`builder_fn`](Server::builder_fn), [`handler_fn`] |
 //! | tell users behind one address apart | [`session_key`](ServerBuilder::session_key), [`concurrency`](ServerBuilder::concurrency), [`Session`] |
 //! | receive from a client | [`Requests`], [`RecvError`] |
@@ -153,9 +156,12 @@ pub use error::{
 };
 pub use handler::{
     AnswerFn, Arrival, BoxedHandler, Client, ClientSpawner, Clients, ContextVar, Handler,
-    HandlerFn, InheritContext, IntoAnswer, Recv, Requests, Sending, answer_fn, answer_fn_with,
-    handler_fn, handler_fn_with, inherit_context,
+    HandlerFn, InheritContext, IntoAnswer, Middleware, Question, QuestionFn, Recv, Requests,
+    Sending, Wrapped, answer_fn, answer_fn_with, handler_fn, handler_fn_with, inherit_context,
+    question_fn,
 };
+#[cfg(feature = "tower")]
+pub use handler::{AnswerService, Logged, answer_service};
 pub use ipnet::IpNet;
 pub use postbox_protocol::BoxError;
 pub use service::{

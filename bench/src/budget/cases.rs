@@ -2,11 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use clap::ValueEnum;
 use postbox_bench::document::Document;
 use postbox_bench::echo::{self, Codec, Style};
 use postbox_protocol::{DatagramProtocol, RawSerializer};
-use postbox_server::{BoxError, Origin, Server, ServerBuilder, Session};
+use postbox_server::{BoxError, Origin, Question, Server, ServerBuilder, Session, answer_service};
+use tower::service_fn;
 
 use crate::round::{AWAITED, CLIENTS};
 
@@ -26,6 +28,10 @@ pub(crate) enum Case {
     /// Each datagram is another question, which is handled and kept.
     HandledOnce,
     AnswerFn,
+    /// The same with a closure that is told who asks.
+    QuestionFn,
+    /// The same by a `tower::Service`.
+    AnswerService,
     RefusedByAdmission,
     RefusedBeforeReceive,
     JsonOneshot,
@@ -50,6 +56,8 @@ impl Case {
             Self::AnsweredAgain => 1072,
             Self::HandledOnce => 3310,
             Self::AnswerFn => 1791,
+            Self::QuestionFn => 1895,
+            Self::AnswerService => 1895,
             Self::RefusedByAdmission => 320,
             Self::RefusedBeforeReceive => 906,
             Self::JsonOneshot => 8748,
@@ -85,6 +93,19 @@ impl Case {
                 Server::builder_answer_fn(DatagramProtocol::new(RawSerializer), async |request| {
                     request
                 })
+            }
+            Self::QuestionFn => {
+                let protocol = DatagramProtocol::new(RawSerializer);
+                Server::builder_question_fn(protocol, async |question| question.into_packet())
+            }
+            Self::AnswerService => {
+                let service = service_fn(async |question: Question<Bytes>| {
+                    Ok::<_, BoxError>(question.into_packet())
+                });
+                Server::builder(
+                    DatagramProtocol::new(RawSerializer),
+                    answer_service(service),
+                )
             }
             Self::KeyedOneshot | Self::KeyedSession => {
                 echo::server(Codec::Raw, self.style()).session_key(Session::bytes(0..2))
@@ -135,6 +156,8 @@ impl Case {
             | Self::AnsweredAgain
             | Self::HandledOnce
             | Self::AnswerFn
+            | Self::QuestionFn
+            | Self::AnswerService
             | Self::RefusedByAdmission
             | Self::RefusedBeforeReceive => Codec::Raw,
             Self::JsonOneshot | Self::JsonSession | Self::JsonLargeOneshot => Codec::Json,

@@ -13,7 +13,7 @@ use crate::engine::dispatch::{Taken, Told, Waiting};
 use crate::engine::inject_queue::{After, Alarm};
 use crate::engine::run::Run;
 use crate::error::RecvError;
-use crate::handler::{Arrival, Receive, Wait, Whose};
+use crate::handler::{Arrival, Asked, ClientKey, Receive, Wait, Whose};
 use crate::support::panics;
 use crate::transport::Addressing;
 
@@ -70,22 +70,6 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
         }
     }
 
-    fn arrival(&self) -> Option<Arrival> {
-        let (at, len) = self.last.get()?;
-        let (worker, client) = (self.worker(), self.client());
-        let bound = *worker.bound;
-        Some(Arrival {
-            at: worker.begun + at.since_start(),
-            len,
-            local_addr: client.local_addr(bound),
-            addressing: match &client.local {
-                Some(local) => Some(Addressing::of(local)),
-                None => Addressing::of_bound(bound, worker.is_broadcast),
-            },
-            info: self.queue.info(),
-        })
-    }
-
     fn stop_receive(&self) {
         match self.queue.waiting() {
             Waiting::No => {}
@@ -99,6 +83,28 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
                 drop(waker); // foreign code
             }
         }
+    }
+}
+
+impl<P: Protocol> Asked for Run<P> {
+    fn client(&self) -> ClientKey {
+        Self::client(self)
+    }
+
+    fn arrival(&self) -> Option<Arrival> {
+        let (at, len) = self.last.get()?;
+        let (worker, client) = (self.worker(), Self::client(self));
+        let bound = *worker.bound;
+        Some(Arrival {
+            at: worker.begun + at.since_start(),
+            len,
+            local_addr: client.local_addr(bound),
+            addressing: match &client.local {
+                Some(local) => Some(Addressing::of(local)),
+                None => Addressing::of_bound(bound, worker.is_broadcast),
+            },
+            info: self.queue.info(),
+        })
     }
 }
 
@@ -339,7 +345,7 @@ mod tests {
     use crate::engine::inject_queue::Injected;
     use crate::engine::worker_shared::Locals;
     use crate::engine::worker_shared::tests::worker;
-    use crate::handler::{ClientKey, Requests};
+    use crate::handler::Requests;
 
     #[test]
     fn l1_receives_that_a_task_begins_and_drops_leave_one_alarm() {
