@@ -20,6 +20,9 @@ pub(crate) enum Case {
     RawBurstsOneshot,
     RawBurstsSession,
     RawIdle,
+    /// With the time that each run takes.
+    MeasuredOneshot,
+    MeasuredSession,
     /// A session for the first two bytes of each datagram, which are the same.
     KeyedOneshot,
     KeyedSession,
@@ -51,6 +54,8 @@ impl Case {
             Self::RawBurstsOneshot => 1550,
             Self::RawBurstsSession => 883,
             Self::RawIdle => 7559,
+            Self::MeasuredOneshot => 2118,
+            Self::MeasuredSession => 2041,
             Self::KeyedOneshot => 1898,
             Self::KeyedSession => 1974,
             Self::AnsweredAgain => 1072,
@@ -110,6 +115,9 @@ impl Case {
             Self::KeyedOneshot | Self::KeyedSession => {
                 echo::server(Codec::Raw, self.style()).session_key(Session::bytes(0..2))
             }
+            Self::MeasuredOneshot | Self::MeasuredSession => {
+                echo::server(Codec::Raw, self.style()).measure_times(true)
+            }
             Self::AnsweredAgain => {
                 echo::server(Codec::Raw, Style::Oneshot).at_most_once(Session::bytes(0..2))
             }
@@ -151,6 +159,8 @@ impl Case {
             | Self::RawBurstsOneshot
             | Self::RawBurstsSession
             | Self::RawIdle
+            | Self::MeasuredOneshot
+            | Self::MeasuredSession
             | Self::KeyedOneshot
             | Self::KeyedSession
             | Self::AnsweredAgain
@@ -168,9 +178,11 @@ impl Case {
 
     fn style(self) -> Style {
         match self {
-            Self::RawSession | Self::RawBurstsSession | Self::KeyedSession | Self::JsonSession => {
-                Style::Session
-            }
+            Self::RawSession
+            | Self::MeasuredSession
+            | Self::RawBurstsSession
+            | Self::KeyedSession
+            | Self::JsonSession => Style::Session,
             _ => Style::Oneshot,
         }
     }

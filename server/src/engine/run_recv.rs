@@ -12,6 +12,7 @@ use crate::engine::delivery::BufferSlice;
 use crate::engine::dispatch::{Taken, Told, Waiting};
 use crate::engine::inject_queue::{After, Alarm};
 use crate::engine::run::Run;
+use crate::engine::stamp::Stamp;
 use crate::error::RecvError;
 use crate::handler::{Arrival, Asked, ClientKey, Receive, Wait, Whose};
 use crate::support::panics;
@@ -245,7 +246,21 @@ impl<P: Protocol> Run<P> {
         let datagram = result?;
         let counters = &self.worker().counters;
         counters.handed_out_elsewhere.add_shared(1);
+        if counters.measured.is_on() {
+            self.measure_wait(datagram.at.unpack(), here);
+        }
         Poll::Ready(self.decode(&datagram.bytes, datagram.truncated, here))
+    }
+
+    /// How long a queued datagram waited: by the worker's clock, read in this turn, where it can be.
+    fn measure_wait(&self, arrived: Stamp, here: bool) {
+        let worker = self.worker();
+        let now = match here {
+            true => worker.batch_at.get().since_start(),
+            false => worker.begun.elapsed(),
+        };
+        let waited = now.saturating_sub(arrived.since_start());
+        worker.counters.measured.datagram_waited(waited);
     }
 
     /// Whether the handler is being polled by its worker, on this thread, and whether with its own

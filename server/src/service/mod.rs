@@ -5,12 +5,17 @@ mod client_tasks;
 mod drain;
 mod exit;
 mod handle;
+mod measured;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod prefixes;
 mod scope;
 mod shared;
 mod stats;
 mod stop;
 mod tasks;
+#[cfg(feature = "metrics")]
+mod times;
 mod worker_state;
 
 pub(crate) use bounds::{NoRoom, Totals};
@@ -19,6 +24,8 @@ pub(crate) use drain::{Drain, DrainKind, DrainRequest};
 pub(crate) use exit::ExitActions;
 pub use handle::ServerHandle;
 pub(crate) use handle::{awaits_shutdown, polling_handlers};
+#[cfg(feature = "metrics")]
+pub use metrics::Metrics;
 pub(crate) use prefixes::Source;
 pub use scope::{ServiceScope, ShutdownToken};
 pub(crate) use shared::{Claim, Phase, Shared, Status};
