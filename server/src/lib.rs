@@ -11,6 +11,9 @@
 //! | to | see |
 //! |---|---|
 //! | answer plain questions, many of one client at once | [`answer_fn`], [`builder_answer_fn`](Server::builder_answer_fn) |
+//! | the same, where the answer depends on who asks or when | [`question_fn`], [`Question`] |
+//! | answer by a `tower::Service`, with tower's limits | `answer_service` (feature `tower`) |
+//! | do something around each run of a handler | [`Middleware`], [`Wrapped`] |
 //! | write a handler | [`Handler`]; from a closure: [`builder_fn`](Server::builder_fn), [`handler_fn`] |
 //! | tell users behind one address apart | [`session_key`](ServerBuilder::session_key), [`concurrency`](ServerBuilder::concurrency), [`Session`] |
 //! | receive from a client | [`Requests`], [`RecvError`] |
@@ -24,6 +27,7 @@
 //! | refuse clients early | [`admit`](ServerBuilder::admit), [`Admission`], [`Incoming`], [`Networks`], [`RatePerPrefix`] |
 //! | change that while serving, and see what it refused | [`set_admission`](ServerHandle::set_admission), [`refusals`](ServerHandle::refusals) |
 //! | see what it does | [`stats`](ServerHandle::stats), [`Stats`] |
+//! | export what it counts and measures | `ServerHandle::metrics`, `Metrics` (feature `metrics`) |
 //! | start background tasks, undo things at the end | [`service_init`](Handler::service_init), [`ServiceScope`], [`Spawner`] |
 //! | send to who has not sent anything | [`ServiceScope::clients`], [`Clients`], [`AddressError`] |
 //! | give each client a value that nobody passes along | [`ContextVar`] |
@@ -88,11 +92,18 @@
 //! | datagrams dropped by a shutdown | debug | one line in ten seconds |
 //! | a handler holds its worker | warn | once for each time |
 //! | a background task or an exit action failed | error | each time |
+//! | each run of a handler: a span | debug | none |
 //!
 //! The first of a kind is written at once. Of those left out since, `suppressed` is the number. Where
 //! datagrams were lost, `count` is their number, `client` who sent one of them, and `see` the limit to
 //! look at. What is left out is written when no more come, and at the latest when serving ends.
 //! [`Stats`] counts everything.
+//!
+//! The span of a run is named `run`. It has the fields `client`, as a [`Client`] is printed;
+//! `session`, the hash of its session key, where there is one; and when it closes `requests`, how
+//! many datagrams the run received, `outcome` (`returned`, `failed`, `panicked`, `evicted` or
+//! `cancelled`) and `duration`, in seconds from the call of [`handle`](Handler::handle) to its end.
+//! What the handler logs, and what is logged of it, is in its span.
 //!
 //! What writes the log runs on the worker. If it panics, that line is lost and nothing else. If it
 //! blocks, its worker is blocked: use a writer that does not, such as `tracing-appender`'s.
@@ -154,11 +165,16 @@ pub use error::{
 };
 pub use handler::{
     AnswerFn, Arrival, BoxedHandler, Client, ClientSpawner, Clients, ContextVar, Handler,
-    HandlerFn, InheritContext, IntoAnswer, NumberedAnswerFn, Recv, Requests, Sending, answer_fn,
-    answer_fn_with, handler_fn, handler_fn_with, inherit_context,
+    HandlerFn, InheritContext, IntoAnswer, Middleware, NumberedAnswerFn, Question, QuestionFn,
+    Recv, Requests, Sending, Wrapped, answer_fn, answer_fn_with, handler_fn, handler_fn_with,
+    inherit_context, question_fn,
 };
+#[cfg(feature = "tower")]
+pub use handler::{AnswerService, Logged, answer_service};
 pub use ipnet::IpNet;
 pub use postbox_protocol::BoxError;
+#[cfg(feature = "metrics")]
+pub use service::Metrics;
 pub use service::{
     ServerHandle, ServiceScope, ShutdownToken, Spawner, Stat, StatKind, Stats, TaskResult,
 };

@@ -2,11 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use clap::ValueEnum;
 use postbox_bench::document::Document;
 use postbox_bench::echo::{self, Codec, Style};
 use postbox_protocol::{DatagramProtocol, RawSerializer};
-use postbox_server::{BoxError, Origin, Server, ServerBuilder, Session};
+use postbox_server::{BoxError, Origin, Question, Server, ServerBuilder, Session, answer_service};
+use tower::service_fn;
 
 use crate::round::{AWAITED, CLIENTS};
 
@@ -18,6 +20,9 @@ pub(crate) enum Case {
     RawBurstsOneshot,
     RawBurstsSession,
     RawIdle,
+    /// With the time that each run takes.
+    MeasuredOneshot,
+    MeasuredSession,
     /// A session for the first two bytes of each datagram, which are the same.
     KeyedOneshot,
     KeyedSession,
@@ -26,6 +31,10 @@ pub(crate) enum Case {
     /// Each datagram is another question, which is handled and kept.
     HandledOnce,
     AnswerFn,
+    /// The same with a closure that is told who asks.
+    QuestionFn,
+    /// The same by a `tower::Service`.
+    AnswerService,
     RefusedByAdmission,
     RefusedBeforeReceive,
     JsonOneshot,
@@ -45,11 +54,15 @@ impl Case {
             Self::RawBurstsOneshot => 1550,
             Self::RawBurstsSession => 883,
             Self::RawIdle => 7559,
+            Self::MeasuredOneshot => 2118,
+            Self::MeasuredSession => 2041,
             Self::KeyedOneshot => 1898,
             Self::KeyedSession => 1974,
             Self::AnsweredAgain => 1072,
             Self::HandledOnce => 3310,
             Self::AnswerFn => 1791,
+            Self::QuestionFn => 1895,
+            Self::AnswerService => 1895,
             Self::RefusedByAdmission => 320,
             Self::RefusedBeforeReceive => 906,
             Self::JsonOneshot => 8748,
@@ -86,8 +99,24 @@ impl Case {
                     request
                 })
             }
+            Self::QuestionFn => {
+                let protocol = DatagramProtocol::new(RawSerializer);
+                Server::builder_question_fn(protocol, async |question| question.into_packet())
+            }
+            Self::AnswerService => {
+                let service = service_fn(async |question: Question<Bytes>| {
+                    Ok::<_, BoxError>(question.into_packet())
+                });
+                Server::builder(
+                    DatagramProtocol::new(RawSerializer),
+                    answer_service(service),
+                )
+            }
             Self::KeyedOneshot | Self::KeyedSession => {
                 echo::server(Codec::Raw, self.style()).session_key(Session::bytes(0..2))
+            }
+            Self::MeasuredOneshot | Self::MeasuredSession => {
+                echo::server(Codec::Raw, self.style()).measure_times(true)
             }
             Self::AnsweredAgain => {
                 echo::server(Codec::Raw, Style::Oneshot).at_most_once(Session::bytes(0..2))
@@ -130,11 +159,15 @@ impl Case {
             | Self::RawBurstsOneshot
             | Self::RawBurstsSession
             | Self::RawIdle
+            | Self::MeasuredOneshot
+            | Self::MeasuredSession
             | Self::KeyedOneshot
             | Self::KeyedSession
             | Self::AnsweredAgain
             | Self::HandledOnce
             | Self::AnswerFn
+            | Self::QuestionFn
+            | Self::AnswerService
             | Self::RefusedByAdmission
             | Self::RefusedBeforeReceive => Codec::Raw,
             Self::JsonOneshot | Self::JsonSession | Self::JsonLargeOneshot => Codec::Json,
@@ -145,9 +178,11 @@ impl Case {
 
     fn style(self) -> Style {
         match self {
-            Self::RawSession | Self::RawBurstsSession | Self::KeyedSession | Self::JsonSession => {
-                Style::Session
-            }
+            Self::RawSession
+            | Self::MeasuredSession
+            | Self::RawBurstsSession
+            | Self::KeyedSession
+            | Self::JsonSession => Style::Session,
             _ => Style::Oneshot,
         }
     }

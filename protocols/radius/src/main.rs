@@ -9,8 +9,7 @@ use std::time::Duration;
 use std::{env, fs, io};
 
 use postbox::{
-    BoxError, Client, ClientFault, DatagramProtocol, Handler, Requests, Server, ServerBuilder,
-    stop_signal,
+    BoxError, ClientFault, DatagramProtocol, Question, Server, ServerBuilder, stop_signal,
 };
 use tokio::time::sleep;
 
@@ -27,41 +26,25 @@ use wire::{ACCESS_ACCEPT, ACCESS_REJECT, Packet, RadiusSerializer};
 /// How long it takes to ask about a user.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
-struct Radius {
-    config: Arc<Config>,
-}
+async fn reply(config: Arc<Config>, question: Question<Packet>) -> Result<Packet, ClientFault> {
+    // Only here is known who asks, and so with which secret the request is read.
+    let secret = config.secret(question.remote_addr().ip());
+    let secret = secret.ok_or_else(|| ClientFault::new("it has no secret"))?;
+    let request = question.packet();
+    let login = secret.open(request).map_err(ClientFault::new)?;
 
-impl Handler for Radius {
-    type Request = Packet;
-    type Response = Packet;
-
-    async fn handle(
-        &self,
-        client: Client<Packet>,
-        mut requests: Requests<Packet>,
-    ) -> Result<(), BoxError> {
-        let request = requests.recv().await?;
-        // Only here is known who asks, and so with which secret the request is read.
-        let secret = self.config.secret(client.remote_addr().ip());
-        let secret = secret.ok_or_else(|| ClientFault::new("it has no secret"))?;
-        let login = secret.open(&request).map_err(ClientFault::new)?;
-
-        sleep(LOOK_UP).await; // stands for a database, or for another server
-        let reply = match self.config.knows(&login) {
-            true => secret.reply(ACCESS_ACCEPT, &format!("Hello, {}", login.user), &request),
-            false => secret.reply(ACCESS_REJECT, "Wrong user or password", &request),
-        };
-        client.send(reply).await?;
-        Ok(())
-    }
+    sleep(LOOK_UP).await; // stands for a database, or for another server
+    Ok(match config.knows(&login) {
+        true => secret.reply(ACCESS_ACCEPT, &format!("Hello, {}", login.user), request),
+        false => secret.reply(ACCESS_REJECT, "Wrong user or password", request),
+    })
 }
 
 fn radius(config: Config) -> ServerBuilder {
     let config = Arc::new(config);
-    let handler = Radius {
-        config: Arc::clone(&config),
-    };
-    Server::builder(DatagramProtocol::new(RadiusSerializer), handler)
+    let asked = Arc::clone(&config);
+    let answer = move |question| reply(Arc::clone(&asked), question);
+    Server::builder_question_fn(DatagramProtocol::new(RadiusSerializer), answer)
         // Strangers cost nothing.
         .admit(move |incoming| config.secret(incoming.remote_addr().ip()).is_some())
         // A client asks for all its users from one port. A repeated request is the same to the last

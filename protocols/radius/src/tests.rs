@@ -274,8 +274,9 @@ fn lengths_that_are_wrong_are_errors() {
 async fn requests_of_one_port_are_looked_up_at_once() {
     let config = || Arc::new(Config::parse(CONFIG).unwrap());
     let one_run = || {
-        let handler = Radius { config: config() };
-        Server::builder(DatagramProtocol::new(RadiusSerializer), handler)
+        let config = config();
+        let answer = move |question| reply(Arc::clone(&config), question);
+        Server::builder_question_fn(DatagramProtocol::new(RadiusSerializer), answer).concurrency(1)
     };
     for (builder, at_least, at_most) in [
         (example(), LOOK_UP, LOOK_UP * 2),

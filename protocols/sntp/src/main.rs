@@ -7,32 +7,26 @@
 use std::time::{Duration, SystemTime};
 use std::{env, io};
 
-use postbox::{BoxError, Client, DatagramProtocol, Requests, Server, ServerBuilder, stop_signal};
+use postbox::{BoxError, DatagramProtocol, Server, ServerBuilder, stop_signal};
 
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-use wire::{Answer, Ntp, Question};
-
-async fn tell(client: Client<Answer>, mut questions: Requests<Question>) -> Result<(), BoxError> {
-    let question = questions.recv().await?;
-    let received = questions
-        .arrival()
-        .and_then(|arrival| arrival.kernel_time());
-    let transmitted = SystemTime::now(); // it is encoded at once, and leaves with the batch
-    let answer = Answer {
-        question,
-        received: received.unwrap_or(transmitted), // where the system cannot tell it
-        transmitted,
-    };
-    client.send(answer).await?;
-    Ok(())
-}
+use wire::{Answer, Ntp};
 
 fn sntp() -> ServerBuilder {
-    Server::builder_fn(DatagramProtocol::new(Ntp), tell).recv_kernel_time(true)
+    let builder = Server::builder_question_fn(DatagramProtocol::new(Ntp), async |asked| {
+        let transmitted = SystemTime::now(); // it is encoded at once, and leaves with the batch
+        let received = asked.arrival().kernel_time();
+        Answer {
+            received: received.unwrap_or(transmitted), // where the system cannot tell it
+            transmitted,
+            question: asked.into_packet(),
+        }
+    });
+    builder.recv_kernel_time(true)
 }
 
 #[tokio::main(flavor = "current_thread")]

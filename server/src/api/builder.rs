@@ -2,6 +2,8 @@
 
 mod arrival;
 mod bounds;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod sessions;
 mod socket_options;
 
@@ -61,6 +63,8 @@ pub struct ServerBuilder {
     plain_transport: bool,
     offloads: bool,
     sockets: SocketConfig,
+    #[cfg(feature = "metrics")]
+    measures_times: bool,
 }
 
 impl ServerBuilder {
@@ -82,6 +86,8 @@ impl ServerBuilder {
             plain_transport: false,
             offloads: true,
             sockets: SocketConfig::default(),
+            #[cfg(feature = "metrics")]
+            measures_times: false,
         }
     }
 }
@@ -306,6 +312,10 @@ impl ServerBuilder {
         let allow_own_source = self.allow_own_source.unwrap_or(may_meet);
         let (limits, admission, sessions) = (self.limits, self.admission, self.sessions);
         let shared = Shared::new(limits, endpoints, admission, sessions, allow_own_source);
+        #[cfg(feature = "metrics")]
+        if self.measures_times {
+            shared.measure_times();
+        }
         Ok(Server::new(shared, self.app))
     }
 }

@@ -12,7 +12,8 @@ use postbox_protocol::{BoxError, Protocol};
 use super::ServerBuilder;
 use crate::error::ServeError;
 use crate::handler::{
-    AnswerFn, Client, Handler, HandlerFn, IntoAnswer, Requests, answer_fn, handler_fn,
+    AnswerFn, Client, Handler, HandlerFn, IntoAnswer, Question, QuestionFn, Requests, answer_fn,
+    handler_fn, question_fn,
 };
 use crate::service::{DrainKind, DrainRequest, Phase, ServerHandle, Shared, Status};
 use crate::serving::{Application, serve};
@@ -114,6 +115,28 @@ impl Server {
         Fut: Future<Output: IntoAnswer<P::Sent>> + Send + 'static,
     {
         let handler: AnswerFn<F, P::Received, P::Sent> = answer_fn(function);
+        ServerBuilder::new(protocol, handler)
+    }
+
+    /// The same for a closure that wants to know who asks, and when: see [`question_fn`].
+    ///
+    /// ```
+    /// use postbox_protocol::{DatagramProtocol, RawSerializer};
+    /// use postbox_server::Server;
+    ///
+    /// let protocol = DatagramProtocol::new(RawSerializer);
+    /// let address_of_asker = Server::builder_question_fn(protocol, async |question| {
+    ///     bytes::Bytes::from(question.remote_addr().to_string())
+    /// });
+    /// # let _ = address_of_asker;
+    /// ```
+    pub fn builder_question_fn<P, F, Fut>(protocol: P, function: F) -> ServerBuilder
+    where
+        P: Protocol<Sent: Send + 'static, Received: Send + 'static>,
+        F: Fn(Question<P::Received>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoAnswer<P::Sent>> + Send + 'static,
+    {
+        let handler: QuestionFn<F, P::Received, P::Sent> = question_fn(function);
         ServerBuilder::new(protocol, handler)
     }
 

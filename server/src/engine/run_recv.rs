@@ -12,8 +12,9 @@ use crate::engine::delivery::BufferSlice;
 use crate::engine::dispatch::{Taken, Told, Waiting};
 use crate::engine::inject_queue::{After, Alarm};
 use crate::engine::run::Run;
+use crate::engine::stamp::Stamp;
 use crate::error::RecvError;
-use crate::handler::{Arrival, Receive, Wait, Whose};
+use crate::handler::{Arrival, Asked, ClientKey, Receive, Wait, Whose};
 use crate::support::panics;
 use crate::transport::Addressing;
 
@@ -70,22 +71,6 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
         }
     }
 
-    fn arrival(&self) -> Option<Arrival> {
-        let (at, len) = self.last.get()?;
-        let (worker, client) = (self.worker(), self.client());
-        let bound = *worker.bound;
-        Some(Arrival {
-            at: worker.begun + at.since_start(),
-            len,
-            local_addr: client.local_addr(bound),
-            addressing: match &client.local {
-                Some(local) => Some(Addressing::of(local)),
-                None => Addressing::of_bound(bound, worker.is_broadcast),
-            },
-            info: self.queue.info(),
-        })
-    }
-
     fn stop_receive(&self) {
         match self.queue.waiting() {
             Waiting::No => {}
@@ -99,6 +84,28 @@ impl<P: Protocol> Receive<P::Received> for Run<P> {
                 drop(waker); // foreign code
             }
         }
+    }
+}
+
+impl<P: Protocol> Asked for Run<P> {
+    fn client(&self) -> ClientKey {
+        Self::client(self)
+    }
+
+    fn arrival(&self) -> Option<Arrival> {
+        let (at, len) = self.last.get()?;
+        let (worker, client) = (self.worker(), Self::client(self));
+        let bound = *worker.bound;
+        Some(Arrival {
+            at: worker.begun + at.since_start(),
+            len,
+            local_addr: client.local_addr(bound),
+            addressing: match &client.local {
+                Some(local) => Some(Addressing::of(local)),
+                None => Addressing::of_bound(bound, worker.is_broadcast),
+            },
+            info: self.queue.info(),
+        })
     }
 }
 
@@ -239,7 +246,21 @@ impl<P: Protocol> Run<P> {
         let datagram = result?;
         let counters = &self.worker().counters;
         counters.handed_out_elsewhere.add_shared(1);
+        if counters.measured.is_on() {
+            self.measure_wait(datagram.at.unpack(), here);
+        }
         Poll::Ready(self.decode(&datagram.bytes, datagram.truncated, here))
+    }
+
+    /// How long a queued datagram waited: by the worker's clock, read in this turn, where it can be.
+    fn measure_wait(&self, arrived: Stamp, here: bool) {
+        let worker = self.worker();
+        let now = match here {
+            true => worker.batch_at.get().since_start(),
+            false => worker.begun.elapsed(),
+        };
+        let waited = now.saturating_sub(arrived.since_start());
+        worker.counters.measured.datagram_waited(waited);
     }
 
     /// Whether the handler is being polled by its worker, on this thread, and whether with its own
@@ -339,7 +360,7 @@ mod tests {
     use crate::engine::inject_queue::Injected;
     use crate::engine::worker_shared::Locals;
     use crate::engine::worker_shared::tests::worker;
-    use crate::handler::{ClientKey, Requests};
+    use crate::handler::Requests;
 
     #[test]
     fn l1_receives_that_a_task_begins_and_drops_leave_one_alarm() {

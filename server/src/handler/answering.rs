@@ -18,8 +18,7 @@ use crate::config::Sessions;
 /// client is answered in the order of its requests.
 ///
 /// The closure is not told who asks. Where the answer depends on that, as on a secret that each
-/// client has of its own, write a [`Handler`], with
-/// [`concurrency`](crate::ServerBuilder::concurrency).
+/// client has of its own, or on when the request arrived, use [`question_fn`](crate::question_fn).
 ///
 /// What the closure answers is [an answer, none, or an error](IntoAnswer). A request that cannot be parsed is
 /// logged as the client's fault, and not answered.

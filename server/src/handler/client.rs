@@ -69,6 +69,11 @@ impl<Response> Client<Response> {
         Self { run }
     }
 
+    /// Which client of its socket it is.
+    pub(crate) fn key(&self) -> ClientKey {
+        self.run.identity().1
+    }
+
     /// The address that the client sends from.
     pub fn remote_addr(&self) -> SocketAddr {
         self.run.identity().1.remote
@@ -233,15 +238,7 @@ impl<Response> Ord for Client<Response> {
 /// else: `192.0.2.7:5353`, or `192.0.2.7:5353 at 192.0.2.1:53`, or `192.0.2.7:5353 #9d2c5680a1b4e6f7`.
 impl<Response> fmt::Display for Client<Response> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (_, client) = self.run.identity();
-        write!(f, "{}", client.remote)?;
-        if let (Some(_), Some(local)) = (client.local, self.local_addr()) {
-            write!(f, " at {local}")?;
-        }
-        match client.session.of_key() {
-            Some(key) => write!(f, " #{key:016x}"),
-            None => Ok(()),
-        }
+        self.key().print(self.local_addr(), f)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which client a datagram comes from.
 
 use std::cmp::Ordering;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
@@ -45,6 +46,22 @@ impl ClientKey {
     /// the transport cannot tell.
     pub(crate) fn local_addr(&self, bound: SocketAddr) -> Option<SocketAddr> {
         local_addr(&self.local, bound)
+    }
+
+    /// Prints the client, whose local address is this one: see [`Client`](super::Client).
+    pub(crate) fn print(
+        &self,
+        local_addr: Option<SocketAddr>,
+        f: &mut fmt::Formatter<'_>,
+    ) -> fmt::Result {
+        write!(f, "{}", self.remote)?;
+        if let (Some(_), Some(local)) = (self.local, local_addr) {
+            write!(f, " at {local}")?;
+        }
+        match self.session.of_key() {
+            Some(key) => write!(f, " #{key:016x}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -12,7 +12,11 @@ mod client_key;
 mod clients;
 mod closure;
 pub(crate) mod context;
+mod middleware;
+mod question;
 mod requests;
+#[cfg(feature = "tower")]
+mod service;
 mod spawner;
 mod r#trait;
 
@@ -26,7 +30,12 @@ pub(crate) use clients::ClientSocket;
 pub use clients::Clients;
 pub use closure::{HandlerFn, handler_fn, handler_fn_with};
 pub use context::{ContextVar, InheritContext, inherit_context};
+pub use middleware::{Middleware, Wrapped};
+pub(crate) use question::Asked;
+pub use question::{Question, QuestionFn, question_fn};
 pub(crate) use requests::{Receive, Wait, Whose};
 pub use requests::{Recv, Requests};
+#[cfg(feature = "tower")]
+pub use service::{AnswerService, Logged, answer_service};
 pub use spawner::ClientSpawner;
 pub use r#trait::Handler;

@@ -10,6 +10,7 @@ use futures_core::Stream;
 use tokio::time::Instant;
 
 use super::Arrival;
+use super::question::Asked;
 use crate::error::RecvError;
 
 /// The requests of one client, in the order in which they arrived, for one run of its handler.
@@ -140,6 +141,12 @@ impl<Request> Requests<Request> {
         self.run.arrival()
     }
 
+    /// What a question keeps of its run.
+    #[inline]
+    pub(super) fn asked(&self) -> Arc<dyn Asked> {
+        Arc::clone(&self.run) as _
+    }
+
     fn begin(&mut self, wait: Wait) -> Recv<'_, Request> {
         let began = false;
         Recv {
@@ -234,7 +241,7 @@ pub(crate) enum Whose {
 ///
 /// There is one receive of a run at a time. That it waits is known to the run, and lasts until it is
 /// ready or stopped, over any number of polls.
-pub(crate) trait Receive<Request>: Send + Sync {
+pub(crate) trait Receive<Request>: Asked {
     /// Polls the receive that waits, and begins one if none does.
     fn poll_recv(
         &self,
@@ -244,6 +251,4 @@ pub(crate) trait Receive<Request>: Send + Sync {
     ) -> Poll<Result<Request, RecvError>>;
     /// The receive that waits, if one does, was dropped.
     fn stop_receive(&self);
-    /// When and how the datagram arrived that was received last.
-    fn arrival(&self) -> Option<Arrival>;
 }

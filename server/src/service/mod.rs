@@ -5,6 +5,9 @@ mod client_tasks;
 mod drain;
 mod exit;
 mod handle;
+mod measured;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod pings;
 mod prefixes;
 mod scope;
@@ -12,6 +15,8 @@ mod shared;
 mod stats;
 mod stop;
 mod tasks;
+#[cfg(feature = "metrics")]
+mod times;
 mod worker_state;
 
 pub(crate) use bounds::{NoRoom, Totals};
@@ -20,6 +25,8 @@ pub(crate) use drain::{Drain, DrainKind, DrainRequest};
 pub(crate) use exit::ExitActions;
 pub use handle::ServerHandle;
 pub(crate) use handle::{awaits_shutdown, polling_handlers};
+#[cfg(feature = "metrics")]
+pub use metrics::Metrics;
 pub(crate) use pings::{Ping, add as add_pings, drop_all as drop_pings};
 pub(crate) use prefixes::Source;
 pub use scope::{ServiceScope, ShutdownToken};

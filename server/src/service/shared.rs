@@ -160,6 +160,11 @@ impl Shared {
         state.sockets().map(SocketOptions::new).collect()
     }
 
+    #[cfg(feature = "metrics")]
+    pub(super) fn counters(&self) -> &[Arc<Counters>] {
+        &self.counters
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats::default();
         self.counters

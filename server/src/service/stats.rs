@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::measured::Measured;
 use crate::admission::Refusals;
 
 /// Declares each counter once: a figure of [`Stats`], what it counts, and the worker's own counter of
@@ -62,6 +63,7 @@ macro_rules! counters {
             pub(crate) kernel_drops_told: AtomicU64,
             /// Of those refused, by the part of the check.
             pub(crate) refusals: Refusals,
+            pub(crate) measured: Measured,
         }
 
         impl Counters {

@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
+use tracing::subscriber::Interest;
 use tracing::{Event, Level, Subscriber, span};
 
-use super::HANG;
+use super::spans::Spans;
+use super::{HANG, SpanRecord};
 
 /// One log record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub struct Logs {
     cut: Arc<Mutex<Vec<Record>>>,
     added: Arc<tokio::sync::Notify>,
     hook: Arc<Mutex<Option<Hook>>>,
+    spans: Spans,
 }
 
 type Hook = Box<dyn Fn() + Send>;
@@ -37,6 +40,21 @@ impl Logs {
     /// Calls this after each record, where the code under test logs.
     pub fn hook(&self, hook: impl Fn() + Send + 'static) {
         *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(hook));
+    }
+
+    /// Keeps spans from now on, which are left out otherwise.
+    pub fn keep_spans(&self) {
+        self.spans.keep();
+    }
+
+    /// Panics at whatever is said of a span, but for its beginning.
+    pub fn panic_at_spans(&self) {
+        self.spans.panic();
+    }
+
+    /// The spans so far.
+    pub fn spans(&self) -> Vec<SpanRecord> {
+        self.spans.all()
     }
 
     /// Takes the records so far: a test takes those that it expects, any others fail it.
@@ -92,8 +110,13 @@ impl Logs {
 }
 
 impl Subscriber for Logs {
+    /// Asked each time: whether spans are kept changes.
+    fn register_callsite(&self, _: &'static tracing::Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target().starts_with("postbox")
+        metadata.target().starts_with("postbox") && (metadata.is_event() || self.spans.keeps())
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -103,6 +126,7 @@ impl Subscriber for Logs {
             fields: String::new(),
         };
         event.record(&mut Fields(&mut record));
+        self.spans.event(&record.message);
         let list = if record.fields.contains("count=") {
             &self.lost
         } else if record.level > Level::INFO {
@@ -122,13 +146,23 @@ impl Subscriber for Logs {
         }
     }
 
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        self.spans.begin(attributes)
     }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record(&self, id: &span::Id, values: &span::Record<'_>) {
+        self.spans.record(id, values);
+    }
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
+    fn enter(&self, id: &span::Id) {
+        self.spans.enter(id);
+    }
+    fn exit(&self, id: &span::Id) {
+        self.spans.exit(id);
+    }
+    fn try_close(&self, id: span::Id) -> bool {
+        self.spans.close(&id);
+        true
+    }
 }
 
 struct Fields<'a>(&'a mut Record);

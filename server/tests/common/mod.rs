@@ -22,8 +22,9 @@ mod poll;
 mod run;
 mod server;
 pub mod service;
+mod spans;
 
-pub use {logs::*, peer::*, poll::*, run::*, server::*};
+pub use {logs::*, peer::*, poll::*, run::*, server::*, spans::SpanRecord};
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};

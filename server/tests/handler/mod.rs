@@ -15,6 +15,7 @@ mod deadlines;
 mod elsewhere;
 mod ends;
 mod failing;
+mod middleware;
 mod outbox;
 mod panicking;
 mod postboxes;

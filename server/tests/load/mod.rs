@@ -12,6 +12,8 @@ mod evicted;
 mod eviction;
 mod idle;
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod outbox;
 mod own_source;
 mod parts;

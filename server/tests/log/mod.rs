@@ -6,6 +6,7 @@ mod limits;
 mod loggers;
 mod losses;
 mod malformed;
+mod spans;
 
 use postbox_protocol::DatagramParseError;
 use postbox_server::{ClientFault, ContextVar, RecvError, ServerBuilder};

@@ -5,5 +5,8 @@ mod each;
 mod keys;
 mod next;
 mod once;
+mod questions;
+#[cfg(feature = "tower")]
+mod service;
 mod stopping;
 mod strangers;

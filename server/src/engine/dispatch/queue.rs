@@ -263,6 +263,12 @@ impl RunQueue {
         used.unwrap_or_default()
     }
 
+    /// How many datagrams the run took that were queued.
+    pub(crate) fn taken(&self) -> u64 {
+        let used = self.is_used().then(|| self.lock().taken);
+        used.unwrap_or_default()
+    }
+
     /// Whether anything was queued, or a receive elsewhere asked. Whoever holds the only reference
     /// to its run knows it for sure.
     #[inline]
@@ -322,6 +328,8 @@ pub(crate) struct Queue {
     receive: u32,
     /// The worker knows its deadline.
     armed: bool,
+    /// Datagrams that this run took from here.
+    taken: u64,
     /// What the server asks for of the datagram that was received last.
     pub(crate) info: PacketInfo,
 }
@@ -332,9 +340,11 @@ impl Queue {
         if self.closed {
             return Taken::Closed;
         }
-        self.backlog
-            .pop(totals)
-            .map_or(Taken::Empty, Taken::Datagram)
+        let Some(datagram) = self.backlog.pop(totals) else {
+            return Taken::Empty;
+        };
+        self.taken += 1;
+        Taken::Datagram(datagram)
     }
 
     /// The last one came while the server drains: this run may receive it, and no other.

@@ -27,7 +27,7 @@ impl<S: Served> Worker<S> {
             self.report.lost(Kind::Evictions, Some(&client), 1);
             if runs {
                 self.shared.counters.handlers_evicted.add(1);
-                self.cancel(id);
+                self.cancel(id, "evicted");
             }
         }
         self.close_if_asked();

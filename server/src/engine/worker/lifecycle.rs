@@ -5,6 +5,7 @@ use std::sync::Arc;
 use postbox_protocol::BoxError;
 
 use super::Worker;
+use super::observed::Observed;
 use super::served::Served;
 use super::task::Polled;
 use super::timers::{BEGUN, NEVER};
@@ -57,6 +58,13 @@ impl<S: Served> Worker<S> {
         if new && !self.initial_context.is_empty() {
             task.set_context(self.initial_context.clone());
         }
+        let observes = match new {
+            true => self.observes,
+            false => task.is_observed(),
+        };
+        if observes {
+            self.observed = Observed::enter(task, new);
+        }
         let poll = HandlerPoll {
             run: task.run.address(),
             waker: task.waker(&self.waker).address(),
@@ -83,8 +91,12 @@ impl<S: Served> Worker<S> {
         if taken > 0 {
             self.shared.counters.handed_out.add(taken.into());
         }
-        match polled {
+        let outcome = match polled {
             Polled::Waits => {
+                if observes && let Some(mut observed) = self.observed.take() {
+                    observed.exit(taken);
+                    task.keep_observed(observed);
+                }
                 self.beat.end();
                 task.set_awaits_shutdown(awaits_shutdown);
                 if let Some(timeout) = waits {
@@ -105,28 +117,34 @@ impl<S: Served> Worker<S> {
                 return None;
             }
             Polled::Returned(result, panic) => {
-                match result {
-                    Ok(()) if self.evicting => self.shared.counters.handlers_evicted.add(1),
-                    Ok(()) => self.shared.counters.handlers_returned.add(1),
-                    Err(error) => self.failed(id, error),
+                let counters = &self.shared.counters;
+                let (counter, outcome) = match &result {
+                    _ if self.evicting => (&counters.handlers_evicted, "evicted"),
+                    Ok(()) => (&counters.handlers_returned, "returned"),
+                    Err(_) => (&counters.handlers_failed, "failed"),
+                };
+                counter.add(1);
+                if let Err(error) = result {
+                    self.failed(id, error);
                 }
                 if let Err(message) = panic {
                     let client = self.dispatch.task(id).run.remote;
                     self.report.panicked(Kind::DropPanicked, client, &message);
                 }
+                outcome
             }
-            Polled::Panicked(message) => self.panicked(id, &message),
+            Polled::Panicked(message) => {
+                self.panicked(id, &message);
+                "panicked"
+            }
+        };
+        if observes {
+            self.end_observed(id, taken, outcome);
         }
         Some(left)
     }
 
     fn failed(&mut self, id: SlotId, error: BoxError) {
-        let counters = &self.shared.counters;
-        match self.evicting {
-            true => &counters.handlers_evicted,
-            false => &counters.handlers_failed,
-        }
-        .add(1);
         let closing = self.is_closing() || self.shared.inject.is_handing_over();
         let task = self.dispatch.task_mut(id);
         let client = task.run.remote;

@@ -18,6 +18,7 @@
 //! | `losses.rs` | what was lost is told in the log, also what the worker did not see |
 //! | `drain.rs` | what has begun goes on, nothing new begins |
 //! | `shutdown.rs` | grace, cancellation, what was sent leaves |
+//! | `observed.rs` | a run's span, and how long it took |
 //! | `waker.rs`, `backoff.rs`, `served.rs` | wakers; pauses after errors; the handler's type |
 
 mod backoff;
@@ -28,6 +29,7 @@ mod gate;
 mod injected;
 mod lifecycle;
 mod losses;
+mod observed;
 mod receive;
 mod send;
 mod served;
@@ -69,6 +71,7 @@ use backoff::Backoff;
 use drain::DrainPhase;
 use gate::Gate;
 use losses::Losses;
+use observed::Observed;
 use served::{Served, ServedBy};
 use shutdown::{ShutdownPhase, abandon_sends};
 use task::HandlerTask;
@@ -152,6 +155,10 @@ struct Worker<S: Served> {
     dispatch: Dispatch<HandlerTask<S::Future, S::Protocol>>,
     /// The handler that is polled has been evicted.
     evicting: bool,
+    /// New runs are observed, as somebody wants to know of them.
+    observes: bool,
+    /// The run that is polled, if it is observed.
+    observed: Option<Observed>,
     /// What handlers are polled with.
     waker: TaskWaker,
     batch: RecvBatch,
@@ -212,6 +219,8 @@ impl<S: Served> Worker<S> {
                 setup.sessions.concurrency,
             ),
             evicting: false,
+            observes: false,
+            observed: None,
             waker: TaskWaker::new(&shared.inject),
             batch: RecvBatch::new(RECV_BATCH, shared.limits.max_receive_datagram()),
             poll_context: Some(Box::new(poll_context)),
@@ -294,6 +303,10 @@ impl<S: Served> Worker<S> {
         let mut progressed = self.take_injected();
         self.timers.read_clock(); // after that, so that no deadline comes early
         self.report.begin_turn(self.timers.now());
+        self.observes = observed::is_wanted(&self.shared.counters);
+        if self.observes {
+            self.shared.batch_at.set(self.timers.stamp()); // for receives from queues, too
+        }
         let answers_first = self.outbox_is_full();
         let entered = current::enter(self.poll_context.take());
         self.follow_injected();

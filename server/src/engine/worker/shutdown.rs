@@ -143,17 +143,18 @@ impl<S: Served> Worker<S> {
         let entered = current::enter(self.poll_context.take());
         for id in self.dispatch.running().collect::<Vec<_>>() {
             self.shared.counters.handlers_cancelled.add(1);
-            self.cancel(id);
+            self.cancel(id, "cancelled");
         }
         self.poll_context = entered.end();
     }
 
-    /// Drops a handler for which nothing is queued.
-    pub(super) fn cancel(&mut self, id: SlotId) {
+    /// Drops a handler for which nothing is queued, with this outcome.
+    pub(super) fn cancel(&mut self, id: SlotId, outcome: &'static str) {
         let task = self.dispatch.task_mut(id);
         self.beat.begin(task.run.remote);
-        task.clear(&mut self.report);
-        self.timers.disarm(id, &mut task.entry);
+        self.clear_observed(id, outcome);
+        self.timers
+            .disarm(id, &mut self.dispatch.task_mut(id).entry);
         self.beat.end();
         let ended = self.dispatch.end(id, false, &self.shared.totals);
         ended.wake.into_iter().for_each(panics::wake);

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use postbox_protocol::{BoxError, Protocol};
 
+use super::observed::Observed;
 use super::timers::{NEVER, Tick};
 use super::waker::TaskWaker;
 use crate::engine::dispatch::{RunQueue, SlotId, Task};
@@ -39,6 +40,8 @@ struct Extras {
     context: Values,
     /// The handler waits for its own server to shut down.
     awaits_shutdown: bool,
+    /// Between polls.
+    observed: Option<Observed>,
 }
 
 impl<Fut, P: Protocol> Task for HandlerTask<Fut, P> {
@@ -115,6 +118,21 @@ impl<Fut: Future<Output = Result<(), BoxError>>, P: Protocol> HandlerTask<Fut, P
     /// The values of the context variables that the handler begins with.
     pub(super) fn set_context(&mut self, values: Values) {
         self.extras().context = values;
+    }
+
+    /// The run goes on.
+    pub(super) fn keep_observed(&mut self, observed: Observed) {
+        self.extras().observed = Some(observed);
+    }
+
+    #[inline]
+    pub(super) fn is_observed(&self) -> bool {
+        let extras = self.extras.as_ref();
+        extras.is_some_and(|extras| extras.observed.is_some())
+    }
+
+    pub(super) fn take_observed(&mut self) -> Option<Observed> {
+        self.extras.as_mut()?.observed.take()
     }
 
     /// Runs what belongs to the handler with its context variables in force.
