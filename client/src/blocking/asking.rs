@@ -218,6 +218,11 @@ impl<Sent: 'static, Received: 'static> AskingClient<Sent, Received> {
                 return received;
             }
             self.sort(received);
+            // Also where answers of old questions come without an end.
+            let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+            if is_over && self.unasked.is_empty() {
+                return Err(UdpRecvError::TimedOut);
+            }
         }
     }
 

@@ -176,11 +176,12 @@ async fn tell_life(handle: &ServerHandle) {
 
 /// As long as systemd wants it. It takes no answer for a program that hangs.
 async fn tell_watchdog(handle: &ServerHandle) {
-    let Some(limit) = sd_notify::watchdog_enabled() else {
+    let limit = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
+    let Some(limit) = limit else {
         return pending().await;
     };
     loop {
-        tokio::time::sleep(limit / 2).await;
+        tokio::time::sleep(limit / 4).await; // and then a turn, which may take as long
         // Where nothing is served (yet, or any more), other limits of systemd hold.
         handle.responds().await;
         notify(&NotifyState::Watchdog);

@@ -48,6 +48,8 @@ impl SessionTag {
 
     /// Of a question that is handled at most once. No other has this bit.
     const QUESTION: u64 = 1 << 63;
+    /// Of a datagram that is the answer to one.
+    const ANSWER: u64 = 1 << 62;
 
     pub(crate) const fn key(id: SessionId) -> Self {
         Self(id.0)
@@ -59,6 +61,24 @@ impl SessionTag {
 
     pub(crate) const fn is_question(self) -> bool {
         self.0 & Self::QUESTION != 0
+    }
+
+    /// For the answer to this question, on its way out.
+    pub(crate) const fn answer(self) -> Self {
+        Self(self.0 | Self::ANSWER)
+    }
+
+    /// The question that this is the answer to.
+    pub(crate) const fn answered(self) -> Option<Self> {
+        match self.0 & Self::ANSWER {
+            0 => None,
+            _ => Some(self.addressee()),
+        }
+    }
+
+    /// Who is sent to, whatever it is.
+    pub(crate) const fn addressee(self) -> Self {
+        Self(self.0 & !Self::ANSWER)
     }
 
     /// Whether it is for one datagram.
@@ -198,7 +218,7 @@ pub(crate) struct Secret(RandomState);
 impl Secret {
     #[inline]
     pub(crate) fn id(&self, key: impl Hash) -> SessionId {
-        let hash = self.0.hash_one(key) & !SessionTag::QUESTION;
+        let hash = self.0.hash_one(key) & !(SessionTag::QUESTION | SessionTag::ANSWER);
         SessionId(hash.max(SessionTag::EACH.0 + 1))
     }
 }

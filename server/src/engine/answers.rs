@@ -94,20 +94,26 @@ impl Answers {
 
     fn keep(&mut self, question: &ClientKey, answer: Option<&[u8]>, now: Instant) -> u64 {
         self.forget_old(now);
+        let mut early = 0;
         match (self.find(question), answer) {
             (Some(at), Some(answer)) if self.kept[at].answer.is_none() => {
                 self.kept[at].answer = Some(answer.into());
                 self.bytes += answer.len();
             }
             (Some(_), _) => {}
-            (None, answer) => self.add(Kept {
-                question: *question,
-                answer: answer.map(Into::into),
-                until: clock::deadline(now, self.limits.time),
-            }),
+            (None, answer) => {
+                if self.kept.len() == self.limits.answers {
+                    self.forget_first();
+                    early += 1;
+                }
+                self.add(Kept {
+                    question: *question,
+                    answer: answer.map(Into::into),
+                    until: clock::deadline(now, self.limits.time),
+                });
+            }
         }
-        let mut early = 0;
-        while self.kept.len() > self.limits.answers || self.bytes > self.limits.bytes {
+        while self.bytes > self.limits.bytes {
             self.forget_first();
             early += 1;
         }

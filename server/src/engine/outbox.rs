@@ -6,6 +6,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::config::SessionTag;
 use crate::engine::flush::Flush;
 use crate::error::FlushError;
 use crate::handler::ClientKey;
@@ -114,6 +115,15 @@ impl Outbox {
     /// What has to leave next, and the bytes it refers to.
     pub(crate) fn waiting(&self) -> (&[u8], &[Outgoing]) {
         (&self.bytes, &self.datagrams[self.gone..])
+    }
+
+    /// Whether the answer to this question waits to leave.
+    pub(crate) fn has_answer(&self, question: &ClientKey) -> bool {
+        let mut waiting = self.datagrams[self.gone..].iter().rev();
+        waiting.any(|out| {
+            let answered = SessionTag(out.session).answered();
+            answered.is_some_and(|session| question.is(&out.remote, &out.local, session))
+        })
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::SessionTag;
 use crate::engine::dispatch::{Client, RunQueue, SlotId};
@@ -18,6 +19,8 @@ use crate::handler::ClientKey;
 pub(crate) struct Run<P> {
     pub(crate) remote: SocketAddr,
     pub(crate) slot: SlotId,
+    /// Its question has been answered, if it is one that is handled once.
+    answered: AtomicBool,
     pub(crate) queue: RunQueue,
     session: SessionTag,
     pub(crate) last: LastReceived,
@@ -30,6 +33,7 @@ impl<P> Run<P> {
         Self {
             remote: client.remote,
             slot,
+            answered: AtomicBool::new(false),
             queue: RunQueue::default(),
             session: client.session,
             last: LastReceived::default(),
@@ -58,6 +62,7 @@ impl<P> Run<P> {
     pub(crate) fn reset(&mut self) {
         self.queue.reset();
         self.last.reset();
+        *self.answered.get_mut() = false;
     }
 
     /// Whether it is for one datagram, and has received it: nothing more will come.
@@ -70,6 +75,21 @@ impl<P> Run<P> {
     #[inline]
     pub(crate) fn is_question(&self) -> bool {
         self.session.is_question()
+    }
+
+    /// Whether that has been answered.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    /// Whom a datagram is for that is sent now: the first one of a question is its answer.
+    #[inline]
+    pub(crate) fn sends_to(&self) -> ClientKey {
+        let mut client = self.addressee();
+        if client.session.is_question() && !self.answered.swap(true, Ordering::AcqRel) {
+            client.session = client.session.answer();
+        }
+        client
     }
 
     #[inline]

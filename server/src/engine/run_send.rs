@@ -157,16 +157,15 @@ impl<P: Protocol> Run<P> {
     /// behind what other threads have sent so far.
     #[inline]
     fn push(&self, datagram: Box<BytesMut>) -> Result<(), SendError> {
-        let inject = &self.worker().inject;
+        let (inject, to) = (&self.worker().inject, self.sends_to());
         let push = |outbox: &mut Outbox, datagram: &[u8]| {
             inject.take_sends(outbox);
-            outbox.push(&self.addressee(), datagram);
+            outbox.push(&to, datagram);
         };
         match current::send(self.worker().address(), datagram, push) {
             None => Ok(()),
             Some(datagram) => {
-                let pushed =
-                    inject.push(|injected| injected.outbox.push(&self.addressee(), &datagram));
+                let pushed = inject.push(|injected| injected.outbox.push(&to, &datagram));
                 current::give_back_scratch(datagram);
                 pushed.map_err(|_| SendError::Closed)
             }

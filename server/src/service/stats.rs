@@ -126,7 +126,8 @@ counters! {
     /// Datagrams refused by the admission check. [`refusals`](crate::ServerHandle::refusals) tells
     /// by which part of it.
     dropped_refused: datagrams,
-    /// Repeated questions that were dropped: the first one was still handled, or was answered nothing
+    /// Repeated questions that were dropped: the first one was still handled, or was answered nothing,
+    /// or the outbox had no room
     /// ([`ServerBuilder::at_most_once`](crate::ServerBuilder::at_most_once)).
     dropped_repeated: datagrams,
     /// Datagrams dropped because the server was shutting down.

@@ -9,7 +9,7 @@ use crate::common::service::Journal;
 use crate::common::*;
 use crate::{contract, paused};
 use bytes::Bytes;
-use postbox_server::{Limits, Server, ServerBuilder, ServerHandle, Session};
+use postbox_server::{Client, Limits, Server, ServerBuilder, ServerHandle, Session};
 use tokio::sync::Notify;
 
 /// How long answers are kept if nothing else is said.
@@ -299,6 +299,35 @@ contract! {
         server.stop().await.unwrap();
     }
 
+    async fn c6_what_is_sent_after_the_answer_is_never_one(world: World) {
+        let asked = Asked::new();
+        let first = Arc::new(Mutex::new(None::<Client<Bytes>>));
+        let (journal, keep) = (asked.journal.clone(), Arc::clone(&first));
+        let builder = raw_server(move |client, mut requests| {
+            let (journal, keep) = (journal.clone(), Arc::clone(&keep));
+            async move {
+                let request = requests.recv().await?;
+                journal.add(String::from_utf8_lossy(&request));
+                client.send(request).await?;
+                keep.lock().unwrap().get_or_insert(client);
+                Ok(())
+            }
+        });
+        let builder = builder.at_most_once(Session::bytes(0..1));
+        let server = world.serve(builder.limits(Limits::default().answers(1))).await;
+        let peer = world.peer(server.addr).await;
+        assert_eq!(peer.ask("a").await, "a");
+        assert_eq!(peer.ask("b").await, "b"); // of the first nothing is kept now
+        let client = first.lock().unwrap().clone().unwrap();
+        client.send("push".into()).await.unwrap();
+        assert_eq!(peer.recv_text().await, "push");
+        assert_eq!(peer.ask("b").await, "b");
+        assert_eq!(peer.ask("a").await, "a");
+        assert_eq!(asked.journal.entries(), ["a", "b", "a"]);
+        server.stop().await.unwrap();
+        world.logs.take_lost();
+    }
+
     on memory;
     async fn c6_l1_what_is_answered_again_has_to_fit_into_the_outbox(world: World) {
         const LARGE: usize = 40_000; // of the smallest outbox, 66 KiB
@@ -355,6 +384,55 @@ paused! {
         assert_eq!(peer.ask("ahello").await, "ahello 1");
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(peer.ask("ahello").await, "ahello 2");
+        server.stop().await.unwrap();
+    }
+
+    async fn c6_a_question_that_was_answered_long_before_its_end_is_handled_again(world: World) {
+        let asked = Asked::new();
+        let (journal, gate) = (asked.journal.clone(), Arc::clone(&asked.gate));
+        let builder = raw_server(move |client, mut requests| {
+            let (journal, gate) = (journal.clone(), Arc::clone(&gate));
+            async move {
+                client.send(requests.recv().await?).await?;
+                journal.add("answered");
+                gate.notified().await;
+                Ok(())
+            }
+        });
+        let server = world.serve(builder.at_most_once(Session::bytes(0..1))).await;
+        let peer = world.peer(server.addr).await;
+        assert_eq!(peer.ask("a").await, "a");
+        assert_eq!(peer.ask("a").await, "a", "again, while its handler still runs");
+        tokio::time::sleep(2 * TIME).await;
+        asked.gate.notify_one();
+        server.stats_where_time_passes(|stats| stats.handlers_returned == 1).await;
+        asked.gate.notify_one();
+        assert_eq!(peer.ask("a").await, "a");
+        assert_eq!(asked.journal.entries().len(), 2);
+        server.stop().await.unwrap();
+    }
+
+    async fn c6_conversations_are_beside_questions(world: World) {
+        let builder = raw_server(|client, mut requests| async move {
+            let first = requests.recv().await?;
+            match requests.recv().await {
+                Ok(second) => client.send([first, second].concat().into()).await?,
+                Err(_) => client.send(first).await?,
+            }
+            Ok(())
+        });
+        let builder = builder.session_key(|datagram, origin| match datagram {
+            [b'?', number, ..] => origin.once(number),
+            other => origin.key(other.get(1)),
+        });
+        let server = world.serve(builder).await;
+        let peer = world.peer(server.addr).await;
+        peer.send(".1").await;
+        for _ in 0..2 {
+            assert_eq!(peer.ask("?1").await, "?1"); // the same key, and another session
+        }
+        assert_eq!(peer.ask("!1").await, ".1!1");
+        assert_eq!(server.handle.stats().answered_again, 1);
         server.stop().await.unwrap();
     }
 

@@ -67,9 +67,10 @@ impl ServerBuilder {
     /// this, a question that is repeated is handled again: *at least once*.
     ///
     /// `number` is a session key that answers [`Session::Key`] for what makes a question another
-    /// one, at one address. All that belongs to the number has to be in it: for RADIUS the whole
-    /// datagram (RFC 5080 section 2.2.2), or a client that has gone round its 256 identifiers is
-    /// given old answers. What is too short to have one ([`Session::Address`]) is handled each time,
+    /// one, at one address. A repeated question is mostly the same to the last byte: then the whole
+    /// datagram is the best key (RFC 5080 section 2.2.2 for RADIUS). With a number alone, one that is
+    /// used again is given an old answer, and a stranger who forges a client's address can use up its
+    /// numbers: the client's own questions are then taken for repeated ones. What is too short to have one ([`Session::Address`]) is handled each time,
     /// [for itself](Session::Each). A [session key](Self::session_key) of your own, whose place this
     /// takes, can answer [`Session::Once`] for some datagrams, and have conversations beside.
     ///
@@ -84,18 +85,19 @@ impl ServerBuilder {
     /// Strangers that ask enough questions make the server forget early, which is counted and logged.
     /// Answers are kept as long as one serving lasts.
     ///
-    /// A question counts as a client, as a session does. [`concurrency`](Self::concurrency) bounds
-    /// only those without a number; [`Limits::clients`](crate::Limits::clients) and
-    /// [`Limits::clients_per_prefix`](crate::Limits::clients_per_prefix) bound all.
+    /// A question counts as a client, as a session does, and [`concurrency`](Self::concurrency) bounds
+    /// only those without a number. A handler that waits for a look-up gives way to nobody: so where
+    /// it does, and strangers can ask, set
+    /// [`Limits::clients_per_prefix`](crate::Limits::clients_per_prefix), or one of them can take all
+    /// of [`Limits::clients`](crate::Limits::clients).
     ///
     /// ```
     /// use postbox_protocol::{DatagramProtocol, RawSerializer};
-    /// use postbox_server::{Server, Session};
+    /// use postbox_server::Server;
     ///
-    /// // The first two bytes are the number of a question.
     /// let protocol = DatagramProtocol::new(RawSerializer);
     /// let builder = Server::builder_answer_fn(protocol, async |request| request)
-    ///     .at_most_once(Session::be_u16(0));
+    ///     .at_most_once(|datagram, origin| origin.key(datagram));
     /// # let _ = builder;
     /// ```
     pub fn at_most_once(

@@ -100,8 +100,8 @@ impl<S: Served> Worker<S> {
         };
         let mut early = 0;
         for out in gone {
-            let question = addressee(out);
-            if question.session.is_question() {
+            if SessionTag(out.session).answered().is_some() {
+                let question = addressee(out);
                 let answer = &bytes[out.start..out.start + out.len];
                 early += answers.answered(&question, answer, now);
             }
@@ -202,7 +202,7 @@ fn addressee(out: &Outgoing) -> ClientKey {
     ClientKey {
         remote: out.remote,
         local: out.local,
-        session: SessionTag(out.session),
+        session: SessionTag(out.session).addressee(),
     }
 }
 

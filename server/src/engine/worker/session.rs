@@ -72,7 +72,18 @@ impl<S: Served> Worker<S> {
     /// The handler of a question has ended.
     #[cold]
     pub(super) fn handled_once(&mut self, id: SlotId) {
-        let question = self.dispatch.task(id).run.client();
+        let run = &self.dispatch.task(id).run;
+        let (question, inject) = (run.client(), &self.shared.inject);
+        let on_its_way = || {
+            current::with(|context| {
+                inject.take_sends(&mut context.outbox);
+                context.outbox.has_answer(&question)
+            })
+        };
+        // What has left is kept since then, for its time.
+        if run.has_answered() && on_its_way() == Some(false) {
+            return;
+        }
         let now = self.timers.now();
         if let Some(answers) = &mut self.answers {
             let early = answers.handled(&question, now);
