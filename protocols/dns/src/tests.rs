@@ -184,7 +184,7 @@ async fn what_is_not_of_the_zone_is_refused() {
         assert_eq!(records(&reply), (vec![], vec![]));
         assert_eq!(
             reply.sole_question().unwrap().qclass().to_int(),
-            query[query.len() - 1].into()
+            u16::from(query[query.len() - 1])
         );
     }
 }
