@@ -39,16 +39,9 @@ pub(crate) struct Socket {
 impl Socket {
     /// Connects to the first address that works.
     pub(crate) async fn connect(addrs: impl ServerAddrs) -> Result<Self, ConnectError> {
-        let mut result = Err(ConnectError::NoAddress);
         let resolved = addrs.host().resolve().await;
-        for addr in resolved.map_err(ConnectError::Resolve)? {
-            let connected = bind_for(addr).and_then(|udp| connect(udp, addr));
-            result = connected.map_err(|source| ConnectError::Connect { addr, source });
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
+        let addrs = resolved.map_err(ConnectError::Resolve)?;
+        connect_first(addrs, Self::from_connected)
     }
 
     /// Takes a socket that is connected already. Needs the runtime that it will wait with.
@@ -225,7 +218,7 @@ async fn pause(millis: u64) {
     let _ = spawn_blocking(move || thread::sleep(Duration::from_millis(millis))).await;
 }
 
-pub(crate) fn bind_for(peer: SocketAddr) -> io::Result<net::UdpSocket> {
+fn bind_for(peer: SocketAddr) -> io::Result<net::UdpSocket> {
     let any = match peer {
         SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
@@ -233,12 +226,29 @@ pub(crate) fn bind_for(peer: SocketAddr) -> io::Result<net::UdpSocket> {
     net::UdpSocket::bind((any, 0))
 }
 
-fn connect(udp: net::UdpSocket, peer: SocketAddr) -> io::Result<Socket> {
+/// Connects to the first address that works. `make` takes the socket.
+pub(crate) fn connect_first<S>(
+    addrs: impl IntoIterator<Item = SocketAddr>,
+    make: fn(net::UdpSocket) -> io::Result<S>,
+) -> Result<S, ConnectError> {
+    let mut result = Err(ConnectError::NoAddress);
+    for addr in addrs {
+        let connected = bind_for(addr).and_then(|udp| connect(udp, addr));
+        let made = connected.and_then(make);
+        result = made.map_err(|source| ConnectError::Connect { addr, source });
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+fn connect(udp: net::UdpSocket, peer: SocketAddr) -> io::Result<net::UdpSocket> {
     udp.connect(peer)?;
     udp.set_nonblocking(true)?;
     // What others sent to the port before it was connected. The peer does not know the port yet.
     while udp.recv(&mut []).is_ok() {}
-    Socket::from_connected(udp)
+    Ok(udp)
 }
 
 #[cfg(test)]
@@ -255,7 +265,7 @@ mod tests {
         stranger.send_to(b"too early", early).unwrap();
         stranger.send_to(b"", early).unwrap();
 
-        let socket = connect(udp, peer).unwrap();
+        let socket = Socket::from_connected(connect(udp, peer).unwrap()).unwrap();
 
         let nothing = socket.try_recv(&mut [0; 16]).unwrap_err();
         assert_eq!(nothing.kind(), ErrorKind::WouldBlock);

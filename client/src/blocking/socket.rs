@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::socket::{ATTEMPTS, FIRST_PAUSE, bind_for, drop_errors, is_full, is_refusal};
+use crate::socket::{ATTEMPTS, FIRST_PAUSE, connect_first, drop_errors, is_full, is_refusal};
 use crate::{ConnectError, ServerAddrs};
 
 /// A connected socket, for one thing at a time: the twin of the async one, with the same word on
@@ -21,16 +21,9 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn connect(addrs: impl ServerAddrs) -> Result<Self, ConnectError> {
-        let mut result = Err(ConnectError::NoAddress);
         let resolved = addrs.host().resolve_blocking();
-        for addr in resolved.map_err(ConnectError::Resolve)? {
-            let connected = bind_for(addr).and_then(|udp| connect(udp, addr));
-            result = connected.map_err(|source| ConnectError::Connect { addr, source });
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
+        let addrs = resolved.map_err(ConnectError::Resolve)?;
+        connect_first(addrs, Self::from_connected)
     }
 
     pub(super) fn from_connected(udp: net::UdpSocket) -> io::Result<Self> {
@@ -168,12 +161,4 @@ fn left(deadline: Option<Instant>) -> io::Result<Option<Duration>> {
 /// What systems call a read or write timeout that has passed.
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-}
-
-fn connect(udp: net::UdpSocket, peer: SocketAddr) -> io::Result<Socket> {
-    udp.connect(peer)?;
-    udp.set_nonblocking(true)?;
-    // What others sent to the port before it was connected. The peer does not know the port yet.
-    while udp.recv(&mut []).is_ok() {}
-    Socket::from_connected(udp)
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod each;
+mod kept;
 mod keys;
 mod next;
 mod once;

@@ -208,25 +208,6 @@ contract! {
         server.stop().await.unwrap();
     }
 
-    async fn v11_a_handler_can_wait_for_its_beginning(world: World) {
-        let server = world
-            .serve(raw_server(|client, mut requests| async move {
-                client.send(requests.recv().await?).await?;
-                let token = client.drain_token();
-                assert!(!token.has_begun());
-                token.begun().await;
-                client.send("bye".into()).await?;
-                Ok(())
-            }))
-            .await;
-        let peer = world.peer(server.addr).await;
-        assert_eq!(peer.ask("hello").await, "hello");
-        begin_drain(&server.handle, HOUR).await.unwrap();
-        assert_eq!(peer.recv_text().await, "bye");
-        assert_eq!(server.handle.stats().handlers_returned, 1);
-        server.stop().await.unwrap();
-    }
-
     async fn v11_a_handler_that_awaits_it_does_not_hold_it(world: World) {
         let own = Own::default();
         let known = own.clone();
